@@ -1,0 +1,227 @@
+/** What clients ask and nodes answer, decoded. `client.ts` turns these into frame bodies and back. */
+import type { ErrorName } from "./errors.ts";
+import type { NodeId, ShardId } from "./ids.ts";
+
+/**
+ * `linearizable`: reads the latest acknowledged write (ReadIndex, Raft thesis §6.4). `stale`: whatever this node's
+ * replica has applied: a prefix of the history, with an age.
+ */
+export type Consistency = "linearizable" | "stale";
+
+/**
+ * Makes a write happen once however often it is sent (Raft thesis §6.3). `session` is what `openSession` of the same
+ * shard answered, 0 for none; `sequence` numbers the writes of the session from 1; all answers to sequences below
+ * `acknowledgedBelow` have reached the client, so their results may be forgotten.
+ */
+export interface SessionStamp {
+  readonly session: number;
+  readonly sequence: number;
+  readonly acknowledgedBelow: number;
+}
+
+export const NO_SESSION: SessionStamp = { session: 0, sequence: 0, acknowledgedBelow: 0 };
+
+/** When a put takes effect. */
+export type PutCondition = "always" | "ifAbsent" | "ifPresent";
+
+export interface Put {
+  readonly kind: "put";
+  readonly stamp: SessionStamp;
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly condition: PutCondition;
+}
+export interface Delete {
+  readonly kind: "delete";
+  readonly stamp: SessionStamp;
+  readonly key: Uint8Array;
+}
+/** Adds to a decimal number of 64 bits; a missing key counts as 0. */
+export interface Increment {
+  readonly kind: "increment";
+  readonly stamp: SessionStamp;
+  readonly key: Uint8Array;
+  readonly delta: bigint;
+}
+/** Sets `value` if the key's value is `expected`; `undefined` stands for "no such key" on either side. */
+export interface CompareAndSet {
+  readonly kind: "compareAndSet";
+  readonly stamp: SessionStamp;
+  readonly key: Uint8Array;
+  readonly expected: Uint8Array | undefined;
+  readonly value: Uint8Array | undefined;
+}
+/** Puts that happen together or not at all. All keys belong to one shard. Not empty. */
+export interface Batch {
+  readonly kind: "batch";
+  readonly stamp: SessionStamp;
+  readonly entries: readonly KeyValue[];
+}
+export interface OpenSession {
+  readonly kind: "openSession";
+  readonly shard: ShardId;
+}
+
+/** What goes through a shard's log. */
+export type WriteRequest = Put | Delete | Increment | CompareAndSet | Batch | OpenSession;
+
+export interface Get {
+  readonly kind: "get";
+  readonly key: Uint8Array;
+  readonly consistency: Consistency;
+}
+export interface Exists {
+  readonly kind: "exists";
+  readonly key: Uint8Array;
+  readonly consistency: Consistency;
+}
+/**
+ * Keys from `start` (included) up to `end` (excluded; `undefined`: to the last key) in byte order, at most `limit` of
+ * them. `shard`: of that shard only (nodes ask each other so); `undefined`: of all shards, merged.
+ */
+export interface Scan {
+  readonly kind: "scan";
+  readonly start: Uint8Array;
+  readonly end: Uint8Array | undefined;
+  readonly limit: number;
+  readonly keysOnly: boolean;
+  readonly consistency: Consistency;
+  readonly shard: ShardId | undefined;
+}
+
+export type ReadRequest = Get | Exists | Scan;
+
+/** `topology`: who the nodes are and who leads which shard. `status`: of the `node` asked, or of the whole `cluster`. */
+export type AdminRequest =
+  | { readonly kind: "ping" }
+  | { readonly kind: "topology" }
+  | { readonly kind: "status"; readonly scope: "node" | "cluster" };
+
+export type ClientRequest = WriteRequest | ReadRequest | AdminRequest;
+
+export interface KeyValue {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+export type ClientResponse =
+  | { readonly kind: "pong" }
+  /** To get. `ageMs`: how long ago the replica last knew itself to be current; 0 for linearizable reads. */
+  | { readonly kind: "value"; readonly value: Uint8Array | undefined; readonly ageMs: number }
+  /** To put (written?), delete (did it exist?), exists, compareAndSet (swapped?), batch (always true). */
+  | { readonly kind: "boolean"; readonly value: boolean }
+  /** To increment: the new value. To openSession: the session. */
+  | { readonly kind: "integer"; readonly value: bigint }
+  /** To scan. `more`: the limit of entries or bytes was reached; go on after the last key. With `keysOnly`, values are empty. */
+  | { readonly kind: "entries"; readonly entries: readonly KeyValue[]; readonly more: boolean }
+  | { readonly kind: "topology"; readonly topology: Topology }
+  | { readonly kind: "nodeStatus"; readonly status: NodeStatus }
+  | { readonly kind: "clusterStatus"; readonly status: ClusterStatus }
+  | ErrorResponse;
+
+export interface ErrorResponse {
+  readonly kind: "error";
+  readonly error: ErrorName;
+  readonly message: string;
+  /** With NOT_LEADER: who leads, as far as this node knows. */
+  readonly leader: LeaderHint | undefined;
+}
+
+export interface LeaderHint {
+  readonly node: NodeId;
+  /** `host:port`. */
+  readonly address: string;
+}
+
+export interface Topology {
+  readonly clusterId: string;
+  readonly nodes: readonly { readonly id: NodeId; readonly address: string }[];
+  /** By shard: its leader as far as the node asked knows. Shard `s` of `n` holds slots [s·16384/n, (s+1)·16384/n). */
+  readonly leaders: readonly (NodeId | null)[];
+}
+
+/** What one node knows of itself, measured, never assumed. Plain data: it travels as a CBOR map. */
+export interface NodeStatus {
+  readonly id: NodeId;
+  readonly address: string;
+  readonly version: string;
+  readonly clusterId: string;
+  readonly uptimeMs: number;
+  readonly readOnly: boolean;
+  readonly peers: readonly PeerStatus[];
+  /** One for each group that the node holds a replica of, the system group (`shard` -1) first. */
+  readonly shards: readonly ShardStatus[];
+  readonly requests: RequestStatus;
+  readonly storage: StorageStatus;
+  readonly memory: { readonly residentBytes: number; readonly heapBytes: number };
+}
+export interface PeerStatus {
+  readonly id: NodeId;
+  readonly address: string;
+  readonly connected: boolean;
+  /** Milliseconds since anything was heard from it; `null`: never since this node started. */
+  readonly lastHeardMs: number | null;
+}
+export interface ShardStatus {
+  readonly shard: number;
+  readonly role: "leader" | "follower" | "candidate" | "preCandidate";
+  readonly leader: NodeId | null;
+  readonly term: number;
+  readonly lastIndex: number;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  /** On the leader: how far each other replica is known to be; on others empty. */
+  readonly replicas: readonly {
+    readonly node: NodeId;
+    readonly matchIndex: number;
+    readonly active: boolean;
+  }[];
+}
+export interface RequestStatus {
+  readonly reads: number;
+  readonly writes: number;
+  readonly errors: number;
+  readonly connections: number;
+  /** Requests a second over the last full second. */
+  readonly perSecond: number;
+  /** From decoding to reply, over the last minute or so; `null` where there were none. */
+  readonly readMs: LatencyStatus | null;
+  readonly writeMs: LatencyStatus | null;
+}
+export interface LatencyStatus {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+export interface StorageStatus {
+  readonly memtableBytes: number;
+  readonly tables: number;
+  readonly tableBytes: number;
+  readonly cacheHitRate: number | null;
+  readonly logBytes: number;
+  readonly compactions: number;
+}
+export interface ClusterStatus {
+  readonly clusterId: string;
+  /** All members; `status` is absent for those that did not answer in time, and `error` says why. */
+  readonly nodes: readonly {
+    readonly id: NodeId;
+    readonly address: string;
+    readonly alive: boolean;
+    /** Milliseconds since any answering node heard of it; `null`: never. */
+    readonly lastSeenMs: number | null;
+    readonly status: NodeStatus | null;
+    readonly error: string | null;
+  }[];
+  readonly shards: readonly {
+    readonly shard: number;
+    readonly leader: NodeId | null;
+    readonly term: number;
+    readonly commitIndex: number;
+    readonly appliedIndex: number;
+    /** Entries that each replica is behind the leader; `null` where it is not known. */
+    readonly lag: readonly { readonly node: NodeId; readonly entries: number | null }[];
+  }[];
+  /** The fraction of the key space (0 to 1) whose shard has a leader that can reach a majority. */
+  readonly available: number;
+}

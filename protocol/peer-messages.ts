@@ -1,0 +1,90 @@
+/** What the Raft groups of two nodes say to each other, decoded. `peer.ts` turns these into frame bodies and back. */
+import type { LogIndex, NodeId, Term } from "./ids.ts";
+
+/**
+ * One place in a Raft log. `noop`: what a leader appends at the start of its term (Raft §8); `commands`: a batch of
+ * client commands (`shard/command-batch.ts`). `data` is immutable once the entry exists.
+ */
+export interface Entry {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly kind: "noop" | "commands";
+  readonly data: Uint8Array;
+}
+
+/** `from` and `to` are implied by the connection on the wire; `term` is the sender's current term unless it says else. */
+interface Envelope {
+  readonly from: NodeId;
+  readonly to: NodeId;
+  readonly term: Term;
+}
+
+/** RequestVote (Raft §5.2). With `preVote`, a question only: `term` is the one the sender would campaign in (thesis §9.6). */
+export interface VoteRequest extends Envelope {
+  readonly kind: "vote";
+  readonly preVote: boolean;
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+  /** The leader itself asked for this election: voters do not protect its lease (thesis §3.10). */
+  readonly transfer: boolean;
+}
+export interface VoteReply extends Envelope {
+  readonly kind: "voteReply";
+  readonly preVote: boolean;
+  readonly granted: boolean;
+}
+/** AppendEntries (Raft §5.3). `commit`: the leader's commit index. */
+export interface AppendRequest extends Envelope {
+  readonly kind: "append";
+  readonly prevIndex: LogIndex;
+  readonly prevTerm: Term;
+  readonly commit: LogIndex;
+  readonly entries: readonly Entry[];
+}
+/**
+ * `accepted`: everything up to `index` equals the leader's log and is on the sender's disk. Otherwise `index` is the
+ * `prevIndex` that did not match, and `hintIndex`/`hintTerm` the last place where the logs may still agree (§5.3, end).
+ */
+export interface AppendReply extends Envelope {
+  readonly kind: "appendReply";
+  readonly accepted: boolean;
+  readonly index: LogIndex;
+  readonly hintIndex: LogIndex;
+  readonly hintTerm: Term;
+}
+/** Keeps authority, carries the commit index (never above what the receiver is known to have), and asks for a read's quorum. */
+export interface Heartbeat extends Envelope {
+  readonly kind: "heartbeat";
+  readonly commit: LogIndex;
+  /** The newest read round that waits for a quorum (thesis §6.4); 0 for none. Grows within a term. */
+  readonly readRound: number;
+}
+export interface HeartbeatReply extends Envelope {
+  readonly kind: "heartbeatReply";
+  readonly readRound: number;
+}
+/** Start an election now (thesis §3.10). */
+export interface TimeoutNow extends Envelope {
+  readonly kind: "timeoutNow";
+}
+
+export type RaftMessage =
+  | VoteRequest
+  | VoteReply
+  | AppendRequest
+  | AppendReply
+  | Heartbeat
+  | HeartbeatReply
+  | TimeoutNow;
+
+/** The first frame of a peer connection, both ways: who speaks, and for which cluster. Travels as a CBOR map. */
+export interface PeerHello {
+  readonly node: NodeId;
+  /** Hexadecimal; empty while the node does not know its cluster's id yet. */
+  readonly clusterId: string;
+  /** Chosen at random when the data directory was made: a wiped node has another one. */
+  readonly incarnation: string;
+  /** Sorted ids of all members and the number of shards: two nodes that differ here are not of one cluster. */
+  readonly members: readonly NodeId[];
+  readonly shards: number;
+}

@@ -1,0 +1,13 @@
+import xxhash from "xxhash-wasm";
+
+const wasm = await xxhash();
+
+/** XXH64 with seed 0 of `bytes`, as the unsigned 64-bit number that the file formats store. */
+export function xxh64(bytes: Uint8Array): bigint {
+  return wasm.h64Raw(bytes);
+}
+
+/** XXH32 of `bytes`; used where 32 bits are enough (bloom filters), never for integrity on disk. */
+export function xxh32(bytes: Uint8Array, seed = 0): number {
+  return wasm.h32Raw(bytes, seed);
+}

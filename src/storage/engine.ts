@@ -1,0 +1,105 @@
+/**
+ * The storage engine as everything above it sees it: an ordered map from byte strings to byte strings with atomic
+ * batches, snapshots and ordered scans. `lsm.ts` is the real one, `memory-engine.ts` the oracle of the tests.
+ */
+
+/** An ordered list of puts and deletes that take effect together. Reusable after `clear`. Later operations win. */
+export interface WriteBatch {
+  /** Both are copied. */
+  put(key: Uint8Array, value: Uint8Array): void;
+  delete(key: Uint8Array): void;
+  clear(): void;
+  /** Operations in it. */
+  readonly count: number;
+  /** Bytes it takes in a log. */
+  readonly byteLength: number;
+}
+
+/** Bounds of a scan, in byte order. At most one of gte/gt and one of lt/lte; `prefix` excludes all four. */
+export interface ScanRange {
+  readonly gte?: Uint8Array | undefined;
+  readonly gt?: Uint8Array | undefined;
+  readonly lt?: Uint8Array | undefined;
+  readonly lte?: Uint8Array | undefined;
+  readonly prefix?: Uint8Array | undefined;
+  readonly reverse?: boolean;
+  readonly limit?: number;
+  readonly snapshot?: Snapshot | undefined;
+}
+
+/** What one moment of the store looked like. Pins files and memory until released. */
+export interface Snapshot extends Disposable {
+  readonly sequence: number;
+  release(): void;
+}
+
+/**
+ * A position in an ordered scan. Pins what it reads; use `using` or call `close`. `key` and `value` are borrowed: valid
+ * until the next `next()` or `close()`.
+ */
+export interface EngineIterator extends Disposable {
+  /** Moves to the next entry (the first, on the first call); false at the end. */
+  next(): boolean;
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  close(): void;
+}
+
+export interface WriteOptions {
+  /** Wait until the write is durable (default true). */
+  readonly sync?: boolean;
+}
+
+/**
+ * How the engine's users that keep a log of their own (the Raft groups) follow what is durable in tables. Before a
+ * memtable is sealed, `beforeSeal` may add to it what describes it (applied indexes, sessions), atomically with it.
+ * When the table that came of it is durable, and all earlier ones are, `flushed` is called with the same number.
+ */
+export interface SealListener {
+  beforeSeal(seal: number, batch: WriteBatch): void;
+  flushed(seal: number): void;
+}
+
+export type WritePressure = "none" | "slow" | "stop";
+
+export interface EngineStats {
+  readonly memtableBytes: number;
+  readonly sealedMemtables: number;
+  readonly tables: number;
+  readonly tableBytes: number;
+  readonly tablesPerLevel: readonly number[];
+  readonly flushes: number;
+  readonly compactions: number;
+  readonly compactionBytesRead: number;
+  readonly compactionBytesWritten: number;
+  readonly walBytes: number;
+  readonly blockCacheBytes: number;
+  readonly blockCacheHits: number;
+  readonly blockCacheMisses: number;
+  readonly pressure: WritePressure;
+  readonly readOnly: boolean;
+}
+
+export interface Engine {
+  newBatch(): WriteBatch;
+  /** Applies a batch atomically through the WAL. Resolves when it is visible and, with `sync`, durable. */
+  write(batch: WriteBatch, options?: WriteOptions): Promise<void>;
+  /**
+   * Applies a batch atomically to the memtable only, at once: for writers whose own log is the WAL. It is durable when
+   * the memtable is flushed. Never blocks; heed `pressure` before accepting more work.
+   */
+  writeUnlogged(batch: WriteBatch): void;
+  /** The value, or `undefined`. Borrowed: valid until the next call into the engine; copy it to keep it. */
+  getSync(key: Uint8Array, snapshot?: Snapshot): Uint8Array | undefined;
+  iterate(range: ScanRange): EngineIterator;
+  snapshot(): Snapshot;
+  /** Seals the memtable and resolves when everything written so far is in durable tables. */
+  flush(): Promise<void>;
+  /** Writers should slow down or wait: flushes or compactions are behind. */
+  readonly pressure: WritePressure;
+  /** Why the engine takes no writes now (a full disk), or `undefined`. */
+  readonly readOnlyReason: string | undefined;
+  stats(): EngineStats;
+  /** Waits for background work, syncs the WAL, gives the directory back. What is only in the memtable and was unlogged is not flushed. */
+  close(): Promise<void>;
+}
