@@ -99,6 +99,16 @@ export interface FileHandle {
   close(): void;
 }
 
+/** Why a port could not be opened: a sentence. `code` is the errno name: `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, ... */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+  readonly code: string;
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
 /** Byte streams between processes. */
 export interface Transport {
   /** Listens; rejects with a `ListenError` (`EADDRINUSE`, ...). Port 0 picks a free one. */
