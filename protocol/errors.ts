@@ -1,3 +1,5 @@
+import type { ErrorResponse, LeaderHint } from "./messages.ts";
+
 /**
  * The errors that travel. A number is never given a second meaning.
  *
@@ -41,6 +43,11 @@ const NAMES = new Map<number, ErrorName>(
 /** The name of an error number; an unknown one (from a newer server) reads as INTERNAL. */
 export function errorName(code: number): ErrorName {
   return NAMES.get(code) ?? "INTERNAL";
+}
+
+/** An error as an answer. `leader`: with NOT_LEADER, who leads as far as is known. */
+export function errorResponse(error: ErrorName, message: string, leader?: LeaderHint): ErrorResponse {
+  return { kind: "error", error, message, leader };
 }
 
 /** The other side broke the protocol; the connection ends with this reason. */

@@ -1,0 +1,175 @@
+/**
+ * What clients and nodes say to each other, as frames: requests here, their answers in `response.ts`, the bodies of
+ * writes in `write-body.ts`. `README.md` has every body as a table.
+ *
+ * A body is one CBOR array, of exactly the items that its table says; only topology and status answers are maps. What is
+ * wrong with a body is told in an answer to its request and the connection goes on: unlike a wrong frame, it does not
+ * put in doubt where the next one begins.
+ */
+import { type ByteWriter, CborReader } from "./cbor.ts";
+import { ProtocolError } from "./errors.ts";
+import { beginFrame, endFrame, type Frame } from "./frame.ts";
+import { CLIENT_FRAME_BYTES_MAX, SCAN_ENTRIES_MAX } from "./limits.ts";
+import type { AdminRequest, ClientRequest, Consistency, ReadRequest, Scan } from "./messages.ts";
+import {
+  decodeKey,
+  decodeShard,
+  decodeWriteBody,
+  encodeKey,
+  encodeWriteBody,
+  expectItems,
+  WRITE_TYPES,
+} from "./write-body.ts";
+
+export { decodeResponse, encodeResponse, RESPONSE_TYPES } from "./response.ts";
+export { decodeWrite, encodeWrite } from "./write-body.ts";
+
+/** Frame types of requests. A number is never given a second meaning. */
+export const REQUEST_TYPES = {
+  ...WRITE_TYPES,
+  get: 16,
+  exists: 17,
+  scan: 18,
+  ping: 32,
+  topology: 33,
+  status: 34,
+} as const satisfies Record<ClientRequest["kind"], number>;
+
+const CONSISTENCIES = ["linearizable", "stale"] as const satisfies readonly Consistency[];
+const SCOPES = ["node", "cluster"] as const;
+
+/**
+ * Writes the frame of a request. Throws `ProtocolError` (TOO_LARGE, BAD_REQUEST) if the request is outside of the
+ * limits; nothing is written then.
+ */
+export function encodeRequest(
+  writer: ByteWriter,
+  request: ClientRequest,
+  requestId: number,
+  flags = 0,
+): void {
+  const mark = beginFrame(writer, REQUEST_TYPES[request.kind], flags, requestId);
+  try {
+    encodeRequestBody(writer, request);
+    // Length field and checksum: what the length counts is the same number of bytes.
+    const length = writer.length - mark;
+    if (length > CLIENT_FRAME_BYTES_MAX) {
+      throw new ProtocolError(
+        "TOO_LARGE",
+        `a ${request.kind} takes a frame of ${length} bytes, at most ${CLIENT_FRAME_BYTES_MAX} are allowed`,
+      );
+    }
+  } catch (error) {
+    writer.truncate(mark);
+    throw error;
+  }
+  endFrame(writer, mark);
+}
+
+/**
+ * The request that a frame carries. Its byte strings are views of the frame's body. Throws `ProtocolError`: BAD_REQUEST
+ * or TOO_LARGE, to be told in an answer to the frame's request id.
+ */
+export function decodeRequest(frame: Frame): ClientRequest {
+  const reader = new CborReader(frame.body);
+  const request = decodeWriteBody(frame.type, reader) ?? decodeReadBody(frame.type, reader);
+  reader.expectEnd();
+  return request;
+}
+
+function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
+  switch (request.kind) {
+    case "get":
+    case "exists":
+      writer.arrayHeader(2);
+      encodeKey(writer, request.key);
+      encodeConsistency(writer, request.consistency);
+      return;
+    case "scan":
+      encodeScan(writer, request);
+      return;
+    case "ping":
+    case "topology":
+      writer.arrayHeader(0);
+      return;
+    case "status":
+      writer.arrayHeader(1);
+      writer.uint(SCOPES.indexOf(request.scope));
+      return;
+    default:
+      encodeWriteBody(writer, request);
+  }
+}
+
+function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRequest {
+  switch (type) {
+    case REQUEST_TYPES.get: {
+      expectItems(reader, 2);
+      const key = decodeKey(reader);
+      return { kind: "get", key, consistency: decodeConsistency(reader) };
+    }
+    case REQUEST_TYPES.exists: {
+      expectItems(reader, 2);
+      const key = decodeKey(reader);
+      return { kind: "exists", key, consistency: decodeConsistency(reader) };
+    }
+    case REQUEST_TYPES.scan:
+      return decodeScan(reader);
+    case REQUEST_TYPES.ping:
+      expectItems(reader, 0);
+      return { kind: "ping" };
+    case REQUEST_TYPES.topology:
+      expectItems(reader, 0);
+      return { kind: "topology" };
+    case REQUEST_TYPES.status: {
+      expectItems(reader, 1);
+      const number = reader.uint();
+      const scope = SCOPES[number] ?? reader.refuse(`the status scope ${number}`);
+      return { kind: "status", scope };
+    }
+    default:
+      throw new ProtocolError("BAD_REQUEST", `there is no request of type ${type}`);
+  }
+}
+
+function encodeScan(writer: ByteWriter, scan: Scan): void {
+  checkScanLimit(scan.limit);
+  writer.arrayHeader(6);
+  encodeKey(writer, scan.start);
+  if (scan.end === undefined) writer.nil();
+  else encodeKey(writer, scan.end);
+  writer.uint(scan.limit);
+  writer.bool(scan.keysOnly);
+  encodeConsistency(writer, scan.consistency);
+  if (scan.shard === undefined) writer.nil();
+  else writer.uint(scan.shard);
+}
+
+function decodeScan(reader: CborReader): Scan {
+  expectItems(reader, 6);
+  const start = decodeKey(reader);
+  const end = reader.takeNil() ? undefined : decodeKey(reader);
+  const limit = reader.uint();
+  checkScanLimit(limit);
+  const keysOnly = reader.bool();
+  const consistency = decodeConsistency(reader);
+  const shard = reader.takeNil() ? undefined : decodeShard(reader);
+  return { kind: "scan", start, end, limit, keysOnly, consistency, shard };
+}
+
+function checkScanLimit(limit: number): void {
+  if (limit >= 1 && limit <= SCAN_ENTRIES_MAX) return;
+  throw new ProtocolError(
+    "BAD_REQUEST",
+    `a scan has a limit of ${limit}, from 1 to ${SCAN_ENTRIES_MAX} are allowed`,
+  );
+}
+
+function encodeConsistency(writer: ByteWriter, consistency: Consistency): void {
+  writer.uint(consistency === "linearizable" ? 0 : 1);
+}
+
+function decodeConsistency(reader: CborReader): Consistency {
+  const number = reader.uint();
+  return CONSISTENCIES[number] ?? reader.refuse(`the consistency ${number}`);
+}

@@ -1,0 +1,106 @@
+/** The shapes of what travels as maps: topology, status, hello. `messages.ts` says what the fields mean. */
+import { SHARDS_MAX } from "./limits.ts";
+import type {
+  ClusterStatus,
+  LatencyStatus,
+  NodeStatus,
+  PeerStatus,
+  RequestStatus,
+  ShardStatus,
+  StorageStatus,
+  Topology,
+} from "./messages.ts";
+import type { PeerHello } from "./peer-messages.ts";
+import { boolean, list, node, nullable, number, oneOf, record, type Shape, text, whole } from "./shape.ts";
+
+export const topologyShape: Shape<Topology> = record<Topology>({
+  clusterId: text,
+  nodes: list(record<Topology["nodes"][number]>({ id: node, address: text })),
+  leaders: list(nullable(node)),
+});
+
+const peerStatus = record<PeerStatus>({
+  id: node,
+  address: text,
+  connected: boolean,
+  lastHeardMs: nullable(number),
+});
+
+const shardStatus = record<ShardStatus>({
+  shard: number,
+  role: oneOf("leader", "follower", "candidate", "preCandidate"),
+  leader: nullable(node),
+  term: number,
+  lastIndex: number,
+  commitIndex: number,
+  appliedIndex: number,
+  replicas: list(record<ShardStatus["replicas"][number]>({ node, matchIndex: number, active: boolean })),
+});
+
+const latency = record<LatencyStatus>({ p50: number, p99: number, max: number });
+
+const requests = record<RequestStatus>({
+  reads: number,
+  writes: number,
+  errors: number,
+  connections: number,
+  perSecond: number,
+  readMs: nullable(latency),
+  writeMs: nullable(latency),
+});
+
+const storage = record<StorageStatus>({
+  memtableBytes: number,
+  tables: number,
+  tableBytes: number,
+  cacheHitRate: nullable(number),
+  logBytes: number,
+  compactions: number,
+});
+
+export const nodeStatusShape: Shape<NodeStatus> = record<NodeStatus>({
+  id: node,
+  address: text,
+  version: text,
+  clusterId: text,
+  uptimeMs: number,
+  readOnly: boolean,
+  peers: list(peerStatus),
+  shards: list(shardStatus),
+  requests,
+  storage,
+  memory: record<NodeStatus["memory"]>({ residentBytes: number, heapBytes: number }),
+});
+
+export const clusterStatusShape: Shape<ClusterStatus> = record<ClusterStatus>({
+  clusterId: text,
+  nodes: list(
+    record<ClusterStatus["nodes"][number]>({
+      id: node,
+      address: text,
+      alive: boolean,
+      lastSeenMs: nullable(number),
+      status: nullable(nodeStatusShape),
+      error: nullable(text),
+    }),
+  ),
+  shards: list(
+    record<ClusterStatus["shards"][number]>({
+      shard: number,
+      leader: nullable(node),
+      term: number,
+      commitIndex: number,
+      appliedIndex: number,
+      lag: list(record<ClusterStatus["shards"][number]["lag"][number]>({ node, entries: nullable(number) })),
+    }),
+  ),
+  available: number,
+});
+
+export const helloShape: Shape<PeerHello> = record<PeerHello>({
+  node,
+  clusterId: text,
+  incarnation: text,
+  members: list(node),
+  shards: whole(1, SHARDS_MAX),
+});

@@ -1,0 +1,232 @@
+/**
+ * The bodies of writes, which are also what a shard's log stores: `encodeWrite` puts the type before the body, as one
+ * byte, which is itself a CBOR integer (types of writes are below 24). So commands back to back are a CBOR sequence
+ * (RFC 8742) that ends each of its own accord, and a batch of them is walked with `decodeWrite` until nothing remains.
+ */
+import { unreachable } from "../src/lib/assert.ts";
+import type { ByteWriter, CborReader } from "./cbor.ts";
+import { ProtocolError } from "./errors.ts";
+import { shardId } from "./ids.ts";
+import { BATCH_KEYS_MAX, KEY_BYTES_MAX, SHARDS_MAX, VALUE_BYTES_MAX } from "./limits.ts";
+import type { Batch, KeyValue, PutCondition, SessionStamp, WriteRequest } from "./messages.ts";
+
+/** Frame types of writes. A number is never given a second meaning. */
+export const WRITE_TYPES = {
+  put: 1,
+  delete: 2,
+  increment: 3,
+  compareAndSet: 4,
+  batch: 5,
+  openSession: 6,
+} as const satisfies Record<WriteRequest["kind"], number>;
+
+const CONDITIONS = ["always", "ifAbsent", "ifPresent"] as const satisfies readonly PutCondition[];
+
+const INT64_MIN = -(1n << 63n);
+const INT64_MAX = (1n << 63n) - 1n;
+
+/**
+ * Writes the type and the body of `request`, without a frame. Throws `ProtocolError` (TOO_LARGE, BAD_REQUEST) for what
+ * is outside of the limits; some of it may be written then.
+ */
+export function encodeWrite(writer: ByteWriter, request: WriteRequest): void {
+  writer.u8(WRITE_TYPES[request.kind]);
+  encodeWriteBody(writer, request);
+}
+
+/**
+ * Reads what `encodeWrite` wrote, from the reader's position to the end of that command. Byte strings are views of the
+ * reader's buffer. Throws `ProtocolError`.
+ */
+export function decodeWrite(reader: CborReader): WriteRequest {
+  const type = reader.uint();
+  return decodeWriteBody(type, reader) ?? reader.refuse(`type ${type}, which is not a write,`);
+}
+
+/** Writes the body alone. */
+export function encodeWriteBody(writer: ByteWriter, request: WriteRequest): void {
+  switch (request.kind) {
+    case "put":
+      writer.arrayHeader(6);
+      encodeStamp(writer, request.stamp);
+      encodeKey(writer, request.key);
+      encodeValue(writer, request.value);
+      writer.uint(CONDITIONS.indexOf(request.condition));
+      return;
+    case "delete":
+      writer.arrayHeader(4);
+      encodeStamp(writer, request.stamp);
+      encodeKey(writer, request.key);
+      return;
+    case "increment":
+      if (request.delta < INT64_MIN || request.delta > INT64_MAX) {
+        throw new ProtocolError(
+          "BAD_REQUEST",
+          `the delta ${request.delta} is not a signed integer of 64 bits`,
+        );
+      }
+      writer.arrayHeader(5);
+      encodeStamp(writer, request.stamp);
+      encodeKey(writer, request.key);
+      writer.int(request.delta);
+      return;
+    case "compareAndSet":
+      writer.arrayHeader(6);
+      encodeStamp(writer, request.stamp);
+      encodeKey(writer, request.key);
+      encodeValueOrNil(writer, request.expected);
+      encodeValueOrNil(writer, request.value);
+      return;
+    case "batch":
+      encodeBatch(writer, request);
+      return;
+    case "openSession":
+      writer.arrayHeader(1);
+      writer.uint(request.shard);
+      return;
+    default:
+      unreachable(request, "cannot encode a write");
+  }
+}
+
+/** Reads the body of a write of the given type; `undefined` if that type is not a write's. */
+export function decodeWriteBody(type: number, reader: CborReader): WriteRequest | undefined {
+  switch (type) {
+    case WRITE_TYPES.put: {
+      expectItems(reader, 6);
+      const stamp = decodeStamp(reader);
+      const key = decodeKey(reader);
+      const value = decodeValue(reader);
+      return { kind: "put", stamp, key, value, condition: decodeCondition(reader) };
+    }
+    case WRITE_TYPES.delete: {
+      expectItems(reader, 4);
+      const stamp = decodeStamp(reader);
+      return { kind: "delete", stamp, key: decodeKey(reader) };
+    }
+    case WRITE_TYPES.increment: {
+      expectItems(reader, 5);
+      const stamp = decodeStamp(reader);
+      const key = decodeKey(reader);
+      const delta = reader.int();
+      if (delta < INT64_MIN || delta > INT64_MAX) reader.refuse(`the delta ${delta}, beyond 64 bits,`);
+      return { kind: "increment", stamp, key, delta };
+    }
+    case WRITE_TYPES.compareAndSet: {
+      expectItems(reader, 6);
+      const stamp = decodeStamp(reader);
+      const key = decodeKey(reader);
+      const expected = reader.takeNil() ? undefined : decodeValue(reader);
+      const value = reader.takeNil() ? undefined : decodeValue(reader);
+      return { kind: "compareAndSet", stamp, key, expected, value };
+    }
+    case WRITE_TYPES.batch:
+      return decodeBatch(reader);
+    case WRITE_TYPES.openSession: {
+      expectItems(reader, 1);
+      return { kind: "openSession", shard: decodeShard(reader) };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Writes a key. Throws `ProtocolError` (TOO_LARGE). The empty key is a key. */
+export function encodeKey(writer: ByteWriter, key: Uint8Array): void {
+  checkLength("key", key.length, KEY_BYTES_MAX);
+  writer.bytes(key);
+}
+
+export function decodeKey(reader: CborReader): Uint8Array {
+  const key = reader.bytes();
+  checkLength("key", key.length, KEY_BYTES_MAX);
+  return key;
+}
+
+export function decodeShard(reader: CborReader): ReturnType<typeof shardId> {
+  const shard = reader.uint();
+  if (shard >= SHARDS_MAX) reader.refuse(`shard ${shard}, of at most ${SHARDS_MAX},`);
+  return shardId(shard);
+}
+
+/** Throws `ProtocolError` (BAD_REQUEST) unless an array of `count` items begins here. */
+export function expectItems(reader: CborReader, count: number): void {
+  const found = reader.arrayHeader();
+  if (found !== count)
+    reader.refuse(`an array of ${found < 0 ? "unknown length" : `${found} items`} instead of ${count}`);
+}
+
+function encodeBatch(writer: ByteWriter, request: Batch): void {
+  const { entries } = request;
+  if (entries.length === 0) throw new ProtocolError("BAD_REQUEST", "a batch has no entries");
+  if (entries.length > BATCH_KEYS_MAX) {
+    throw new ProtocolError(
+      "TOO_LARGE",
+      `a batch has ${entries.length} keys, at most ${BATCH_KEYS_MAX} are allowed`,
+    );
+  }
+  writer.arrayHeader(4);
+  encodeStamp(writer, request.stamp);
+  writer.arrayHeader(entries.length * 2);
+  for (const { key, value } of entries) {
+    encodeKey(writer, key);
+    encodeValue(writer, value);
+  }
+}
+
+function decodeBatch(reader: CborReader): Batch {
+  expectItems(reader, 4);
+  const stamp = decodeStamp(reader);
+  const items = reader.arrayHeader();
+  if (items <= 0 || items % 2 !== 0) reader.refuse(`a batch of ${items} keys and values`);
+  if (items / 2 > BATCH_KEYS_MAX) {
+    throw new ProtocolError(
+      "TOO_LARGE",
+      `a batch has ${items / 2} keys, at most ${BATCH_KEYS_MAX} are allowed`,
+    );
+  }
+  const entries: KeyValue[] = [];
+  for (let i = 0; i < items; i += 2) {
+    const key = decodeKey(reader);
+    entries.push({ key, value: decodeValue(reader) });
+  }
+  return { kind: "batch", stamp, entries };
+}
+
+function encodeStamp(writer: ByteWriter, stamp: SessionStamp): void {
+  writer.uint(stamp.session);
+  writer.uint(stamp.sequence);
+  writer.uint(stamp.acknowledgedBelow);
+}
+
+function decodeStamp(reader: CborReader): SessionStamp {
+  const session = reader.uint();
+  const sequence = reader.uint();
+  return { session, sequence, acknowledgedBelow: reader.uint() };
+}
+
+function encodeValue(writer: ByteWriter, value: Uint8Array): void {
+  checkLength("value", value.length, VALUE_BYTES_MAX);
+  writer.bytes(value);
+}
+
+function decodeValue(reader: CborReader): Uint8Array {
+  const value = reader.bytes();
+  checkLength("value", value.length, VALUE_BYTES_MAX);
+  return value;
+}
+
+function encodeValueOrNil(writer: ByteWriter, value: Uint8Array | undefined): void {
+  if (value === undefined) writer.nil();
+  else encodeValue(writer, value);
+}
+
+function decodeCondition(reader: CborReader): PutCondition {
+  const number = reader.uint();
+  return CONDITIONS[number] ?? reader.refuse(`the put condition ${number}`);
+}
+
+function checkLength(what: string, length: number, max: number): void {
+  if (length > max)
+    throw new ProtocolError("TOO_LARGE", `a ${what} has ${length} bytes, at most ${max} are allowed`);
+}
