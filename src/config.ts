@@ -1,0 +1,83 @@
+/**
+ * What a node is told when it is built, and the times it lives by. Limits of a single part stand with that part
+ * (`protocol/limits.ts`, `src/server/limits.ts`); here is what concerns the node as a whole.
+ */
+import type { NodeId } from "../protocol/ids.ts";
+import { SHARDS_MAX } from "../protocol/limits.ts";
+import type { LogLevel } from "./env/env.ts";
+import { assert } from "./lib/assert.ts";
+
+export interface NodeConfig {
+  readonly id: NodeId;
+  /** What to listen on: a name or an address of this machine, or `0.0.0.0`. */
+  readonly host: string;
+  readonly port: number;
+  readonly dataDirectory: string;
+  /** All nodes of the cluster, this one included, ordered by id. Alone: just this one. */
+  readonly members: readonly Member[];
+  /** A power of two up to `SHARDS_MAX`; fixed when the data directory is created. */
+  readonly shards: number;
+  readonly logLevel: LogLevel;
+}
+
+export interface Member {
+  readonly id: NodeId;
+  /** Where the others reach it. */
+  readonly host: string;
+  readonly port: number;
+  /** `host:port`, with brackets around an IPv6 address. */
+  readonly address: string;
+}
+
+export interface NodeTimings {
+  /** One tick of the Raft cores. */
+  readonly tickMs: number;
+  readonly heartbeatTicks: number;
+  /** A follower that hears nothing for this many ticks, up to twice as many at random, campaigns. */
+  readonly electionTicks: number;
+  /** How long a request may wait for its answer inside of a node. */
+  readonly requestTimeoutMs: number;
+  /** How long a graceful stop may take before the process exits all the same. */
+  readonly stopMsMax: number;
+}
+
+export const DEFAULT_TIMINGS: NodeTimings = {
+  tickMs: 50,
+  heartbeatTicks: 2,
+  electionTicks: 10,
+  requestTimeoutMs: 5_000,
+  stopMsMax: 15_000,
+};
+
+/** Asserts the relations between times that the algorithms rely on. */
+export function assertTimings(timings: NodeTimings): void {
+  assert(timings.tickMs >= 1, "timers are not finer than a millisecond");
+  assert(timings.heartbeatTicks >= 1, "a leader must be able to send heartbeats");
+  assert(
+    timings.heartbeatTicks * 3 <= timings.electionTicks,
+    "two lost heartbeats must not cost a leader its office",
+  );
+  assert(
+    timings.electionTicks * 2 * timings.tickMs * 2 <= timings.requestTimeoutMs,
+    "a request must survive the longest election timeout and the election after it",
+  );
+  assert(
+    timings.stopMsMax > timings.requestTimeoutMs,
+    "a stopping node must be able to wait for the requests that are under way",
+  );
+}
+assertTimings(DEFAULT_TIMINGS);
+
+export const DEFAULT_HOST = "127.0.0.1";
+export const DEFAULT_PORT = 7001;
+export const DEFAULT_SHARDS = 8;
+
+/** Whether a cluster may have this number of shards. */
+export function isShardCount(count: number): boolean {
+  return Number.isInteger(count) && count >= 1 && count <= SHARDS_MAX && (count & (count - 1)) === 0;
+}
+
+/** A member, with its address spelled out. */
+export function memberAt(id: NodeId, host: string, port: number): Member {
+  return { id, host, port, address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}` };
+}

@@ -1,0 +1,142 @@
+/**
+ * The process around a node: arguments → config → the real outside world → node. What ends the process is decided
+ * here and nowhere else, with these exit codes:
+ *
+ * | code | why |
+ * |---|---|
+ * | 0 | stopped as asked, by SIGTERM, SIGINT, SIGHUP, or the end of standard input (`--stop-with-stdin`) |
+ * | 1 | could not start, or could not stop in time |
+ * | 2 | the arguments or the config file are wrong |
+ * | 70 | a broken invariant or an exception that nobody expected: a bug |
+ * | 74 | the disk can't be trusted any more, as after a failed sync |
+ * | 128 + n | a second signal: stopped at once |
+ *
+ * Standard output carries two lines: one when the node serves, one (`ready: …`) when every shard has a leader. All
+ * else goes to the log on standard error. The heavy parts are loaded only once the arguments are known to be right.
+ */
+import { writeSync } from "node:fs";
+import { DEFAULT_TIMINGS, type NodeConfig } from "./config.ts";
+import { consoleLog } from "./env/console-log.ts";
+import type { Log } from "./env/env.ts";
+import { AssertionError } from "./lib/assert.ts";
+import type { FlotillaNode } from "./node.ts";
+import { parseNodeConfig } from "./node-arguments.ts";
+import { StartError } from "./start-error.ts";
+
+const EXIT_FAILED = 1;
+const EXIT_BUG = 70;
+const EXIT_DISK = 74;
+/** Numbers of the signals that ask for a stop; a shell's convention adds them to 128. */
+const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+
+const parsed = parseNodeConfig(process.argv.slice(2));
+if (parsed.kind === "stop") {
+  if (parsed.exitCode === 0) print(parsed.text);
+  else complain(parsed.text);
+  process.exit(parsed.exitCode);
+}
+await run(parsed.config, parsed.stopWithStdin);
+
+async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
+  const log = consoleLog(config.logLevel);
+  process.on("uncaughtException", (error) => die(log, error));
+  process.on("unhandledRejection", (reason) => die(log, reason));
+  const node = await build(config, log);
+  const started = node.start();
+  stopOnRequest(node, started, log, stopWithStdin);
+  try {
+    await started;
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    complain(error.message);
+    process.exit(EXIT_FAILED);
+  }
+  print(servingLine(config));
+  await node.ready();
+  print("ready: every shard has a leader");
+}
+
+async function build(config: NodeConfig, log: Log): Promise<FlotillaNode> {
+  const [{ createNode }, { bunFileSystem }, { bunTransport }, { bunBackground }, clocks, randomness] =
+    await Promise.all([
+      import("./node.ts"),
+      import("./env/bun-fs.ts"),
+      import("./env/bun-transport.ts"),
+      import("./env/bun-background.ts"),
+      import("./env/system-clock.ts"),
+      import("./env/system-random.ts"),
+    ]);
+  const env = {
+    clock: clocks.systemClock(),
+    random: randomness.systemRandom(),
+    fs: bunFileSystem(),
+    transport: bunTransport(),
+    background: bunBackground(),
+    log,
+  };
+  return createNode(env, config, { onFatal: (error) => die(log, error, EXIT_DISK) });
+}
+
+/** The first request stops the node gracefully; a second signal ends the process at once. */
+function stopOnRequest(node: FlotillaNode, started: Promise<void>, log: Log, stopWithStdin: boolean): void {
+  let stopping = false;
+  const stop = async (why: string): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    log.info("stopping", { why });
+    const deadline = setTimeout(() => {
+      log.error("could not stop in time", { afterMs: DEFAULT_TIMINGS.stopMsMax });
+      process.exit(EXIT_FAILED);
+    }, DEFAULT_TIMINGS.stopMsMax);
+    // A node that is still recovering is stopped when it can be; why it failed to start is told elsewhere.
+    await started.catch(() => {});
+    await node.stop();
+    clearTimeout(deadline);
+    process.exit(0);
+  };
+  for (const [signal, number] of Object.entries(SIGNALS)) {
+    process.on(signal, () => {
+      if (stopping) process.exit(128 + number);
+      void stop(signal);
+    });
+  }
+  if (!stopWithStdin) return;
+  process.stdin.on("end", () => void stop("standard input ended"));
+  process.stdin.on("error", () => void stop("standard input failed"));
+  process.stdin.resume();
+}
+
+/** Ends the process with the reason in the log: it can no longer trust its own state, or its disk. */
+function die(log: Log, reason: unknown, code: number = EXIT_BUG): never {
+  const error = reason instanceof Error ? reason : new Error(String(reason));
+  const isBug = code === EXIT_BUG || error instanceof AssertionError;
+  log.error(isBug ? "stopping: a bug was found" : "stopping: the node cannot go on", { error });
+  if (isBug && error.stack !== undefined) complain(error.stack);
+  process.exit(isBug ? EXIT_BUG : code);
+}
+
+function servingLine({ id, host, port, dataDirectory, members }: NodeConfig): string {
+  const self = members.find((member) => member.id === id)!;
+  const redisHost = self.host === "127.0.0.1" ? "" : `-h ${self.host} `;
+  return (
+    `${id} serves on ${host.includes(":") ? `[${host}]` : host}:${port} (data in ${dataDirectory}); ` +
+    `connect with: bun run repl --addr ${self.address}  or  redis-cli ${redisHost}-p ${port}`
+  );
+}
+
+function print(line: string): void {
+  writeLine(1, line);
+}
+
+function complain(line: string): void {
+  writeLine(2, line);
+}
+
+/** Written before anything else happens, so that an exit right after loses nothing; a closed pipe is no failure. */
+function writeLine(descriptor: number, line: string): void {
+  try {
+    writeSync(descriptor, `${line}\n`);
+  } catch {
+    // Nobody listens.
+  }
+}
