@@ -1,0 +1,47 @@
+import { assert } from "../lib/assert.ts";
+import type { RaftConfig } from "./types.ts";
+
+/**
+ * Ticks since this node last had a reason to be patient: a word from the current leader, or a vote that it gave away.
+ * The patience is drawn anew for each election from [electionTicks, 2 × electionTicks), so that split votes end (Raft §5.2).
+ */
+export class ElectionTimer {
+  readonly #electionTicks: number;
+  readonly #random: RaftConfig["random"];
+  #elapsed = 0;
+  #patience = 0;
+
+  constructor(config: Pick<RaftConfig, "electionTicks" | "random">) {
+    this.#electionTicks = config.electionTicks;
+    this.#random = config.random;
+    this.redraw();
+  }
+
+  /** One tick. */
+  tick(): void {
+    this.#elapsed++;
+  }
+
+  /** There was a reason to be patient. */
+  restart(): void {
+    this.#elapsed = 0;
+  }
+
+  /** Starts again, with another patience. */
+  redraw(): void {
+    this.#elapsed = 0;
+    const extra = this.#random.below(this.#electionTicks);
+    assert(extra >= 0 && extra < this.#electionTicks, `election timer: random gave ${extra}`);
+    this.#patience = this.#electionTicks + extra;
+  }
+
+  /** It is time to campaign. */
+  get expired(): boolean {
+    return this.#elapsed >= this.#patience;
+  }
+
+  /** Less than the shortest election timeout has passed: a leader that was heard then may well be alive (thesis §4.2.3). */
+  get fresh(): boolean {
+    return this.#elapsed < this.#electionTicks;
+  }
+}

@@ -1,0 +1,151 @@
+import { INDEX_ZERO, indexPlus, type LogIndex, logIndex, type NodeId } from "../../protocol/ids.ts";
+import type { RaftConfig } from "./types.ts";
+
+/** The limits on what may be on its way to one follower. */
+export type FlowLimits = Pick<RaftConfig, "appendBytesMax" | "inflightAppendsMax" | "inflightBytesMax">;
+
+/**
+ * What a leader knows of one follower (Raft figure 2: nextIndex, matchIndex), and what is on its way to it.
+ *
+ * - `probe`: it is not known where the logs part. One append at a time, until one is accepted.
+ * - `replicate`: the logs agree. Appends follow each other without waiting (thesis §10.2.1), `next` moving on with what
+ *   was sent, up to the limits. A lost append shows as a rejection of the one behind it, or of a nudge, and leads back
+ *   to `probe`.
+ */
+export class Progress {
+  readonly node: NodeId;
+  readonly #limits: FlowLimits;
+  /** The tick of the leader's time when this follower was last heard. */
+  heardAt: number;
+  /** The newest read round that it confirmed. */
+  confirmedRound = 0;
+
+  #state: "probe" | "replicate" = "probe";
+  #match: LogIndex = INDEX_ZERO;
+  #next: LogIndex;
+  #probeSent = false;
+  /** Last index and bytes of each append in flight, oldest first. */
+  #inflight: { readonly last: LogIndex; readonly bytes: number }[] = [];
+  #inflightBytes = 0;
+  /** The next entry did not fit beside what is in flight. */
+  #full = false;
+  #nudge = false;
+  #matchAtHeartbeat: LogIndex = INDEX_ZERO;
+
+  /** A follower of which nothing is known; `next` is the leader's guess, the end of its own log. */
+  constructor(node: NodeId, next: LogIndex, limits: FlowLimits, now: number) {
+    this.node = node;
+    this.#next = next;
+    this.#limits = limits;
+    this.heardAt = now;
+  }
+
+  get state(): "probe" | "replicate" {
+    return this.#state;
+  }
+
+  /** Everything up to here equals the leader's log and is durable there. */
+  get match(): LogIndex {
+    return this.#match;
+  }
+
+  /** The first entry of the next append. */
+  get next(): LogIndex {
+    return this.#next;
+  }
+
+  /** An append would be sent now by a leader whose log ends at `lastIndex`. */
+  wantsAppend(lastIndex: LogIndex): boolean {
+    if (this.#nudge) return true;
+    if (this.#next > lastIndex) return false;
+    if (this.#state === "probe") return !this.#probeSent;
+    return !this.#full && this.#inflight.length < this.#limits.inflightAppendsMax;
+  }
+
+  /** An append without entries is wanted, to learn whether what was sent arrived. Asked once. */
+  takeNudge(): boolean {
+    const nudge = this.#nudge;
+    this.#nudge = false;
+    return nudge;
+  }
+
+  /** Most bytes of the next append. */
+  get appendBytesMax(): number {
+    return Math.min(this.#limits.appendBytesMax, this.#limits.inflightBytesMax - this.#inflightBytes);
+  }
+
+  /** Notes that entries from `next` up to `last` leave, `bytes` of data; false if they have to wait for room. */
+  send(last: LogIndex, bytes: number): boolean {
+    if (this.#state === "probe") {
+      this.#probeSent = true;
+      return true;
+    }
+    if (this.#inflight.length > 0 && this.#inflightBytes + bytes > this.#limits.inflightBytesMax) {
+      this.#full = true;
+      return false;
+    }
+    this.#inflight.push({ last, bytes });
+    this.#inflightBytes += bytes;
+    this.#next = indexPlus(last, 1);
+    return true;
+  }
+
+  /** The follower's log equals the leader's up to `index`. True if that was news. */
+  accepted(index: LogIndex): boolean {
+    if (index < this.#match) return false;
+    const news = index > this.#match;
+    this.#match = index;
+    if (this.#state === "probe") {
+      this.#restart("replicate", indexPlus(index, 1));
+      return news;
+    }
+    this.#next = logIndex(Math.max(this.#next, index + 1));
+    let arrived = 0;
+    while (arrived < this.#inflight.length && this.#inflight[arrived]!.last <= index) {
+      this.#inflightBytes -= this.#inflight[arrived]!.bytes;
+      arrived++;
+    }
+    if (arrived > 0) this.#inflight.splice(0, arrived);
+    this.#full = false;
+    return news;
+  }
+
+  /** Whether a rejection of an append behind `prevIndex` tells something, rather than being of an earlier attempt. */
+  isNewRejection(prevIndex: LogIndex): boolean {
+    return this.#state === "probe" ? prevIndex === this.#next - 1 : prevIndex > this.#match;
+  }
+
+  /** The follower did not have what an append followed on; the logs may agree up to `agree`. */
+  rejected(agree: LogIndex): void {
+    this.#restart("probe", logIndex(Math.max(this.#match, agree) + 1));
+  }
+
+  /**
+   * The follower answered a heartbeat, so what is sent now will probably arrive. A probe may be repeated. Appends of
+   * which nothing was heard since the last heartbeat may be lost: an empty one behind them will tell.
+   */
+  answeredHeartbeat(): void {
+    this.#probeSent = false;
+    if (this.#state === "replicate" && this.#match < this.#next - 1) {
+      this.#nudge = this.#match === this.#matchAtHeartbeat;
+    }
+    this.#matchAtHeartbeat = this.#match;
+  }
+
+  /** What was in flight counts as lost, and nothing is sent until the follower answers a heartbeat. */
+  hold(): void {
+    // A probe's `next` may be above `match` and yet the best that is known: a new leader's match is 0.
+    this.#restart("probe", this.#state === "probe" ? this.#next : indexPlus(this.#match, 1));
+    this.#probeSent = true;
+  }
+
+  #restart(state: "probe" | "replicate", next: LogIndex): void {
+    this.#state = state;
+    this.#next = next;
+    this.#probeSent = false;
+    this.#nudge = false;
+    this.#full = false;
+    this.#inflight = [];
+    this.#inflightBytes = 0;
+  }
+}
