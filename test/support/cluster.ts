@@ -6,11 +6,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClusterStatus } from "../../protocol/messages.ts";
-import { type ConnectOptions, connect, type FlotillaClient } from "../../src/client/client.ts";
+import { type Client, type ClientOptions, connect } from "../../src/client/client.ts";
 import { assert } from "../../src/lib/assert.ts";
 import { eventually } from "./eventually.ts";
 import { freePorts } from "./free-port.ts";
 import { NodeProcess } from "./node-process.ts";
+import { askNode } from "./raw-connection.ts";
 import { type ReplyFilter, TcpProxy } from "./tcp-proxy.ts";
 
 export interface ClusterSpec {
@@ -28,6 +29,8 @@ export interface ClusterSpec {
 
 /** How long a cluster with a majority may take until every shard has a leader that serves. */
 const SERVING_MS_MAX = 15_000;
+/** How long a node that was away may take to have what the others have. */
+const CATCH_UP_MS_MAX = 15_000;
 /** Two runs may pick the same port at the same moment. */
 const PORT_ATTEMPTS = 5;
 
@@ -41,7 +44,7 @@ export async function withCluster(
     await cluster.untilServing();
     await body(cluster);
   } catch (error) {
-    for (const { output } of cluster.nodes) console.error(output);
+    cluster.printOutput();
     throw error;
   } finally {
     await cluster.close();
@@ -57,7 +60,9 @@ async function startCluster(spec: ClusterSpec): Promise<TestCluster> {
     } catch (error) {
       await cluster.close();
       const portTaken = error instanceof Error && error.message.includes("listens there already");
-      if (!portTaken || attempt === PORT_ATTEMPTS) throw error;
+      if (portTaken && attempt < PORT_ATTEMPTS) continue;
+      cluster.printOutput();
+      throw error;
     }
   }
 }
@@ -67,8 +72,8 @@ export class TestCluster {
   readonly #directory: string;
   /** By `from>to` for links, by the node's id for fronts. */
   readonly #proxies: ReadonlyMap<string, TcpProxy>;
-  readonly #clients: FlotillaClient[] = [];
-  #observer: FlotillaClient | undefined;
+  readonly #clients: Client[] = [];
+  #observer: Client | undefined;
 
   private constructor(
     directory: string,
@@ -120,7 +125,7 @@ export class TestCluster {
   }
 
   /** A client, closed with the cluster at the latest. */
-  async connect(options: Partial<ConnectOptions> = {}): Promise<FlotillaClient> {
+  async connect(options: Partial<ClientOptions> = {}): Promise<Client> {
     const client = await connect({ addresses: this.addresses(), ...options });
     this.#clients.push(client);
     return client;
@@ -174,6 +179,24 @@ export class TestCluster {
   filterReplies(filter: ReplyFilter): void {
     assert(this.#proxies.size > 0, "the cluster has proxies");
     for (const proxy of this.#proxies.values()) proxy.replyFilter = filter;
+  }
+
+  /** Waits until `node` has applied everything that was committed when this was called. */
+  async untilCaughtUp(node: NodeProcess, timeoutMs = CATCH_UP_MS_MAX): Promise<void> {
+    const { shards } = await this.untilServing();
+    await eventually(`${node.id} has applied what the leaders had committed`, timeoutMs, async () => {
+      const answer = await askNode(node.port, { kind: "status", scope: "node" });
+      if (answer.kind !== "nodeStatus") return false;
+      return shards.every(({ shard, commitIndex }) => {
+        const own = answer.status.shards.find((status) => status.shard === shard);
+        return own !== undefined && own.appliedIndex >= commitIndex;
+      });
+    });
+  }
+
+  /** Writes the last lines that each node printed to this process's standard error. */
+  printOutput(): void {
+    for (const { output } of this.nodes) console.error(output);
   }
 
   /** Ends everything and removes the data. */

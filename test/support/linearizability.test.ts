@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
 import { type Action, assertLinearizable, checkLinearizable, type Operation } from "./linearizability.ts";
+import { testSeed } from "./seed.ts";
 
-const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
-console.log(`linearizability: SEED=${SEED}`);
+const SEED = testSeed("linearizability");
 
 let clients = 0;
 /** An operation of a client of its own, from `from` to `to`. */

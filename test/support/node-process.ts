@@ -85,11 +85,7 @@ export class NodeProcess {
       this.#note(`--- ${this.id} ended: ${child.signalCode ?? `exit code ${child.exitCode}`}`);
       if (this.#process === child) this.#process = undefined;
     });
-    const first = await within(
-      `${this.id} serves; it printed:\n${this.output}`,
-      START_MS_MAX,
-      Promise.race([serves, child.exited]),
-    );
+    const first = await within(`${this.id} serves`, START_MS_MAX, Promise.race([serves, child.exited]));
     if (first !== "serves") {
       await outputRead;
       throw new Error(`${this.id} ended (exit code ${child.exitCode}) instead of serving:\n${this.output}`);

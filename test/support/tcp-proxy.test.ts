@@ -93,7 +93,10 @@ test("what is sent while the link stalls arrives when it heals", async () => {
 
 test("a filtered reply is lost with its connection", async () => {
   const proxy = await proxyTo(echo().port);
-  proxy.replyFilter = (bytes) => (Buffer.from(bytes).includes("x") ? "cut" : "pass");
+  proxy.replyFilter = (bytes, greeting) => {
+    expect(Buffer.from(greeting).toString()).toBe("a");
+    return Buffer.from(bytes).includes("x") ? "cut" : "pass";
+  };
   const { socket, received, closed } = await call(proxy.port);
   socket.write("a");
   await eventually("the echo", 2000, () => received() === "a");

@@ -5,8 +5,11 @@
 import { createServer, connect as openSocket, type Server, type Socket } from "node:net";
 import { assert } from "../../src/lib/assert.ts";
 
-/** Looks at bytes on their way back to the caller. `cut`: they are not delivered, and the connection breaks. */
-export type ReplyFilter = (bytes: Uint8Array, connection: number) => "pass" | "cut";
+/**
+ * Looks at bytes on their way back to the caller. `greeting`: the first bytes that the caller sent, which tell who it is.
+ * `cut`: the bytes are not delivered, and the connection breaks.
+ */
+export type ReplyFilter = (bytes: Uint8Array, greeting: Uint8Array) => "pass" | "cut";
 
 export class TcpProxy {
   readonly #server: Server;
@@ -77,7 +80,7 @@ export class TcpProxy {
     const link = new Link(
       caller,
       target,
-      (bytes) => this.replyFilter(bytes, number),
+      (bytes, greeting) => this.replyFilter(bytes, greeting),
       () => this.#links.delete(number),
     );
     this.#links.set(number, link);
@@ -102,7 +105,11 @@ class Link {
     caller.setNoDelay(true);
     target.setNoDelay(true);
     this.#pass(caller, target, () => "pass");
-    this.#pass(target, caller, filter);
+    let greeting: Uint8Array = new Uint8Array(0);
+    caller.once("data", (bytes: Uint8Array) => {
+      greeting = bytes;
+    });
+    this.#pass(target, caller, (bytes) => filter(bytes, greeting));
     for (const socket of [caller, target]) {
       socket.on("error", () => this.break());
       socket.on("close", () => {

@@ -29,6 +29,8 @@ export interface WorkloadSpec {
 
 const KEYS = 24;
 const PAUSE_MS_MAX = 2;
+/** Stands for the client of `readAll` in the history. */
+const READER = -1;
 
 /** Starts one loop for each client. `stop` has to be called in the end. */
 export function startWorkload(clients: readonly WorkloadClient[], spec: WorkloadSpec): Workload {
@@ -80,6 +82,13 @@ export class Workload {
       last = at;
     }
     return Math.max(longest, toMs - last);
+  }
+
+  /** Has `client` read every key once, as part of the history: what is there in the end must fit to it. */
+  async readAll(client: WorkloadClient): Promise<void> {
+    for (let number = 0; number < this.#spec.keys; number++) {
+      await this.#perform(client, READER, `${this.#spec.prefix}${number}`, { kind: "get" });
+    }
   }
 
   /** Lets what is under way come to its end. Rejects if a client failed in a way that none of its errors describes. */
