@@ -107,7 +107,7 @@ export class Leadership {
   }
 
   onUnreachable(node: NodeId): void {
-    this.#find(node)?.hold();
+    this.#find(node)?.unreachable();
   }
 
   /**
@@ -159,8 +159,9 @@ export class Leadership {
       const prevIndex = indexPlus(follower.next, -1);
       const prevTerm = log.term(prevIndex);
       if (prevTerm === undefined) {
-        // The log no longer reaches back to what this follower needs.
-        follower.hold();
+        // The log no longer reaches back that far. The follower may have what was compacted, though this leader
+        // doesn't know of it: where the log begins is asked once a heartbeat.
+        follower.waitAt(log.firstIndex);
         return;
       }
       const entries = log.entries(follower.next, indexPlus(log.lastIndex, 1), follower.appendBytesMax);

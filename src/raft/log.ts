@@ -32,6 +32,11 @@ export class RaftLog {
     this.#commit = logIndex(Math.max(this.#delivered, Math.min(commit, stored.lastIndex)));
   }
 
+  /** The first entry that is left. */
+  get firstIndex(): LogIndex {
+    return this.#stored.firstIndex;
+  }
+
   get lastIndex(): LogIndex {
     return this.#last;
   }

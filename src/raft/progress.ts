@@ -133,9 +133,14 @@ export class Progress {
   }
 
   /** What was in flight counts as lost, and nothing is sent until the follower answers a heartbeat. */
-  hold(): void {
+  unreachable(): void {
     // A probe's `next` may be above `match` and yet the best that is known: a new leader's match is 0.
-    this.#restart("probe", this.#state === "probe" ? this.#next : indexPlus(this.#match, 1));
+    this.waitAt(this.#state === "probe" ? this.#next : indexPlus(this.#match, 1));
+  }
+
+  /** Goes on with a probe at `next`, but not before the follower answers a heartbeat. */
+  waitAt(next: LogIndex): void {
+    this.#restart("probe", next);
     this.#probeSent = true;
   }
 

@@ -6,8 +6,8 @@
  * This file holds the roles and the rules of terms and votes (Raft §5.1, §5.2; PreVote thesis §9.6; CheckQuorum §6.2).
  * `leadership.ts` is what a leader does, `log.ts` what happens to the log, `reads.ts` linearizable reads.
  *
- * Not here: changes of membership, learners, snapshots (a follower that needs entries which were compacted away gets
- * nothing but heartbeats), and lease reads.
+ * Not here: changes of membership, learners, snapshots (a follower that needs entries which were compacted away
+ * stays behind), and lease reads.
  */
 import { type LogIndex, type NodeId, nextTerm, TERM_ZERO, type Term } from "../../protocol/ids.ts";
 import type {

@@ -107,13 +107,13 @@ function step(cluster: Cluster, random: Random, weather: Weather, count: number)
   if (touched !== undefined && random.below(100) < weather.settlePercent) cluster.settle(touched);
 }
 
-/** The faults are over: within ten election timeouts the group has one leader, one log, and answers. */
+/** The faults are over: in ten election timeouts the group finds a leader, and then one log. */
 function recover(cluster: Cluster): void {
   cluster.heal();
   for (const node of cluster.nodes) if (node.core === undefined) cluster.start(node);
-  for (let round = 0; round < 5 * ELECTION_TICKS; round++) cluster.calmRound();
+  for (let round = 0; round < 10 * ELECTION_TICKS; round++) cluster.calmRound();
   const leader = cluster.leader;
-  if (leader?.core === undefined) throw new Error("liveness: no leader after five election timeouts");
+  if (leader?.core === undefined) throw new Error("liveness: no leader after ten election timeouts");
   const index = leader.core.propose(utf8("after the storm"));
   if (index === undefined) throw new Error("liveness: the leader takes no proposals");
   const granted = leader.grants;
