@@ -1,0 +1,39 @@
+/** For each kind of answer: what the caller gets of it. */
+import type {
+  ClientResponse,
+  ClusterStatus,
+  KeyValue,
+  NodeStatus,
+  Topology,
+} from "../../protocol/messages.ts";
+import { fromUtf8 } from "../lib/bytes.ts";
+import type { Answer } from "./call.ts";
+
+type Response<Kind extends ClientResponse["kind"]> = Extract<ClientResponse, { kind: Kind }>;
+
+function answer<Kind extends ClientResponse["kind"], T>(
+  kind: Kind,
+  pick: (response: Response<Kind>) => T,
+): Answer<T> {
+  // The runner picks from a response only after it has compared the kinds.
+  return { kind, pick: pick as (response: ClientResponse) => T };
+}
+
+export const PONG = answer("pong", () => undefined);
+export const BOOLEAN = answer("boolean", ({ value }) => value);
+export const INTEGER = answer("integer", ({ value }) => value);
+export const VALUE = answer("value", ({ value }) => (value === undefined ? undefined : owned(value)));
+export const TEXT = answer("value", ({ value }) => (value === undefined ? undefined : fromUtf8(value)));
+export const ENTRIES = answer("entries", ({ entries, more }) => ({ entries: entries.map(ownedEntry), more }));
+export const TOPOLOGY = answer<"topology", Topology>("topology", ({ topology }) => topology);
+export const NODE_STATUS = answer<"nodeStatus", NodeStatus>("nodeStatus", ({ status }) => status);
+export const CLUSTER_STATUS = answer<"clusterStatus", ClusterStatus>("clusterStatus", ({ status }) => status);
+/** To openSession. */
+export const SESSION = answer("integer", ({ value }) => Number(value));
+
+const ownedEntry = (entry: KeyValue): KeyValue => ({ key: owned(entry.key), value: owned(entry.value) });
+
+/** Answers are views of what arrived together: a copy keeps a caller's small value from holding on to all of that. */
+function owned(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength * 2 > bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
+}

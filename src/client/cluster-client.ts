@@ -1,0 +1,267 @@
+import type { ErrorName } from "../../protocol/errors.ts";
+import {
+  type ClusterStatus,
+  type Consistency,
+  type KeyValue,
+  NO_SESSION,
+  type NodeStatus,
+  type PutCondition,
+  type Topology,
+} from "../../protocol/messages.ts";
+import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
+import { BOOLEAN, CLUSTER_STATUS, INTEGER, NODE_STATUS, PONG, TEXT, TOPOLOGY, VALUE } from "./answers.ts";
+import { type Bytes, toBytes } from "./bytes.ts";
+import type { Answer, Outgoing } from "./call.ts";
+import { FlotillaError } from "./errors.ts";
+import { type ClientEnv, RequestRunner, type RunnerOptions } from "./request-runner.ts";
+import { type ScanOptions, scanPages } from "./scan.ts";
+
+export interface ClientOptions {
+  /** `host:port` of one node or more: where to ask first. The other nodes are learned from them. */
+  readonly addresses: readonly string[];
+  /** How long a request may take, all its retries included. Default 5000 ms. */
+  readonly requestTimeoutMs?: number;
+  /** How long making one connection may take. Default 1000 ms. */
+  readonly connectTimeoutMs?: number;
+  /** After this long without a sign of life, a node that owes answers counts as lost. Default 2000 ms. */
+  readonly silenceMs?: number;
+  /**
+   * Number writes, so that a retry after a lost answer happens once. Default true. Without, a write whose answer is lost
+   * fails with outcome `unknown`, and the first write to each shard saves the opening of a session.
+   */
+  readonly sessions?: boolean;
+  /** Most writes under way in a shard; more wait. Default 1024. */
+  readonly sessionWindow?: number;
+}
+
+export interface ReadOptions {
+  /** `linearizable` (default): the latest acknowledged write. `stale`: what any replica has, which may be older. */
+  readonly consistency?: Consistency;
+}
+
+export interface PutOptions {
+  /** Write only if the key is absent, or only if it is present. Default `always`. */
+  readonly condition?: PutCondition;
+}
+
+export interface BatchOptions {
+  /** Refuse with CROSS_SHARD where the keys do not all lie in one shard. Default false. */
+  readonly atomic?: boolean;
+}
+
+const REQUEST_TIMEOUT_MS = 5000;
+const CONNECT_TIMEOUT_MS = 1000;
+const SILENCE_MS = 2000;
+const SESSION_WINDOW = 1024;
+/**
+ * A client of one cluster. Every method may be called at any time, thousands of times at once; requests pipeline.
+ * Promises reject with `FlotillaError` and nothing else. Bytes that are passed in are borrowed until the promise
+ * settles; bytes that are handed out belong to the caller.
+ */
+export class Client {
+  readonly #runner: RequestRunner;
+
+  private constructor(runner: RequestRunner) {
+    this.#runner = runner;
+  }
+
+  /** Resolves once a node has answered with the topology; rejects when none did within `requestTimeoutMs`. */
+  static async open(options: ClientOptions, env: ClientEnv): Promise<Client> {
+    if (options.addresses.length === 0) {
+      throw new FlotillaError("BAD_REQUEST", "cannot connect: the list of addresses is empty", "notDone");
+    }
+    const runner = new RequestRunner(withDefaults(options), env);
+    try {
+      await runner.refresh();
+    } catch (error) {
+      runner.close();
+      const cause = error as FlotillaError;
+      const where = options.addresses.join(", ");
+      throw new FlotillaError(
+        cause.code,
+        `cannot connect to a cluster at ${where}: ${cause.message}`,
+        "notDone",
+        { cause },
+      );
+    }
+    return new Client(runner);
+  }
+
+  /** The value of `key`; `undefined` if there is no such key. */
+  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined> {
+    return this.#get(key, options, VALUE);
+  }
+
+  /** The value of `key` read as UTF-8; what is not UTF-8 becomes U+FFFD. */
+  getText(key: Bytes, options?: ReadOptions): Promise<string | undefined> {
+    return this.#get(key, options, TEXT);
+  }
+
+  exists(key: Bytes, options?: ReadOptions): Promise<boolean> {
+    const bytes = toBytes(key);
+    const consistency = options?.consistency ?? "linearizable";
+    return this.#toShard({ kind: "exists", key: bytes, consistency }, bytes, BOOLEAN);
+  }
+
+  /** Sets `key`. `false`: the condition did not hold, and nothing was written. */
+  put(key: Bytes, value: Bytes, options?: PutOptions): Promise<boolean> {
+    const keyBytes = toBytes(key);
+    const valueBytes = toBytes(value);
+    const condition = options?.condition ?? "always";
+    return this.#toShard(
+      { kind: "put", stamp: NO_SESSION, key: keyBytes, value: valueBytes, condition },
+      keyBytes,
+      BOOLEAN,
+    );
+  }
+
+  /** Removes `key`. `false`: there was none. */
+  delete(key: Bytes): Promise<boolean> {
+    const bytes = toBytes(key);
+    return this.#toShard({ kind: "delete", stamp: NO_SESSION, key: bytes }, bytes, BOOLEAN);
+  }
+
+  /**
+   * Adds `delta` (default 1) to the decimal number that `key` holds, 0 if there is no such key, and returns the sum.
+   * NOT_AN_INTEGER: the value is no number of 64 bits, or the sum would not be.
+   */
+  increment(key: Bytes, delta: bigint | number = 1n): Promise<bigint> {
+    const bytes = toBytes(key);
+    if (typeof delta === "number" && !Number.isSafeInteger(delta)) {
+      return refused(
+        "BAD_REQUEST",
+        `cannot increment by ${delta}: it is no safe integer (a bigint may be larger)`,
+      );
+    }
+    return this.#toShard(
+      { kind: "increment", stamp: NO_SESSION, key: bytes, delta: BigInt(delta) },
+      bytes,
+      INTEGER,
+    );
+  }
+
+  /**
+   * Sets `key` to `value` if it holds `expected`; `undefined` stands for "no such key" on either side, so that it can
+   * create and delete. `false`: it held something else, and nothing was written.
+   */
+  compareAndSet(key: Bytes, expected: Bytes | undefined, value: Bytes | undefined): Promise<boolean> {
+    const bytes = toBytes(key);
+    const newValue = value === undefined ? undefined : toBytes(value);
+    const oldValue = expected === undefined ? undefined : toBytes(expected);
+    return this.#toShard(
+      { kind: "compareAndSet", stamp: NO_SESSION, key: bytes, expected: oldValue, value: newValue },
+      bytes,
+      BOOLEAN,
+    );
+  }
+
+  /**
+   * Sets all `entries`. Those that lie in one shard are set together or not at all; between shards there is no such
+   * promise, unless `atomic` asks for one and the keys lie in one shard (a `{hash tag}` sees to that). Where it fails, the
+   * parts of other shards may have been written; the error says of how many.
+   */
+  async batch(entries: Iterable<readonly [key: Bytes, value: Bytes]>, options?: BatchOptions): Promise<void> {
+    const byShard = new Map<number, KeyValue[]>();
+    for (const [key, value] of entries) {
+      const entry = { key: toBytes(key), value: toBytes(value) };
+      const shard = shardOfSlot(slotOf(entry.key), this.#runner.shards);
+      const group = byShard.get(shard);
+      if (group === undefined) byShard.set(shard, [entry]);
+      else group.push(entry);
+    }
+    if (options?.atomic === true && byShard.size > 1) {
+      return refused("CROSS_SHARD", `cannot write a batch at once: its keys lie in ${byShard.size} shards`);
+    }
+    const groups = [...byShard.values()];
+    const results = await Promise.allSettled(groups.map((group) => this.#putGroup(group)));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw batchError(failed.reason as FlotillaError, results);
+  }
+
+  /** Entries in the byte order of their keys, fetched a page at a time. Each page is current; all together are no snapshot. */
+  scan(options: ScanOptions = {}): AsyncGenerator<KeyValue, void> {
+    return scanPages(this.#runner, options);
+  }
+
+  /** Asks a node (any, or the one at `address`) for a sign of life; how long that took, in milliseconds. */
+  ping(address?: string): Promise<number> {
+    const startMs = this.#runner.nowMs();
+    return this.#runner
+      .run({ kind: "ping" }, PONG, address === undefined ? "any" : { address })
+      .then(() => this.#runner.nowMs() - startMs);
+  }
+
+  /** Who the nodes are, and who leads which shard, as one node knows it. */
+  topology(): Promise<Topology> {
+    return this.#runner.run({ kind: "topology" }, TOPOLOGY, "any");
+  }
+
+  /** How the whole cluster is (default), or how one node is: any, or the one at `address`. */
+  status(options?: { readonly scope?: "cluster"; readonly address?: string }): Promise<ClusterStatus>;
+  status(options: { readonly scope: "node"; readonly address?: string }): Promise<NodeStatus>;
+  status(
+    options: { readonly scope?: "cluster" | "node"; readonly address?: string } = {},
+  ): Promise<ClusterStatus | NodeStatus> {
+    const route = options.address === undefined ? "any" : { address: options.address };
+    const scope = options.scope ?? "cluster";
+    return this.#runner.run<ClusterStatus | NodeStatus>(
+      { kind: "status", scope },
+      scope === "node" ? NODE_STATUS : CLUSTER_STATUS,
+      route,
+    );
+  }
+
+  /** Closes all connections. What is under way fails; so does everything that is asked for later. */
+  close(): void {
+    this.#runner.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #get<T>(key: Bytes, options: ReadOptions | undefined, answer: Answer<T>): Promise<T> {
+    const bytes = toBytes(key);
+    const consistency = options?.consistency ?? "linearizable";
+    return this.#toShard({ kind: "get", key: bytes, consistency }, bytes, answer);
+  }
+
+  #toShard<T>(request: Outgoing, key: Uint8Array, answer: Answer<T>): Promise<T> {
+    return this.#runner.run(request, answer, { slot: slotOf(key) });
+  }
+
+  #putGroup(entries: readonly KeyValue[]): Promise<boolean> {
+    return this.#runner.run({ kind: "batch", stamp: NO_SESSION, entries }, BOOLEAN, {
+      slot: slotOf(entries[0]!.key),
+    });
+  }
+}
+
+function withDefaults(options: ClientOptions): RunnerOptions {
+  return {
+    addresses: options.addresses,
+    requestTimeoutMs: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
+    connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    silenceMs: options.silenceMs ?? SILENCE_MS,
+    sessions: options.sessions ?? true,
+    sessionWindow: options.sessionWindow ?? SESSION_WINDOW,
+  };
+}
+
+/** The error of a batch over several shards: what one of them said, and what became of the others. */
+function batchError(error: FlotillaError, results: readonly PromiseSettledResult<unknown>[]): FlotillaError {
+  if (results.length === 1) return error;
+  const written = results.filter(({ status }) => status === "fulfilled").length;
+  const isUnknown = results.some(
+    (result) => result.status === "rejected" && (result.reason as FlotillaError).outcome === "unknown",
+  );
+  return new FlotillaError(
+    error.code,
+    `${written} of the batch's ${results.length} shards have their part, then: ${error.message}`,
+    isUnknown || written > 0 ? "unknown" : "notDone",
+    { cause: error },
+  );
+}
+
+const refused = (code: ErrorName, message: string): Promise<never> =>
+  Promise.reject(new FlotillaError(code, message, "notDone"));

@@ -1,0 +1,64 @@
+import { ERRORS, type ErrorName } from "../../protocol/errors.ts";
+import type { ClientRequest } from "../../protocol/messages.ts";
+
+/** What is known about a write that failed: it did not happen and will not, or it may have happened or may yet. */
+export type Outcome = "notDone" | "unknown";
+
+/**
+ * Why a request failed. `code` is one of the protocol's errors; `retryable` says whether asking again, later, may
+ * succeed; `outcome` says whether a write may have happened all the same (for reads it is always `notDone`). The
+ * client has already retried whatever was safe to retry.
+ */
+export class FlotillaError extends Error {
+  override readonly name = "FlotillaError";
+  readonly code: ErrorName;
+  readonly retryable: boolean;
+  readonly outcome: Outcome;
+
+  constructor(code: ErrorName, message: string, outcome: Outcome, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.retryable = ERRORS[code].retryable;
+    this.outcome = outcome;
+  }
+}
+
+/** The sentence part that says what happened to a write. */
+export function outcomeInWords(outcome: Outcome): string {
+  return outcome === "unknown" ? "it may have happened" : "nothing was changed";
+}
+
+/** What a request asks, in a few words for messages: `put of "user:1"`. */
+export function describeRequest(request: ClientRequest): string {
+  switch (request.kind) {
+    case "put":
+    case "delete":
+    case "increment":
+    case "compareAndSet":
+    case "get":
+    case "exists":
+      return `${request.kind} of ${quoteKey(request.key)}`;
+    case "batch":
+      return `batch of ${request.entries.length} keys (first ${quoteKey(request.entries[0]?.key ?? new Uint8Array())})`;
+    case "scan":
+      return `scan from ${quoteKey(request.start)}`;
+    case "openSession":
+      return `opening a session on shard ${request.shard}`;
+    case "ping":
+    case "topology":
+      return request.kind;
+    case "status":
+      return `status of the ${request.scope}`;
+  }
+}
+
+const SHOWN_BYTES_MAX = 48;
+
+function quoteKey(key: Uint8Array): string {
+  let text = "";
+  for (const byte of key.subarray(0, SHOWN_BYTES_MAX)) {
+    text +=
+      byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`;
+  }
+  return `"${text}${key.length > SHOWN_BYTES_MAX ? "..." : ""}"`;
+}

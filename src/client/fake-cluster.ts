@@ -1,0 +1,251 @@
+/**
+ * For tests: nodes that speak the real protocol over a fake network and share one store, as if replication were
+ * perfect. A test can have a node misbehave in every way that a client must survive.
+ */
+import { ByteWriter } from "../../protocol/cbor.ts";
+import { decodeRequest, encodeResponse } from "../../protocol/client.ts";
+import { FrameReader } from "../../protocol/frame.ts";
+import { nodeId } from "../../protocol/ids.ts";
+import { CLIENT_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
+import type { ClientRequest, ClientResponse, KeyValue } from "../../protocol/messages.ts";
+import { encodePreambleReply, PREAMBLE_BYTES } from "../../protocol/preamble.ts";
+import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
+import type { Connection } from "../env/env.ts";
+import { compareBytes, fromUtf8, utf8 } from "../lib/bytes.ts";
+import type { FakeWorld } from "./fake-world.ts";
+
+/**
+ * What a node does with a request: as it should; nothing, ever; execute it and lose the connection before the answer; lose
+ * the connection before it is executed; or answer something else.
+ */
+export type Behaviour = "serve" | "ignore" | "executeAndDrop" | "drop" | ClientResponse;
+
+export class FakeCluster {
+  readonly nodes: FakeNode[];
+  /** By shard: the index of the node that leads it. */
+  readonly leaders: number[];
+  readonly world: FakeWorld;
+  clusterId = "c1";
+  /** How often each write was executed, by kind and key. */
+  readonly executions = new Map<string, number>();
+  /** Most entries that a scan answers with. */
+  scanEntriesMax = 1000;
+  readonly #store = new Map<string, Uint8Array>();
+  readonly #results = new Map<string, ClientResponse>();
+  #nextSession = 100;
+  readonly sessions = new Set<number>();
+
+  constructor(world: FakeWorld, nodes: number, shards: number) {
+    this.world = world;
+    this.nodes = Array.from({ length: nodes }, (_, i) => new FakeNode(this, i));
+    this.leaders = Array.from({ length: shards }, (_, shard) => shard % nodes);
+    for (const node of this.nodes) node.start();
+  }
+
+  get addresses(): string[] {
+    return this.nodes.map(({ address }) => address);
+  }
+
+  /** The node that leads the shard of `key`. */
+  leaderOf(key: string): FakeNode {
+    return this.nodes[this.leaders[this.shardOf(utf8(key))]!]!;
+  }
+
+  shardOf(key: Uint8Array): number {
+    return shardOfSlot(slotOf(key), this.leaders.length);
+  }
+
+  set(key: string, value: string): void {
+    this.#store.set(key, utf8(value));
+  }
+
+  execute(request: ClientRequest): ClientResponse {
+    if (!("stamp" in request) || request.stamp.session === 0) return this.#apply(request);
+    const { session, sequence } = request.stamp;
+    if (!this.sessions.has(session)) return errorResponse("SESSION_EXPIRED");
+    const id = `${session}/${sequence}`;
+    const known = this.#results.get(id);
+    if (known !== undefined) return known;
+    const result = this.#apply(request);
+    this.#results.set(id, result);
+    return result;
+  }
+
+  #apply(request: ClientRequest): ClientResponse {
+    if ("stamp" in request) {
+      const first = request.kind === "batch" ? request.entries[0]!.key : request.key;
+      const id = `${request.kind} ${fromUtf8(first)}`;
+      this.executions.set(id, (this.executions.get(id) ?? 0) + 1);
+    }
+    switch (request.kind) {
+      case "put":
+        this.#store.set(fromUtf8(request.key), new Uint8Array(request.value));
+        return { kind: "boolean", value: true };
+      case "delete":
+        return { kind: "boolean", value: this.#store.delete(fromUtf8(request.key)) };
+      case "batch":
+        for (const { key, value } of request.entries) this.#store.set(fromUtf8(key), new Uint8Array(value));
+        return { kind: "boolean", value: true };
+      case "increment": {
+        const key = fromUtf8(request.key);
+        const sum = BigInt(fromUtf8(this.#store.get(key) ?? utf8("0"))) + request.delta;
+        this.#store.set(key, utf8(String(sum)));
+        return { kind: "integer", value: sum };
+      }
+      case "openSession":
+        this.sessions.add(++this.#nextSession);
+        return { kind: "integer", value: BigInt(this.#nextSession) };
+      case "get":
+        return { kind: "value", value: this.#store.get(fromUtf8(request.key)), ageMs: 0 };
+      case "exists":
+        return { kind: "boolean", value: this.#store.has(fromUtf8(request.key)) };
+      case "scan":
+        return this.#scan(request);
+      case "ping":
+        return { kind: "pong" };
+      case "topology":
+        return {
+          kind: "topology",
+          topology: {
+            clusterId: this.clusterId,
+            nodes: this.nodes.map(({ id, address }) => ({ id, address })),
+            leaders: this.leaders.map((leader) => this.nodes[leader]!.id),
+          },
+        };
+      default:
+        return errorResponse("BAD_REQUEST");
+    }
+  }
+
+  #scan(request: Extract<ClientRequest, { kind: "scan" }>): ClientResponse {
+    const found: KeyValue[] = [...this.#store]
+      .map(([key, value]) => ({ key: utf8(key), value: request.keysOnly ? new Uint8Array() : value }))
+      .filter(({ key }) => compareBytes(key, request.start) >= 0)
+      .filter(({ key }) => request.end === undefined || compareBytes(key, request.end) < 0)
+      .sort((a, b) => compareBytes(a.key, b.key));
+    const count = Math.min(request.limit, this.scanEntriesMax);
+    return { kind: "entries", entries: found.slice(0, count), more: found.length > count };
+  }
+}
+
+export function errorResponse(
+  error: Extract<ClientResponse, { kind: "error" }>["error"],
+  leader?: FakeNode,
+): ClientResponse {
+  return { kind: "error", error, message: "as the test wants it", leader };
+}
+
+export class FakeNode {
+  readonly id;
+  readonly address: string;
+  readonly index: number;
+  /** Every request that arrived, in order. */
+  readonly received: ClientRequest[] = [];
+  /** How many times bytes arrived: what a client sends in one piece counts once. */
+  chunks = 0;
+  readonly #cluster: FakeCluster;
+  readonly #connections = new Set<Connection>();
+  #behave: (request: ClientRequest) => Behaviour = () => "serve";
+
+  constructor(cluster: FakeCluster, index: number) {
+    this.#cluster = cluster;
+    this.index = index;
+    this.id = nodeId(`n${index + 1}`);
+    this.address = `10.0.0.${index + 1}:7001`;
+  }
+
+  get node() {
+    return this.id;
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** From now on. */
+  behave(behave: (request: ClientRequest) => Behaviour): void {
+    this.#behave = behave;
+  }
+
+  /** For the next request of this kind; then as it should. */
+  behaveOnce(kind: ClientRequest["kind"], behaviour: Behaviour): void {
+    this.behave((request) => {
+      if (request.kind !== kind) return "serve";
+      this.behave(() => "serve");
+      return behaviour;
+    });
+  }
+
+  start(): void {
+    this.#cluster.world.serve(this.address, {
+      opened: (connection) => {
+        connection.state = { reader: new FrameReader(CLIENT_FRAME_BYTES_MAX), greeted: false };
+        this.#connections.add(connection);
+      },
+      received: (connection, bytes) => this.#received(connection, bytes),
+      closed: (connection) => void this.#connections.delete(connection),
+    });
+  }
+
+  /** As a killed process: connections are lost, new ones refused. */
+  stop(): void {
+    this.#cluster.world.unserve(this.address);
+    this.dropConnections();
+  }
+
+  dropConnections(): void {
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  #received(connection: Connection, bytes: Uint8Array): void {
+    const state = connection.state as { reader: FrameReader; greeted: boolean };
+    if (!state.greeted) {
+      state.greeted = true;
+      if (bytes.length !== PREAMBLE_BYTES)
+        throw new Error("the client did not wait for the preamble's answer");
+      connection.send(encodePreambleReply(undefined, 1));
+      return;
+    }
+    this.chunks++;
+    state.reader.push(bytes);
+    for (let frame = state.reader.next(); frame !== undefined; frame = state.reader.next()) {
+      const request = decodeRequest(frame);
+      this.received.push(request);
+      if (!this.#answer(connection, request, frame.requestId)) return;
+    }
+  }
+
+  /** `false`: the connection is gone. */
+  #answer(connection: Connection, request: ClientRequest, requestId: number): boolean {
+    const behaviour = this.#behave(request);
+    if (behaviour === "ignore") return true;
+    if (behaviour === "drop" || behaviour === "executeAndDrop") {
+      if (behaviour === "executeAndDrop") this.#cluster.execute(request);
+      connection.destroy();
+      return false;
+    }
+    const response = behaviour === "serve" ? this.#serve(request) : behaviour;
+    const writer = new ByteWriter();
+    encodeResponse(writer, response, requestId);
+    connection.send(writer.view());
+    return true;
+  }
+
+  #serve(request: ClientRequest): ClientResponse {
+    const shard = this.#shardOf(request);
+    if (shard !== undefined && this.#cluster.leaders[shard] !== this.index) {
+      const leader = this.#cluster.nodes[this.#cluster.leaders[shard]!];
+      return leader === undefined ? errorResponse("UNAVAILABLE") : errorResponse("NOT_LEADER", leader);
+    }
+    return this.#cluster.execute(request);
+  }
+
+  /** The shard whose leader must serve the request. */
+  #shardOf(request: ClientRequest): number | undefined {
+    if (request.kind === "openSession") return request.shard;
+    if (request.kind === "batch") return this.#cluster.shardOf(request.entries[0]!.key);
+    if (!("key" in request)) return undefined;
+    if ("consistency" in request && request.consistency === "stale") return undefined;
+    return this.#cluster.shardOf(request.key);
+  }
+}

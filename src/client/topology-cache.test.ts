@@ -1,0 +1,49 @@
+import { expect, test } from "bun:test";
+import { nodeId } from "../../protocol/ids.ts";
+import type { Topology } from "../../protocol/messages.ts";
+import { TopologyCache } from "./topology-cache.ts";
+
+const topology = (leaders: (string | null)[], clusterId = "c1"): Topology => ({
+  clusterId,
+  nodes: [1, 2, 3].map((i) => ({ id: nodeId(`n${i}`), address: `10.0.0.${i}:1` })),
+  leaders: leaders.map((leader) => (leader === null ? null : nodeId(leader))),
+});
+const all = () => true;
+
+test("leaders are found by shard, and nodes that were not named as seeds are known", () => {
+  const cache = new TopologyCache(["seed:1", "10.0.0.2:1"], 0);
+  expect(cache.shards).toBe(0);
+  cache.replace(topology(["n3", "n1"]));
+  expect(cache.shards).toBe(2);
+  expect(cache.leaderOf(0)).toBe("10.0.0.3:1");
+  expect(cache.addresses).toEqual(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1", "seed:1"]);
+});
+
+test("a leader that the node asked does not know is kept, one that was lost is not", () => {
+  const cache = new TopologyCache(["seed:1"], 0);
+  cache.replace(topology(["n1", "n1"]));
+  cache.learnLeader(1, "10.0.0.2:1");
+  cache.replace(topology([null, null]));
+  expect([cache.leaderOf(0), cache.leaderOf(1)]).toEqual(["10.0.0.1:1", "10.0.0.2:1"]);
+  cache.forgetLeader(0, "10.0.0.2:1");
+  expect(cache.leaderOf(0)).toBe("10.0.0.1:1");
+  cache.forgetNode("10.0.0.1:1");
+  cache.replace(topology([null, null]));
+  expect([cache.leaderOf(0), cache.leaderOf(1)]).toEqual([undefined, "10.0.0.2:1"]);
+});
+
+test("another cluster takes nothing over from the one before", () => {
+  const cache = new TopologyCache(["seed:1"], 0);
+  expect(cache.replace(topology(["n1"]))).toBe(false);
+  expect(cache.replace(topology(["n1"]))).toBe(false);
+  expect(cache.replace(topology([null], "c2"))).toBe(true);
+  expect(cache.leaderOf(0)).toBeUndefined();
+});
+
+test("the round over the nodes skips those that are not usable, but never ends", () => {
+  const cache = new TopologyCache(["a:1", "b:1", "c:1"], 0);
+  const round = (usable: (address: string) => boolean) => [0, 1, 2].map(() => cache.nextAddress(usable));
+  expect(round(all)).toEqual(["a:1", "b:1", "c:1"]);
+  expect(round((address) => address !== "b:1")).toEqual(["a:1", "c:1", "a:1"]);
+  expect(new Set(round(() => false)).size).toBe(3);
+});
