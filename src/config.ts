@@ -37,6 +37,16 @@ export interface NodeTimings {
   readonly electionTicks: number;
   /** How long a request may wait for its answer inside of a node. */
   readonly requestTimeoutMs: number;
+  /** How often logs are compacted, leaders balanced and the system group's facts completed. */
+  readonly maintenanceMs: number;
+  /** A full disk is tried again this often. */
+  readonly diskFullRetryMs: number;
+  /** Most time that handing leadership over may take when a node stops. */
+  readonly handoverMs: number;
+  /** How long after a majority is connected a new cluster's preferred leaders campaign. */
+  readonly settleMs: number;
+  /** How long a node waits for the others' part of a cluster's status. */
+  readonly statusTimeoutMs: number;
   /** How long a graceful stop may take before the process exits all the same. */
   readonly stopMsMax: number;
 }
@@ -46,6 +56,11 @@ export const DEFAULT_TIMINGS: NodeTimings = {
   heartbeatTicks: 2,
   electionTicks: 10,
   requestTimeoutMs: 5_000,
+  maintenanceMs: 1_000,
+  diskFullRetryMs: 500,
+  handoverMs: 2_000,
+  settleMs: 200,
+  statusTimeoutMs: 1_000,
   stopMsMax: 15_000,
 };
 
@@ -68,6 +83,20 @@ export function assertTimings(timings: NodeTimings): void {
 }
 assertTimings(DEFAULT_TIMINGS);
 
+const MIB = 1024 * 1024;
+
+/** What may wait, and how large things may get, inside of a node. */
+export const DEFAULT_LIMITS = {
+  /** Data of a log entry beyond this goes out at once, and the rest of the turn into the next entry. */
+  entryBytesMax: 1 * MIB,
+  /** Writes, and reads, of one shard that may wait for a majority. */
+  waitingRequestsMax: 65_536,
+  /** How much a leader sends ahead of one follower's answers. */
+  replication: { appendBytesMax: 1 * MIB, inflightAppendsMax: 64, inflightBytesMax: 16 * MIB },
+  /** Requests on the way to the leader, for clients that know nothing of shards. */
+  forwarding: { waitMs: 2_500, retryMs: 20, waitingMax: 65_536 },
+} as const;
+
 export const DEFAULT_HOST = "127.0.0.1";
 export const DEFAULT_PORT = 7001;
 export const DEFAULT_SHARDS = 8;
@@ -80,4 +109,9 @@ export function isShardCount(count: number): boolean {
 /** A member, with its address spelled out. */
 export function memberAt(id: NodeId, host: string, port: number): Member {
   return { id, host, port, address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}` };
+}
+
+/** Where others reach what listens on `host`: nobody can connect to an address that only means everywhere. */
+export function reachableHost(host: string): string {
+  return host === "0.0.0.0" || host === "::" ? DEFAULT_HOST : host;
 }

@@ -86,9 +86,12 @@ export interface Engine {
   write(batch: WriteBatch, options?: WriteOptions): Promise<void>;
   /**
    * Applies a batch atomically to the memtable only, at once: for writers whose own log is the WAL. It is durable when
-   * the memtable is flushed. Never blocks; heed `pressure` before accepting more work.
+   * the memtable is flushed. Never blocks; heed `pressure` before accepting more work. Never seals a memtable either:
+   * only the writer knows when its state and what it has written agree, and says so with `sealIfFull`.
    */
   writeUnlogged(batch: WriteBatch): void;
+  /** Seals the memtable if it has reached its limit. To be called by writers of unlogged batches, between batches. */
+  sealIfFull(): void;
   /** The value, or `undefined`. Borrowed: valid until the next call into the engine; copy it to keep it. */
   getSync(key: Uint8Array, snapshot?: Snapshot): Uint8Array | undefined;
   iterate(range: ScanRange): EngineIterator;

@@ -1,0 +1,136 @@
+import type { ReplySink } from "../protocol/handler.ts";
+import type { NodeId } from "../protocol/ids.ts";
+import type { ClientResponse, ClusterStatus, NodeStatus, ShardStatus } from "../protocol/messages.ts";
+import type { PeerNetwork } from "../protocol/peer-network.ts";
+import type { Clock, Timer } from "./env/env.ts";
+
+export interface ClusterMember {
+  readonly id: NodeId;
+  readonly address: string;
+}
+
+/**
+ * Asks every other member for its status, and answers when all have answered or the deadline has passed. As its request
+ * ids it uses the places of the members in the list.
+ */
+export class GatherStatus implements ReplySink {
+  readonly #members: readonly ClusterMember[];
+  readonly #statuses: (NodeStatus | undefined)[];
+  readonly #errors: (string | undefined)[];
+  readonly #sink: ReplySink;
+  readonly #requestId: number;
+  readonly #timer: Timer;
+  #missing: number;
+  #answered = false;
+
+  constructor(parts: {
+    readonly clock: Clock;
+    readonly network: Pick<PeerNetwork, "forward">;
+    readonly members: readonly ClusterMember[];
+    readonly own: NodeStatus;
+    readonly deadlineMs: number;
+    readonly sink: ReplySink;
+    readonly requestId: number;
+  }) {
+    const { members, own, network } = parts;
+    this.#members = members;
+    this.#statuses = members.map((member) => (member.id === own.id ? own : undefined));
+    this.#errors = members.map(() => undefined);
+    this.#sink = parts.sink;
+    this.#requestId = parts.requestId;
+    this.#missing = members.length;
+    this.#timer = parts.clock.timer(parts.deadlineMs, () => this.#answer());
+    for (const [place, member] of members.entries()) {
+      if (member.id === own.id) this.#arrived();
+      else network.forward(member.id, { kind: "status", scope: "node" }, this, place);
+    }
+  }
+
+  reply(place: number, response: ClientResponse): void {
+    if (response.kind === "nodeStatus") this.#statuses[place] = response.status;
+    else if (response.kind === "error") this.#errors[place] = response.message;
+    this.#arrived();
+  }
+
+  #arrived(): void {
+    this.#missing--;
+    if (this.#missing === 0) this.#answer();
+  }
+
+  #answer(): void {
+    if (this.#answered) return;
+    this.#answered = true;
+    this.#timer.cancel();
+    const status = clusterStatus(this.#members, this.#statuses, this.#errors);
+    this.#sink.reply(this.#requestId, { kind: "clusterStatus", status });
+  }
+}
+
+/** What the answers of the members amount to. Nothing is assumed of a member that did not answer. */
+export function clusterStatus(
+  members: readonly ClusterMember[],
+  statuses: readonly (NodeStatus | undefined)[],
+  errors: readonly (string | undefined)[],
+): ClusterStatus {
+  const answered = statuses.filter((status) => status !== undefined);
+  const shardCount = Math.max(
+    0,
+    ...answered.flatMap((status) => status.shards.map((shard) => shard.shard + 1)),
+  );
+  const shards = Array.from({ length: shardCount }, (_, shard) => shardSummary(shard, members, answered));
+  const served = shards.filter((shard) => shard.leader !== null).length;
+  return {
+    clusterId: answered.find((status) => status.clusterId !== "")?.clusterId ?? "",
+    nodes: members.map((member, place) => ({
+      id: member.id,
+      address: member.address,
+      alive: statuses[place] !== undefined,
+      lastSeenMs: statuses[place] !== undefined ? 0 : lastSeenMs(member.id, answered),
+      status: statuses[place] ?? null,
+      error: statuses[place] !== undefined ? null : (errors[place] ?? "no answer in time"),
+    })),
+    shards,
+    available: shardCount === 0 ? 0 : served / shardCount,
+  };
+}
+
+/** A shard has a leader if a node that answers says that it leads, in the highest term, and reaches a majority. */
+function shardSummary(shard: number, members: readonly ClusterMember[], answered: readonly NodeStatus[]) {
+  const views = new Map<NodeId, ShardStatus>();
+  for (const status of answered) {
+    const view = status.shards.find((row) => row.shard === shard);
+    if (view !== undefined) views.set(status.id, view);
+  }
+  let leader: { readonly id: NodeId; readonly view: ShardStatus } | undefined;
+  for (const [id, view] of views) {
+    if (view.role === "leader" && (leader === undefined || view.term > leader.view.term))
+      leader = { id, view };
+  }
+  const reached =
+    leader === undefined ? 0 : 1 + leader.view.replicas.filter((replica) => replica.active).length;
+  const hasQuorum = reached > members.length / 2;
+  const best = leader?.view ?? [...views.values()].reduce((a, b) => (b.commitIndex > a.commitIndex ? b : a));
+  return {
+    shard,
+    leader: hasQuorum ? leader!.id : null,
+    term: best.term,
+    commitIndex: best.commitIndex,
+    appliedIndex: best.appliedIndex,
+    lag: members.map(({ id }) => {
+      const matched = leader?.view.replicas.find((replica) => replica.node === id)?.matchIndex;
+      const reachedIndex = id === leader?.id ? leader.view.lastIndex : matched;
+      return {
+        node: id,
+        entries: reachedIndex === undefined ? null : Math.max(0, best.lastIndex - reachedIndex),
+      };
+    }),
+  };
+}
+
+function lastSeenMs(id: NodeId, answered: readonly NodeStatus[]): number | null {
+  const seen = answered.flatMap((status) =>
+    status.peers.filter((peer) => peer.id === id).map((peer) => peer.lastHeardMs),
+  );
+  const known = seen.filter((ms) => ms !== null);
+  return known.length === 0 ? null : Math.min(...known);
+}

@@ -1,0 +1,100 @@
+/**
+ * The `raft` mode: a request is served by its shard's leader. A node that is not the leader sends the request on or says
+ * who is, as the caller's protocol wants it.
+ */
+import { errorResponse } from "../../protocol/errors.ts";
+import type { ReplySink, Routing } from "../../protocol/handler.ts";
+import type { NodeId, ShardId } from "../../protocol/ids.ts";
+import type { ClientResponse, ReadRequest, SessionStamp, WriteRequest } from "../../protocol/messages.ts";
+import type { Clock } from "../env/env.ts";
+import { SESSION_WINDOW_MAX } from "../shard/sessions.ts";
+import type { ShardHost } from "../shard/shard-host.ts";
+import type { Forwarder } from "./forwarder.ts";
+
+export interface LinearizableParts {
+  readonly self: NodeId;
+  readonly clock: Pick<Clock, "nowMs">;
+  readonly host: ShardHost;
+  readonly forwarder: Forwarder;
+  /** `host:port` of a member. */
+  readonly addressOf: (node: NodeId) => string;
+}
+
+export type ShardRequest = WriteRequest | ReadRequest;
+
+export class LinearizableMode {
+  readonly #parts: LinearizableParts;
+
+  constructor(parts: LinearizableParts) {
+    this.#parts = parts;
+  }
+
+  execute(
+    shardId: ShardId,
+    request: ShardRequest,
+    sink: ReplySink,
+    requestId: number,
+    routing: Routing,
+  ): void {
+    const { host, clock, self, forwarder } = this.#parts;
+    const shard = host.shard(shardId);
+    const isRead = isReadRequest(request);
+    if (isRead && request.consistency === "stale") {
+      shard.readStale(request, sink, requestId, clock.nowMs());
+    } else if (shard.isLeader) {
+      if (isRead) shard.read(request, sink, requestId, clock.nowMs());
+      else this.#write(shardId, request, sink, requestId);
+    } else if (routing === "forward") {
+      const leader = shard.leader;
+      forwarder.forward(shardId, leader === self ? undefined : leader, request, sink, requestId);
+    } else {
+      sink.reply(requestId, this.#redirect(shard.leader));
+    }
+  }
+
+  #write(shardId: ShardId, request: WriteRequest, sink: ReplySink, requestId: number): void {
+    const { host, clock } = this.#parts;
+    const readOnly = host.readOnlyReason;
+    if (readOnly !== undefined) {
+      sink.reply(requestId, errorResponse("READ_ONLY", readOnly));
+    } else if (host.isOverwhelmed) {
+      sink.reply(
+        requestId,
+        errorResponse("OVERLOADED", "the storage engine is behind with its work; try again later"),
+      );
+    } else if (request.kind !== "openSession" && !isSoundStamp(request.stamp)) {
+      sink.reply(
+        requestId,
+        errorResponse(
+          "BAD_REQUEST",
+          `a session may have at most ${SESSION_WINDOW_MAX} unacknowledged writes, numbered from 1`,
+        ),
+      );
+    } else {
+      host.shard(shardId).write(request, sink, requestId, clock.nowMs());
+    }
+  }
+
+  #redirect(leader: NodeId | undefined): ClientResponse {
+    if (leader === undefined || leader === this.#parts.self) {
+      return errorResponse(
+        "UNAVAILABLE",
+        "the shard has no leader now: no majority of its replicas can be reached",
+      );
+    }
+    return errorResponse("NOT_LEADER", `${leader} leads the shard`, {
+      node: leader,
+      address: this.#parts.addressOf(leader),
+    });
+  }
+}
+
+export function isReadRequest(request: ShardRequest): request is ReadRequest {
+  return request.kind === "get" || request.kind === "exists" || request.kind === "scan";
+}
+
+function isSoundStamp(stamp: SessionStamp): boolean {
+  if (stamp.session === 0) return true;
+  const { sequence, acknowledgedBelow } = stamp;
+  return sequence >= 1 && acknowledgedBelow <= sequence && sequence - acknowledgedBelow < SESSION_WINDOW_MAX;
+}

@@ -1,0 +1,70 @@
+import type { ClientResponse, NodeStatus, PeerStatus } from "../protocol/messages.ts";
+import type { LogStore } from "./shard/log-store.ts";
+import type { RequestStats } from "./shard/request-stats.ts";
+import type { ShardHost } from "./shard/shard-host.ts";
+import type { Engine } from "./storage/engine.ts";
+
+export interface StatusSources {
+  readonly self: { readonly id: NodeStatus["id"]; readonly address: string };
+  readonly version: string;
+  readonly clusterId: () => string;
+  readonly uptimeMs: () => number;
+  readonly peers: () => readonly PeerStatus[];
+  readonly connections: () => number;
+  readonly host: ShardHost;
+  readonly stats: RequestStats;
+  readonly engine: Engine;
+  readonly logStore: LogStore;
+}
+
+/** What this node knows of itself, measured now. */
+export function nodeStatus(sources: StatusSources): NodeStatus {
+  const { host, stats, logStore } = sources;
+  const engine = sources.engine.stats();
+  const cacheReads = engine.blockCacheHits + engine.blockCacheMisses;
+  const memory = process.memoryUsage();
+  return {
+    id: sources.self.id,
+    address: sources.self.address,
+    version: sources.version,
+    clusterId: sources.clusterId(),
+    uptimeMs: sources.uptimeMs(),
+    readOnly: host.readOnlyReason !== undefined,
+    peers: sources.peers(),
+    shards: host.shards.map((shard) => shard.status()),
+    requests: {
+      reads: stats.reads,
+      writes: stats.writes,
+      errors: stats.errors,
+      connections: sources.connections(),
+      perSecond: stats.perSecond,
+      readMs: stats.readMs,
+      writeMs: stats.writeMs,
+    },
+    storage: {
+      memtableBytes: engine.memtableBytes,
+      tables: engine.tables,
+      tableBytes: engine.tableBytes,
+      cacheHitRate: cacheReads === 0 ? null : engine.blockCacheHits / cacheReads,
+      logBytes: logStore.byteLength,
+      compactions: engine.compactions,
+    },
+    memory: { residentBytes: memory.rss, heapBytes: memory.heapUsed },
+  };
+}
+
+/** The members and who leads what, as far as this node knows. */
+export function topologyOf(
+  host: ShardHost,
+  clusterId: string,
+  members: readonly { readonly id: NodeStatus["id"]; readonly address: string }[],
+): ClientResponse {
+  return {
+    kind: "topology",
+    topology: {
+      clusterId,
+      nodes: members.map(({ id, address }) => ({ id, address })),
+      leaders: host.shards.slice(1).map((shard) => shard.leader ?? null),
+    },
+  };
+}

@@ -1,0 +1,330 @@
+/**
+ * The composition root of a node: builds its parts over an injected outside world, starts them in the order in which they
+ * need each other, and stops them in the reverse one. Nothing here happens on the way of a request.
+ */
+import { version } from "../package.json";
+import { errorResponse } from "../protocol/errors.ts";
+import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
+import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
+import type { ClientRequest } from "../protocol/messages.ts";
+import type { RaftMessage } from "../protocol/peer-messages.ts";
+import type { PeerListener } from "../protocol/peer-network.ts";
+import { GatherStatus } from "./cluster-status.ts";
+import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig } from "./config.ts";
+import type { Env, FileLock, Listener } from "./env/env.ts";
+import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
+import { Membership } from "./membership.ts";
+import { Forwarder } from "./modes/forwarder.ts";
+import { LinearizableMode } from "./modes/linearizable.ts";
+import { nodeStatus, topologyOf } from "./node-status.ts";
+import { createRaft } from "./raft/raft.ts";
+import { Router } from "./router.ts";
+import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
+import { createPeers, type Peers } from "./server/peers.ts";
+import { createServer, type Server } from "./server/server.ts";
+import { ApplyBuffer } from "./shard/apply-buffer.ts";
+import { metaKey } from "./shard/engine-keys.ts";
+import { KeyValueMachine } from "./shard/key-value-machine.ts";
+import { LogDamageError } from "./shard/log-segment.ts";
+import { LogStore } from "./shard/log-store.ts";
+import { RequestStats } from "./shard/request-stats.ts";
+import { SealTracker } from "./shard/seal-tracker.ts";
+import { Shard } from "./shard/shard.ts";
+import { ShardHost } from "./shard/shard-host.ts";
+import { ShardReader } from "./shard/shard-reader.ts";
+import { encodeSystemCommand, SystemMachine } from "./shard/system-machine.ts";
+import { StartError } from "./start-error.ts";
+import type { Engine } from "./storage/engine.ts";
+import { openLsm } from "./storage/lsm.ts";
+
+export interface FlotillaNode {
+  /** Resolves when the node listens and has recovered its data. Rejects with `StartError`, having changed nothing. */
+  start(): Promise<void>;
+  /** Resolves when every shard has a leader that this node knows. Rejects with `StartError` if the cluster refuses this node. */
+  ready(): Promise<void>;
+  /** Hands leadership over, answers what is under way, makes everything durable and closes. */
+  stop(): Promise<void>;
+}
+
+export interface NodeHooks {
+  /** The node can't trust its disk or its state any more. The process must end at once. */
+  readonly onFatal: (error: Error) => void;
+}
+
+export function createNode(env: Env, config: NodeConfig, hooks: NodeHooks): FlotillaNode {
+  return new Node(env, config, hooks);
+}
+
+const STARTING = errorResponse("UNAVAILABLE", "this node is starting: it has not read its data yet");
+
+/** What there is once the data directory was read. */
+interface Running {
+  readonly lock: FileLock;
+  readonly engine: Engine;
+  readonly logStore: LogStore;
+  readonly host: ShardHost;
+  readonly router: Router;
+  readonly membership: Membership;
+}
+
+class Node implements FlotillaNode, RequestHandler, PeerListener {
+  readonly #env: Env;
+  readonly #config: NodeConfig;
+  readonly #hooks: NodeHooks;
+  readonly #stats = new RequestStats();
+  readonly #peers: Peers;
+  readonly #server: Server;
+  readonly #startedMs: number;
+  #running: Running | undefined;
+  #refusal: string | undefined;
+
+  constructor(env: Env, config: NodeConfig, hooks: NodeHooks) {
+    this.#env = env;
+    this.#config = config;
+    this.#hooks = hooks;
+    this.#startedMs = env.clock.nowMs();
+    const others = config.members.filter((member) => member.id !== config.id);
+    this.#peers = createPeers({
+      env,
+      self: config.id,
+      addresses: new Map(others.map(({ id, host, port }) => [id, { host, port }])),
+      hello: () => this.#running!.membership.hello(),
+      admit: (hello) => {
+        if (this.#running === undefined) return { error: "UNAVAILABLE", message: STARTING.message };
+        return this.#running.membership.admit(hello);
+      },
+      refused: (by, error, message) => {
+        const hopeless = this.#running?.membership.refused(by, error, message);
+        if (hopeless !== undefined) this.#refusal = hopeless;
+      },
+      listener: this,
+      handler: this,
+      limits: DEFAULT_SERVER_LIMITS,
+    });
+    this.#server = createServer({
+      env,
+      handler: this,
+      peers: this.#peers,
+      info: { node: config.id, version, processId: process.pid },
+      limits: DEFAULT_SERVER_LIMITS,
+    });
+  }
+
+  async start(): Promise<void> {
+    const listener = await this.#listen();
+    try {
+      this.#running = await this.#recover();
+    } catch (error) {
+      listener.close();
+      throw error;
+    }
+    this.#peers.start();
+  }
+
+  async ready(): Promise<void> {
+    const { host } = this.#running!;
+    while (host.shards.some((shard) => shard.leader === undefined)) {
+      if (this.#refusal !== undefined) throw new StartError(this.#refusal);
+      await new Promise<void>((resolve) => this.#env.clock.timer(DEFAULT_TIMINGS.tickMs, resolve));
+    }
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    await running.host.handOver();
+    await this.#server.stop();
+    this.#peers.stop();
+    await running.host.stop();
+    // Tables instead of a log to replay: the next start is quick.
+    if (running.engine.readOnlyReason === undefined) await running.engine.flush();
+    await running.engine.close();
+    running.logStore.close();
+    running.lock.release();
+    await this.#env.background.close();
+  }
+
+  execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
+    if (this.#running === undefined) sink.reply(requestId, STARTING);
+    else this.#running.router.execute(request, sink, requestId, routing);
+  }
+
+  received(group: GroupId, message: RaftMessage): void {
+    this.#running?.host.received(group, message);
+  }
+
+  connected(node: NodeId): void {
+    this.#running?.host.connected(node);
+  }
+
+  disconnected(node: NodeId): void {
+    this.#running?.host.disconnected(node);
+  }
+
+  async #listen(): Promise<Listener> {
+    const { host, port } = this.#config;
+    try {
+      return await this.#server.listen(host, port);
+    } catch (error) {
+      throw new StartError((error as Error).message, { cause: error });
+    }
+  }
+
+  async #recover(): Promise<Running> {
+    const { fs } = this.#env;
+    const directory = this.#config.dataDirectory;
+    fs.makeDirectory(directory);
+    const lock = fs.lock(`${directory}/${LOCK_FILE}`);
+    if (lock === undefined) {
+      throw new StartError(
+        `${directory} is in use by another process; every node needs a data directory of its own (--data)`,
+      );
+    }
+    try {
+      const { identity, isNew } = readIdentity(this.#env, this.#config);
+      if (isNew) writeIdentity(fs, directory, identity);
+      return await this.#build(lock, identity);
+    } catch (error) {
+      lock.release();
+      throw error instanceof LogDamageError ? new StartError(error.message, { cause: error }) : error;
+    }
+  }
+
+  async #build(lock: FileLock, identity: Identity): Promise<Running> {
+    const env = this.#env;
+    const { id, shards: shardCount, dataDirectory } = this.#config;
+    const seals = new SealTracker();
+    const engine = await openLsm(env, `${dataDirectory}/engine`, { onFatal: this.#hooks.onFatal }, seals);
+    const logStore = LogStore.open(env, `${dataDirectory}/raft-log`);
+    const membership = new Membership(id, identity.incarnation, identity.members, shardCount, identity.facts);
+    const systemMachine = new SystemMachine((facts) => {
+      membership.facts = facts;
+      writeIdentity(env.fs, dataDirectory, { ...identity, facts });
+    });
+    const buffer = new ApplyBuffer(engine);
+    const host: ShardHost = new ShardHost({
+      env,
+      self: id,
+      members: identity.members,
+      timings: { ...DEFAULT_TIMINGS },
+      engine,
+      buffer,
+      logStore,
+      seals,
+      stats: this.#stats,
+      network: this.#peers,
+      onFatal: this.#hooks.onFatal,
+      onMaintenance: () => {
+        if (!host.systemShard.isLeader) return;
+        for (const command of membership.missingFacts(() => randomId(env.random))) {
+          host.systemShard.proposeRaw(encodeSystemCommand(command));
+        }
+      },
+    });
+    const shards = Array.from({ length: shardCount + 1 }, (_, group) =>
+      this.#buildShard(groupId(group), { engine, logStore, systemMachine, buffer, host }),
+    );
+    seals.attach(shards);
+    host.start(shards);
+    return {
+      lock,
+      engine,
+      logStore,
+      host,
+      membership,
+      router: this.#buildRouter(host, engine, logStore, membership),
+    };
+  }
+
+  #buildShard(
+    group: GroupId,
+    parts: {
+      readonly engine: Engine;
+      readonly logStore: LogStore;
+      readonly systemMachine: SystemMachine;
+      readonly buffer: ApplyBuffer;
+      readonly host: ShardHost;
+    },
+  ): Shard {
+    const { engine, logStore, systemMachine, buffer, host } = parts;
+    const isSystem = group === SYSTEM_GROUP;
+    const meta = engine.getSync(metaKey(group))?.slice();
+    return Shard.recover(
+      {
+        group,
+        clock: this.#env.clock,
+        logStore,
+        machine: isSystem ? systemMachine : new KeyValueMachine(shardOfGroup(group), buffer),
+        reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine),
+        stats: this.#stats,
+        limits: DEFAULT_LIMITS,
+        send: (of, message) => this.#peers.send(of, message),
+        wake: (shard) => host.wake(shard),
+      },
+      meta,
+      (log, hardState) =>
+        createRaft(
+          {
+            id: this.#config.id,
+            voters: this.#config.members.map((member) => member.id),
+            heartbeatTicks: DEFAULT_TIMINGS.heartbeatTicks,
+            electionTicks: DEFAULT_TIMINGS.electionTicks,
+            random: this.#env.random,
+            ...DEFAULT_LIMITS.replication,
+          },
+          log,
+          hardState,
+        ),
+    );
+  }
+
+  #buildRouter(host: ShardHost, engine: Engine, logStore: LogStore, membership: Membership): Router {
+    const { id, members, shards } = this.#config;
+    const { clock } = this.#env;
+    const addresses = new Map(members.map((member) => [member.id, member.address]));
+    const self = { id, address: addresses.get(id)! };
+    const forwarder = new Forwarder(
+      this.#peers,
+      clock,
+      DEFAULT_LIMITS.forwarding,
+      (request, shard, sink, requestId) => mode.execute(shard, request, sink, requestId, "forward"),
+    );
+    const mode = new LinearizableMode({
+      self: id,
+      clock,
+      host,
+      forwarder,
+      addressOf: (node) => addresses.get(node)!,
+    });
+    const status = () =>
+      nodeStatus({
+        self,
+        version,
+        clusterId: () => membership.facts.clusterId,
+        uptimeMs: () => clock.nowMs() - this.#startedMs,
+        peers: () => this.#peers.status(),
+        connections: () => this.#server.connections,
+        host,
+        stats: this.#stats,
+        engine,
+        logStore,
+      });
+    return new Router({
+      shards,
+      mode,
+      topology: () => topologyOf(host, membership.facts.clusterId, members),
+      nodeStatus: () => ({ kind: "nodeStatus", status: status() }),
+      clusterStatus: (sink, requestId) => {
+        new GatherStatus({
+          clock,
+          network: this.#peers,
+          members,
+          own: status(),
+          deadlineMs: DEFAULT_TIMINGS.statusTimeoutMs,
+          sink,
+          requestId,
+        });
+      },
+    });
+  }
+}

@@ -1,0 +1,112 @@
+/** Finds who serves a request: key → slot → shard → mode, or all shards, or this node itself. */
+import { errorResponse } from "../protocol/errors.ts";
+import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
+import { type ShardId, shardId } from "../protocol/ids.ts";
+import type { Batch, ClientRequest, ClientResponse, Scan } from "../protocol/messages.ts";
+import { shardOfSlot, slotOf } from "../protocol/slots.ts";
+import { GatherScan } from "./gather-scan.ts";
+import { unreachable } from "./lib/assert.ts";
+import type { LinearizableMode } from "./modes/linearizable.ts";
+
+export interface RouterParts {
+  readonly shards: number;
+  readonly mode: LinearizableMode;
+  readonly topology: () => ClientResponse;
+  readonly nodeStatus: () => ClientResponse;
+  /** Answers by itself, when the other nodes have answered or a deadline has passed. */
+  readonly clusterStatus: (sink: ReplySink, requestId: number) => void;
+}
+
+const PONG: ClientResponse = { kind: "pong" };
+
+export class Router implements RequestHandler {
+  readonly #parts: RouterParts;
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts;
+  }
+
+  execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
+    const { mode } = this.#parts;
+    switch (request.kind) {
+      case "get":
+      case "put":
+      case "delete":
+      case "exists":
+      case "increment":
+      case "compareAndSet":
+        mode.execute(this.#shardOf(request.key), request, sink, requestId, routing);
+        break;
+      case "batch":
+        this.#batch(request, sink, requestId, routing);
+        break;
+      case "scan":
+        this.#scan(request, sink, requestId, routing);
+        break;
+      case "openSession":
+        if (this.#refusesShard(request.shard, sink, requestId)) return;
+        mode.execute(request.shard, request, sink, requestId, routing);
+        break;
+      case "ping":
+        sink.reply(requestId, PONG);
+        break;
+      case "topology":
+        sink.reply(requestId, this.#parts.topology());
+        break;
+      case "status":
+        if (request.scope === "node") sink.reply(requestId, this.#parts.nodeStatus());
+        else this.#parts.clusterStatus(sink, requestId);
+        break;
+      default:
+        unreachable(request, "a request");
+    }
+  }
+
+  #shardOf(key: Uint8Array): ShardId {
+    return shardOfSlot(slotOf(key), this.#parts.shards);
+  }
+
+  #batch(request: Batch, sink: ReplySink, requestId: number, routing: Routing): void {
+    const first = request.entries[0];
+    if (first === undefined) {
+      sink.reply(requestId, errorResponse("BAD_REQUEST", "an empty batch"));
+      return;
+    }
+    const shard = this.#shardOf(first.key);
+    for (const entry of request.entries) {
+      if (this.#shardOf(entry.key) === shard) continue;
+      sink.reply(
+        requestId,
+        errorResponse("CROSS_SHARD", "the keys of a batch must lie in one shard; give them one {hash tag}"),
+      );
+      return;
+    }
+    this.#parts.mode.execute(shard, request, sink, requestId, routing);
+  }
+
+  #scan(request: Scan, sink: ReplySink, requestId: number, routing: Routing): void {
+    const { shards, mode } = this.#parts;
+    if (request.shard !== undefined) {
+      if (this.#refusesShard(request.shard, sink, requestId)) return;
+      mode.execute(request.shard, request, sink, requestId, routing);
+      return;
+    }
+    // No single node leads all shards, so there is nobody to redirect to: the parts are fetched from their leaders.
+    const gather = new GatherScan(request, shards, sink, requestId);
+    for (let shard = 0; shard < shards; shard++) {
+      mode.execute(shardId(shard), { ...request, shard: shardId(shard) }, gather, shard, "forward");
+    }
+  }
+
+  #refusesShard(shard: ShardId, sink: ReplySink, requestId: number): boolean {
+    if (shard < this.#parts.shards) return false;
+    sink.reply(
+      requestId,
+      errorResponse(
+        "BAD_REQUEST",
+        `shard ${shard} of a cluster that has ${this.#parts.shards}, numbered from 0`,
+      ),
+    );
+    return true;
+  }
+}

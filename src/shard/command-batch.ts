@@ -1,0 +1,86 @@
+/**
+ * What the data of a `commands` entry is: a header from the leader, and client commands back to back. Everything that
+ * arrived for a shard during one turn of the event loop shares one entry, so that the cost of an entry (terms, indexes,
+ * log items, messages) is paid once a batch and not once a command.
+ *
+ * The header is the leader's time and its `floor`: an index that every member had in its log when the entry was made.
+ * Replicas judge sessions by the one and may compact their logs up to the other.
+ */
+
+import { ByteWriter, CborReader } from "../../protocol/cbor.ts";
+import { decodeWrite, encodeWrite } from "../../protocol/client.ts";
+import { INDEX_ZERO, type LogIndex, logIndex } from "../../protocol/ids.ts";
+import type { WriteRequest } from "../../protocol/messages.ts";
+import { readU64 } from "./log-segment.ts";
+
+const HEADER_BYTES = 16;
+
+/** Gathers commands for one entry. */
+export class CommandBatch {
+  readonly #writer = new ByteWriter();
+
+  constructor() {
+    this.#begin();
+  }
+
+  get isEmpty(): boolean {
+    return this.#writer.length === HEADER_BYTES;
+  }
+
+  get byteLength(): number {
+    return this.#writer.length;
+  }
+
+  add(request: WriteRequest): void {
+    encodeWrite(this.#writer, request);
+  }
+
+  /** Adds a command that is encoded already; such a command is alone in its entry. */
+  addRaw(bytes: Uint8Array): void {
+    this.#writer.append(bytes);
+  }
+
+  /** The entry's data, owned by the caller; the batch is empty again. */
+  take(timeMs: number, floor: LogIndex): Uint8Array {
+    this.#writer.patchU32(0, Math.floor(timeMs / 0x1_0000_0000));
+    this.#writer.patchU32(4, timeMs >>> 0);
+    this.#writer.patchU32(8, Math.floor(floor / 0x1_0000_0000));
+    this.#writer.patchU32(12, floor >>> 0);
+    const data = this.#writer.view().slice();
+    this.#writer.reset();
+    this.#begin();
+    return data;
+  }
+
+  #begin(): void {
+    for (let at = 0; at < HEADER_BYTES; at += 4) this.#writer.u32(0);
+  }
+}
+
+/** Walks the data of a `commands` entry. Reusable. */
+export class CommandBatchReader {
+  readonly #reader = new CborReader(new Uint8Array(0));
+  #data: Uint8Array = new Uint8Array(0);
+  /** The leader's time in milliseconds since the epoch; it never goes back along a log. */
+  timeMs = 0;
+  /** Every member has the log up to here. */
+  floor: LogIndex = INDEX_ZERO;
+
+  open(data: Uint8Array): void {
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    this.timeMs = readU64(view, 0);
+    this.floor = logIndex(readU64(view, 8));
+    this.#data = data;
+    this.#reader.reset(data, HEADER_BYTES, data.length);
+  }
+
+  /** All that follows the header, for a group whose commands are not client commands. */
+  rest(): Uint8Array {
+    return this.#data.subarray(HEADER_BYTES);
+  }
+
+  /** The next command, whose bytes are views into the data; `undefined` at the end. */
+  next(): WriteRequest | undefined {
+    return this.#reader.remaining === 0 ? undefined : decodeWrite(this.#reader);
+  }
+}

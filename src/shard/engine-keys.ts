@@ -1,0 +1,44 @@
+/**
+ * Where things lie in a node's engine. A first byte tells kinds of keys apart; numbers are big-endian, so that a shard's
+ * keys lie together and in order.
+ *
+ * | key | value |
+ * |---|---|
+ * | 00 group(2) | the group's meta: applied index and the state that is not in the key space (sessions, ...) |
+ * | 01 shard(2) key | a value of the shard |
+ */
+import type { GroupId, ShardId } from "../../protocol/ids.ts";
+import { KEY_BYTES_MAX } from "../../protocol/limits.ts";
+
+const META = 0;
+const DATA = 1;
+export const DATA_PREFIX_BYTES = 3;
+
+export function metaKey(group: GroupId): Uint8Array {
+  return Uint8Array.of(META, group >> 8, group & 0xff);
+}
+
+/** Builds engine keys of one shard in a buffer of its own, so that no key is allocated. */
+export class ShardKeys {
+  readonly #scratch = new Uint8Array(DATA_PREFIX_BYTES + KEY_BYTES_MAX);
+  readonly #shard: ShardId;
+
+  constructor(shard: ShardId) {
+    this.#shard = shard;
+    this.#scratch[0] = DATA;
+    this.#scratch[1] = shard >> 8;
+    this.#scratch[2] = shard & 0xff;
+  }
+
+  /** The engine key of `key`; valid until the next call. */
+  of(key: Uint8Array): Uint8Array {
+    this.#scratch.set(key, DATA_PREFIX_BYTES);
+    return this.#scratch.subarray(0, DATA_PREFIX_BYTES + key.length);
+  }
+
+  /** The engine key behind the shard's last one; owned by the caller. */
+  end(): Uint8Array {
+    const next = this.#shard + 1;
+    return Uint8Array.of(DATA, next >> 8, next & 0xff);
+  }
+}

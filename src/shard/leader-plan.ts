@@ -1,0 +1,68 @@
+import type { NodeId } from "../../protocol/ids.ts";
+import type { Shard } from "./shard.ts";
+
+/** How long a member must have been connected before leadership moves back to it. */
+const STEADY_MS = 2000;
+/** Most leaderships that one node gives away in one round, so that clients meet few redirects at a time. */
+const TRANSFERS_MAX = 4;
+
+/**
+ * Spreads leaders over the members: every group prefers one of them, in turn. The preferred member campaigns first when a
+ * cluster starts, and whoever else leads hands over once the preferred one is back and has the whole log.
+ */
+export class LeaderPlan {
+  readonly #self: NodeId;
+  readonly #members: readonly NodeId[];
+  readonly #settleMs: number;
+  readonly #connectedSinceMs = new Map<NodeId, number>();
+  #majoritySinceMs: number | undefined;
+  #campaigned = false;
+
+  constructor(self: NodeId, members: readonly NodeId[], settleMs: number) {
+    this.#self = self;
+    this.#members = members;
+    this.#settleMs = members.length === 1 ? 0 : settleMs;
+    this.#noteMajority(Number.NEGATIVE_INFINITY);
+  }
+
+  connected(node: NodeId, nowMs: number): void {
+    this.#connectedSinceMs.set(node, nowMs);
+    this.#noteMajority(nowMs);
+  }
+
+  disconnected(node: NodeId): void {
+    this.#connectedSinceMs.delete(node);
+  }
+
+  /** The groups that should campaign now: once after the start, those that prefer this node and have found no leader. */
+  toCampaign(shards: readonly Shard[], nowMs: number): readonly Shard[] {
+    if (this.#campaigned || this.#majoritySinceMs === undefined) return [];
+    if (nowMs < this.#majoritySinceMs + this.#settleMs) return [];
+    this.#campaigned = true;
+    return shards.filter((shard) => shard.leader === undefined && this.#preferred(shard) === this.#self);
+  }
+
+  /** The groups that this node leads and should hand to the member that they prefer. */
+  toTransfer(
+    shards: readonly Shard[],
+    nowMs: number,
+  ): readonly { readonly shard: Shard; readonly to: NodeId }[] {
+    const transfers: { shard: Shard; to: NodeId }[] = [];
+    for (const shard of shards) {
+      const to = this.#preferred(shard);
+      if (!shard.isLeader || to === this.#self || transfers.length === TRANSFERS_MAX) continue;
+      const sinceMs = this.#connectedSinceMs.get(to);
+      if (sinceMs === undefined || nowMs < sinceMs + STEADY_MS) continue;
+      if (shard.caughtUpMembers().includes(to)) transfers.push({ shard, to });
+    }
+    return transfers;
+  }
+
+  #preferred(shard: Shard): NodeId {
+    return this.#members[shard.group % this.#members.length]!;
+  }
+
+  #noteMajority(nowMs: number): void {
+    if (this.#connectedSinceMs.size + 1 > this.#members.length / 2) this.#majoritySinceMs ??= nowMs;
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * One file of the Raft log, and the format of its records. `docs/formats/raft-log.md` is the description.
+ *
+ * A segment is a header and then records. A record is what one flush of the log store wrote: the entries and hard states
+ * of all groups that had work at that moment. Records are written one behind the other and each says up to which offset
+ * of the segment everything was durable when it was written. That tells a torn tail from damage: an unreadable record
+ * that a later, readable one declares durable was once on disk, so the disk has lost it, and cutting it away would lose
+ * what was acknowledged. An unreadable record that nothing vouches for was never acknowledged and is cut.
+ */
+
+import { ByteWriter } from "../../protocol/cbor.ts";
+import type { FileHandle } from "../env/env.ts";
+import { xxh64 } from "../lib/hash.ts";
+
+export const SEGMENT_MAGIC = 0xf1_10_67_01;
+export const SEGMENT_HEADER_BYTES = 16;
+export const RECORD_MAGIC = 0xf1_4c_52_31;
+/** Magic, payload length, XXH64 of the payload, durable offset. */
+export const RECORD_HEADER_BYTES = 24;
+
+/** A segment's file and how far it is filled. */
+export interface Segment {
+  readonly number: number;
+  readonly path: string;
+  readonly file: FileHandle;
+  /** Where the next record goes. */
+  end: number;
+  /** Everything before this offset is on disk. */
+  durable: number;
+}
+
+/** The log holds bytes that it cannot have written. It is never repaired by itself. */
+export class LogDamageError extends Error {
+  override readonly name = "LogDamageError";
+}
+
+/** Writes a number up to 2^53 - 1 as eight bytes. */
+export function writeU64(writer: ByteWriter, value: number): void {
+  writer.u32(Math.floor(value / 0x1_0000_0000));
+  writer.u32(value >>> 0);
+}
+
+export function readU64(view: DataView, at: number): number {
+  return view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4);
+}
+
+/** Starts a record in `writer`: leaves room for the header. The payload follows. */
+export function beginRecord(writer: ByteWriter): void {
+  writer.reset();
+  writer.u32(RECORD_MAGIC);
+  writer.u32(0);
+  writeU64(writer, 0);
+  writeU64(writer, 0);
+}
+
+/** Fills in the header of the record in `writer`. */
+export function sealRecord(writer: ByteWriter, durable: number): void {
+  writer.patchU32(4, writer.length - RECORD_HEADER_BYTES);
+  writer.patchU32(16, Math.floor(durable / 0x1_0000_0000));
+  writer.patchU32(20, durable >>> 0);
+  const hash = xxh64(writer.view(16));
+  writer.patchU32(8, Number(hash >> 32n));
+  writer.patchU32(12, Number(hash & 0xffff_ffffn));
+}
+
+/** The header of segment `number`. */
+export function segmentHeader(number: number): Uint8Array {
+  const writer = new ByteWriter();
+  writer.u32(SEGMENT_MAGIC);
+  writer.u32(1);
+  writeU64(writer, number);
+  return writer.view().slice();
+}
+
+/** Where a record's payload lies in its segment. */
+export interface RecordPlace {
+  readonly start: number;
+  readonly payloadStart: number;
+  readonly end: number;
+}
+
+type ParsedRecord = RecordPlace & { readonly durable: number };
+
+/** The record at `at`, or `undefined` if there is no whole and sound one. */
+function parseRecord(bytes: Uint8Array, view: DataView, at: number): ParsedRecord | undefined {
+  if (at + RECORD_HEADER_BYTES > bytes.length || view.getUint32(at) !== RECORD_MAGIC) return undefined;
+  const end = at + RECORD_HEADER_BYTES + view.getUint32(at + 4);
+  if (end > bytes.length) return undefined;
+  if (xxh64(bytes.subarray(at + 16, end)) !== view.getBigUint64(at + 8)) return undefined;
+  return { start: at, payloadStart: at + RECORD_HEADER_BYTES, end, durable: readU64(view, at + 16) };
+}
+
+/**
+ * Calls `visit` for every record of a segment's bytes, in order. Returns the offset behind the last one.
+ *
+ * `last`: this is the newest segment, whose tail may be torn. Anything else that can't be read throws `LogDamageError`.
+ */
+export function readRecords(
+  bytes: Uint8Array,
+  path: string,
+  number: number,
+  last: boolean,
+  visit: (place: RecordPlace, view: DataView) => void,
+): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  checkHeader(view, path, number);
+  let at = SEGMENT_HEADER_BYTES;
+  while (at < bytes.length) {
+    const record = parseRecord(bytes, view, at);
+    if (record === undefined) {
+      if (!last)
+        throw damaged(path, at, "the record there cannot be read, though the log goes on in a later segment");
+      const witness = findWitness(bytes, view, at);
+      if (witness === undefined) break;
+      throw damaged(
+        path,
+        at,
+        `the record there cannot be read, though the one at ${witness} says that it was durable`,
+      );
+    }
+    visit(record, view);
+    at = record.end;
+  }
+  return at;
+}
+
+function checkHeader(view: DataView, path: string, number: number): void {
+  if (view.byteLength < SEGMENT_HEADER_BYTES) throw damaged(path, 0, "the segment header is cut short");
+  if (view.getUint32(0) !== SEGMENT_MAGIC) throw damaged(path, 0, "this is not a segment of a Raft log");
+  const version = view.getUint32(4);
+  if (version !== 1)
+    throw damaged(path, 4, `format version ${version} is not known to this program, which reads 1`);
+  if (readU64(view, 8) !== number) throw damaged(path, 8, `the header says segment ${readU64(view, 8)}`);
+}
+
+/** The first sound record behind `from` that was written when everything up to beyond `from` was durable. */
+function findWitness(bytes: Uint8Array, view: DataView, from: number): number | undefined {
+  for (let at = from + 1; at + RECORD_HEADER_BYTES <= bytes.length; at++) {
+    if (bytes[at] !== RECORD_MAGIC >>> 24 || view.getUint32(at) !== RECORD_MAGIC) continue;
+    const record = parseRecord(bytes, view, at);
+    if (record !== undefined && record.durable > from) return at;
+  }
+  return undefined;
+}
+
+function damaged(path: string, at: number, what: string): LogDamageError {
+  return new LogDamageError(`cannot read the Raft log: ${path}, offset ${at}: ${what}`);
+}

@@ -1,0 +1,114 @@
+/**
+ * Exactly once (Raft thesis §6.3). Every write of a session has a sequence number, and the group remembers the answers
+ * that the client has not confirmed yet: a write that arrives a second time, after a lost reply or through another leader,
+ * is answered from here and not done again. The table is part of the replicated state: all replicas change it in the
+ * same way at the same log position, and it expires by the time in the log, never by a clock.
+ */
+import type { ClientResponse, SessionStamp } from "../../protocol/messages.ts";
+
+/** The answers that are remembered: small ones. A write that a session numbers never answers with anything else. */
+export type RememberedResponse = Extract<ClientResponse, { kind: "boolean" | "integer" | "error" }>;
+
+export interface SessionLimits {
+  /** A session that was not used for this long, in log time, is forgotten. */
+  readonly idleMs: number;
+  /** Beyond this many sessions of a shard, opening one forgets the one that was not used for longest. */
+  readonly sessionsMax: number;
+}
+
+export const DEFAULT_SESSION_LIMITS: SessionLimits = { idleMs: 60 * 60 * 1000, sessionsMax: 4096 };
+/** Most writes of one session whose answers the client has not confirmed. */
+export const SESSION_WINDOW_MAX = 4096;
+
+interface Session {
+  lastUsedMs: number;
+  /** Answers to sequences below this have been forgotten, since the client has them. */
+  floor: number;
+  readonly answers: Map<number, RememberedResponse>;
+}
+
+export type SessionLookup =
+  | { readonly kind: "new" }
+  | { readonly kind: "done"; readonly response: RememberedResponse }
+  | { readonly kind: "expired" };
+
+const NEW: SessionLookup = { kind: "new" };
+const EXPIRED: SessionLookup = { kind: "expired" };
+
+export class SessionTable {
+  readonly #limits: SessionLimits;
+  #sessions = new Map<number, Session>();
+  #next = 1;
+
+  constructor(limits: SessionLimits = DEFAULT_SESSION_LIMITS) {
+    this.#limits = limits;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** Opens a session: its number, never used before in this group. */
+  open(timeMs: number): number {
+    this.#expire(timeMs);
+    const id = this.#next++;
+    this.#sessions.set(id, { lastUsedMs: timeMs, floor: 1, answers: new Map() });
+    return id;
+  }
+
+  /** What is to be done with a write: do it, or answer what it was answered before. */
+  lookup(stamp: SessionStamp): SessionLookup {
+    if (stamp.session === 0) return NEW;
+    const session = this.#sessions.get(stamp.session);
+    if (session === undefined || stamp.sequence < session.floor) return EXPIRED;
+    const response = session.answers.get(stamp.sequence);
+    return response === undefined ? NEW : { kind: "done", response };
+  }
+
+  /** Remembers the answer to a write that was `new`. */
+  remember(stamp: SessionStamp, timeMs: number, response: RememberedResponse): void {
+    if (stamp.session === 0) return;
+    const session = this.#sessions.get(stamp.session)!;
+    session.lastUsedMs = timeMs;
+    session.answers.set(stamp.sequence, response);
+    forgetBelow(session, stamp.acknowledgedBelow);
+  }
+
+  /** The whole table as plain data, for `restore`. */
+  dump(): unknown {
+    const rows = [...this.#sessions].map(([id, s]) => [id, s.lastUsedMs, s.floor, [...s.answers]]);
+    return [this.#next, rows];
+  }
+
+  restore(dump: unknown): void {
+    const [next, rows] = dump as [number, [number, number, number, [number, RememberedResponse][]][]];
+    this.#next = next;
+    this.#sessions = new Map(
+      rows.map(([id, lastUsedMs, floor, answers]) => [id, { lastUsedMs, floor, answers: new Map(answers) }]),
+    );
+  }
+
+  #expire(timeMs: number): void {
+    for (const [id, session] of this.#sessions) {
+      if (session.lastUsedMs + this.#limits.idleMs < timeMs) this.#sessions.delete(id);
+    }
+    while (this.#sessions.size >= this.#limits.sessionsMax) {
+      let oldest: [number, Session] | undefined;
+      for (const row of this.#sessions) {
+        if (oldest === undefined || row[1].lastUsedMs < oldest[1].lastUsedMs) oldest = row;
+      }
+      this.#sessions.delete(oldest![0]);
+    }
+  }
+}
+
+/** Drops the answers below `floor`, in steps of what there is and not of what a client's numbers say. */
+function forgetBelow(session: Session, floor: number): void {
+  if (floor <= session.floor) return;
+  if (floor - session.floor > session.answers.size) {
+    for (const sequence of session.answers.keys()) if (sequence < floor) session.answers.delete(sequence);
+  } else {
+    for (let sequence = session.floor; sequence < floor; sequence++) session.answers.delete(sequence);
+  }
+  session.floor = floor;
+}

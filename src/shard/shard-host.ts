@@ -1,0 +1,257 @@
+/**
+ * All groups that a node holds a replica of, and the loop that drives them. What arrives during a turn of the event loop
+ * only marks shards as awake; at the end of the turn they advance together. Their messages leave in one frame a peer,
+ * their log entries in one write and one fdatasync, and what was committed is applied to the engine in one batch.
+ */
+import { type GroupId, groupOfShard, type NodeId, type ShardId, SYSTEM_GROUP } from "../../protocol/ids.ts";
+import type { RaftMessage } from "../../protocol/peer-messages.ts";
+import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
+import type { Env, Timer } from "../env/env.ts";
+import type { Engine } from "../storage/engine.ts";
+import type { ApplyBuffer } from "./apply-buffer.ts";
+import { LeaderPlan } from "./leader-plan.ts";
+import { isDiskFull, type LogStore } from "./log-store.ts";
+import type { RequestStats } from "./request-stats.ts";
+import type { SealTracker } from "./seal-tracker.ts";
+import type { Shard } from "./shard.ts";
+
+export interface HostTimings {
+  readonly tickMs: number;
+  /** A request that was not answered for this long is answered with an error. */
+  readonly requestTimeoutMs: number;
+  /** How often logs are compacted, leaders balanced and the system group's chores done. */
+  readonly maintenanceMs: number;
+  /** A full disk is tried again this often. */
+  readonly diskFullRetryMs: number;
+  /** Most time that handing leadership over may take at shutdown. */
+  readonly handoverMs: number;
+  /** How long after a majority was connected a new cluster's preferred leaders campaign. */
+  readonly settleMs: number;
+}
+
+export interface HostParts {
+  readonly env: Pick<Env, "clock" | "log">;
+  readonly self: NodeId;
+  /** Sorted. */
+  readonly members: readonly NodeId[];
+  readonly timings: HostTimings;
+  readonly engine: Engine;
+  readonly buffer: ApplyBuffer;
+  readonly logStore: LogStore;
+  readonly seals: SealTracker;
+  readonly stats: RequestStats;
+  readonly network: PeerNetwork;
+  /** The log can't be trusted any more, or an invariant is broken: the node must stop at once. */
+  readonly onFatal: (error: Error) => void;
+  /** Called once in `maintenanceMs` and when the system group's leadership may have changed. */
+  readonly onMaintenance: () => void;
+}
+
+export class ShardHost implements PeerListener {
+  readonly #parts: HostParts;
+  /** By group: the system group first. */
+  #shards: readonly Shard[] = [];
+  #awake = new Set<Shard>();
+  #advancing = new Set<Shard>();
+  #turnScheduled = false;
+  /** Shards that advanced since the last flush began, and those of the flush under way. */
+  #gathered = new Set<Shard>();
+  #flushing: Set<Shard> | undefined;
+  #diskFull: string | undefined;
+  readonly #plan: LeaderPlan;
+  #timers: Timer[] = [];
+  #lastMaintenanceMs = 0;
+  #stopped = false;
+
+  constructor(parts: HostParts) {
+    this.#parts = parts;
+    this.#plan = new LeaderPlan(parts.self, parts.members, parts.timings.settleMs);
+  }
+
+  /** Takes the shards (the system group's first, then by number) and begins to drive them. */
+  start(shards: readonly Shard[]): void {
+    this.#shards = shards;
+    for (const shard of shards) this.wake(shard);
+    this.#scheduleTick();
+  }
+
+  get shards(): readonly Shard[] {
+    return this.#shards;
+  }
+
+  shard(shard: ShardId): Shard {
+    return this.#shards[groupOfShard(shard)]!;
+  }
+
+  get systemShard(): Shard {
+    return this.#shards[SYSTEM_GROUP]!;
+  }
+
+  /** Why this node takes no writes now, or `undefined`. */
+  get readOnlyReason(): string | undefined {
+    return this.#diskFull ?? this.#parts.engine.readOnlyReason;
+  }
+
+  /** Whether the engine is so far behind with its background work that no more may be accepted. */
+  get isOverwhelmed(): boolean {
+    return this.#parts.engine.pressure === "stop";
+  }
+
+  wake(shard: Shard): void {
+    this.#awake.add(shard);
+    if (this.#turnScheduled || this.#stopped) return;
+    this.#turnScheduled = true;
+    this.#parts.env.clock.endOfTurn(() => this.#guard(() => this.#endTurn()));
+  }
+
+  received(group: GroupId, message: RaftMessage): void {
+    const shard = this.#shards[group];
+    if (shard === undefined || this.#stopped) return;
+    // With a full disk nothing new can be kept: to the leader it looks like a lost message.
+    if (this.#diskFull !== undefined && message.kind === "append" && message.entries.length > 0) return;
+    shard.receive(message);
+  }
+
+  connected(node: NodeId): void {
+    this.#plan.connected(node, this.#parts.env.clock.nowMs());
+  }
+
+  disconnected(node: NodeId): void {
+    this.#plan.disconnected(node);
+    for (const shard of this.#shards) shard.unreachable(node);
+  }
+
+  /** Hands leadership over where somebody can take it, and resolves when that is done or its time is over. */
+  async handOver(): Promise<void> {
+    const { clock } = this.#parts.env;
+    const deadline = clock.nowMs() + this.#parts.timings.handoverMs;
+    for (;;) {
+      const led = this.#shards.filter((shard) => shard.isLeader && shard.caughtUpMembers().length > 0);
+      if (led.length === 0 || clock.nowMs() > deadline) return;
+      for (const [turn, shard] of led.entries()) {
+        const able = shard.caughtUpMembers();
+        shard.transferLeadership(able[turn % able.length]!);
+      }
+      await new Promise<void>((resolve) => clock.timer(this.#parts.timings.tickMs, resolve));
+    }
+  }
+
+  /** Stops driving; resolves when the flush under way has ended. Nothing is answered any more. */
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) timer.cancel();
+    this.#stopped = true;
+    while (this.#flushing !== undefined && this.#diskFull === undefined) {
+      await new Promise<void>((resolve) => this.#parts.env.clock.timer(1, resolve));
+    }
+  }
+
+  #endTurn(): void {
+    this.#turnScheduled = false;
+    if (this.#stopped) return;
+    const { buffer, engine, network, env } = this.#parts;
+    while (this.#awake.size > 0) {
+      const advancing = this.#awake;
+      this.#awake = this.#advancing;
+      this.#advancing = advancing;
+      for (const shard of advancing) {
+        shard.advance();
+        this.#gathered.add(shard);
+      }
+      buffer.commit();
+      const nowMs = env.clock.nowMs();
+      for (const shard of advancing) shard.serveReads(nowMs);
+      advancing.clear();
+    }
+    // Here, and only here, what is in the memtable and what the groups say they have applied are the same.
+    engine.sealIfFull();
+    network.flush();
+    this.#flush();
+  }
+
+  #flush(): void {
+    if (this.#flushing !== undefined || !this.#parts.logStore.hasGathered) return;
+    this.#flushing = this.#gathered;
+    this.#gathered = new Set();
+    for (const shard of this.#flushing) shard.flushStarted();
+    this.#tryFlush();
+  }
+
+  #tryFlush(): void {
+    this.#parts.logStore.flush().then(
+      () => this.#guard(() => this.#flushEnded()),
+      (error: Error) => this.#guard(() => this.#flushFailed(error)),
+    );
+  }
+
+  #flushEnded(): void {
+    if (this.#diskFull !== undefined) {
+      this.#diskFull = undefined;
+      this.#parts.env.log.info("the disk takes writes again: this node serves writes again");
+    }
+    const flushed = this.#flushing!;
+    this.#flushing = undefined;
+    for (const shard of flushed) shard.flushEnded();
+  }
+
+  #flushFailed(error: Error): void {
+    if (!isDiskFull(error)) throw error;
+    if (this.#diskFull === undefined) {
+      this.#diskFull = "the disk that holds the Raft log is full";
+      this.#parts.env.log.error(`${this.#diskFull}: this node refuses writes until there is space`, {
+        error,
+      });
+      for (const shard of this.#shards) {
+        const able = shard.isLeader ? shard.caughtUpMembers() : [];
+        if (able.length > 0) shard.transferLeadership(able[0]!);
+      }
+    }
+    this.#timer(this.#parts.timings.diskFullRetryMs, () => this.#tryFlush());
+  }
+
+  #scheduleTick(): void {
+    this.#timer(this.#parts.timings.tickMs, () => {
+      this.#tick();
+      this.#scheduleTick();
+    });
+  }
+
+  #tick(): void {
+    const nowMs = this.#parts.env.clock.nowMs();
+    const expireBeforeMs = nowMs - this.#parts.timings.requestTimeoutMs;
+    for (const shard of this.#shards) shard.tick(expireBeforeMs);
+    this.#parts.stats.tick(nowMs);
+    for (const shard of this.#plan.toCampaign(this.#shards, nowMs)) shard.campaign();
+    if (nowMs - this.#lastMaintenanceMs < this.#parts.timings.maintenanceMs) return;
+    this.#lastMaintenanceMs = nowMs;
+    this.#maintain(nowMs);
+  }
+
+  #maintain(nowMs: number): void {
+    const { logStore, seals } = this.#parts;
+    const oldestWanted = logStore.oldestWanted;
+    for (const shard of this.#shards) shard.maintain(seals.flushedIndex(shard.group), oldestWanted);
+    if (this.#diskFull === undefined) {
+      for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) shard.transferLeadership(to);
+    }
+    this.#parts.onMaintenance();
+    // Compaction marks wait in the log store: they leave with the next flush, or with one of their own.
+    this.#flush();
+  }
+
+  #timer(delayMs: number, callback: () => void): void {
+    const timer = this.#parts.env.clock.timer(delayMs, () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+      if (!this.#stopped) this.#guard(callback);
+    });
+    this.#timers.push(timer);
+  }
+
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#stopped = true;
+      this.#parts.onFatal(error as Error);
+    }
+  }
+}

@@ -1,0 +1,374 @@
+/**
+ * A group's replica on this node: its Raft core with everything around it that touches the world. The core says what is
+ * to be done (Output); here it is done: entries go to the node's log store, messages to the network, committed entries to
+ * the state machine, and the answers to whoever waits.
+ *
+ * A shard never acts by itself. The host calls `advance` at the end of a turn of the event loop in which anything
+ * happened to it, so everything that arrived in that turn shares one log entry, one read round and one message a peer.
+ */
+import { decode, encode } from "cbor-x";
+import { errorResponse } from "../../protocol/errors.ts";
+import type { ReplySink } from "../../protocol/handler.ts";
+import {
+  type GroupId,
+  INDEX_ZERO,
+  type LogIndex,
+  logIndex,
+  type NodeId,
+  type Term,
+} from "../../protocol/ids.ts";
+import type { ErrorResponse, ReadRequest, ShardStatus, WriteRequest } from "../../protocol/messages.ts";
+import type { Entry, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { Clock } from "../env/env.ts";
+import { assert } from "../lib/assert.ts";
+import type { HardState, LogReader, Output, RaftCore } from "../raft/types.ts";
+import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
+import type { GroupLog } from "./group-log.ts";
+import { LogDamageError } from "./log-segment.ts";
+import type { LogStore } from "./log-store.ts";
+import { Proposal, ProposalQueue } from "./proposals.ts";
+import { ReadQueue } from "./read-queue.ts";
+import type { RequestStats } from "./request-stats.ts";
+import type { ShardReader } from "./shard-reader.ts";
+import type { StateMachine } from "./state-machine.ts";
+
+export interface ShardParts {
+  readonly group: GroupId;
+  readonly clock: Pick<Clock, "nowMs" | "wallMs">;
+  readonly logStore: LogStore;
+  readonly machine: StateMachine;
+  /** Serves reads; the system group has none. */
+  readonly reader: ShardReader | undefined;
+  readonly stats: RequestStats;
+  readonly limits: ShardLimits;
+  /** Queues a message to another member. */
+  readonly send: (group: GroupId, message: RaftMessage) => void;
+  /** Tells the host that `advance` has something to do. */
+  readonly wake: (shard: Shard) => void;
+}
+
+export interface ShardLimits {
+  /** Data of an entry beyond this goes out at once, and the rest of the turn into the next entry. */
+  readonly entryBytesMax: number;
+  /** Requests of a shard that may wait for replication, or for a read's quorum. */
+  readonly waitingRequestsMax: number;
+}
+
+/** Applied index, log time, agreed floor, and what the state machine dumped. */
+type Meta = [applied: number, logTimeMs: number, floor: number, dump: unknown];
+const NEW_META: Meta = [0, 0, 0, undefined];
+
+/** A log write on its way to the disk, and what may be said once it is there. */
+interface LogWrite {
+  lastIndex: LogIndex;
+  lastTerm: Term | undefined;
+  readonly messages: RaftMessage[];
+}
+
+export class Shard {
+  readonly group: GroupId;
+  readonly #parts: ShardParts;
+  readonly #core: RaftCore;
+  readonly #log: GroupLog;
+  readonly #batch = new CommandBatch();
+  readonly #batchReader = new CommandBatchReader();
+  #gathering: Proposal | undefined;
+  readonly #proposals = new ProposalQueue();
+  readonly #reads = new ReadQueue();
+  #appliedIndex: LogIndex;
+  /** The latest time in the log, in milliseconds since the epoch. */
+  #logTimeMs = 0;
+  /** Log writes since the last flush began, and those in the flush under way. */
+  #gatheredWrite: LogWrite | undefined;
+  #flushingWrite: LogWrite | undefined;
+  /** What the leader last knew every member to have: told to all in the next entry. */
+  #knownFloor: LogIndex = INDEX_ZERO;
+  /** The highest floor that an applied entry told. */
+  #agreedFloor: LogIndex = INDEX_ZERO;
+  /** When this replica last had applied everything that its leader had told it was committed. */
+  #currentAtMs = Number.NEGATIVE_INFINITY;
+  #leaderCommit: LogIndex = INDEX_ZERO;
+
+  private constructor(parts: ShardParts, core: RaftCore, appliedIndex: LogIndex) {
+    this.group = parts.group;
+    this.#parts = parts;
+    this.#core = core;
+    this.#log = parts.logStore.group(parts.group);
+    this.#appliedIndex = appliedIndex;
+  }
+
+  /**
+   * A shard as the node's disk has it: the log and hard state from the log store, and `meta`, what `metaForSeal` left in
+   * the engine together with the data (`undefined` for a new group). `buildCore` makes its Raft core.
+   */
+  static recover(
+    parts: ShardParts,
+    meta: Uint8Array | undefined,
+    buildCore: (log: LogReader, hardState: HardState) => RaftCore,
+  ): Shard {
+    const log = parts.logStore.group(parts.group);
+    const [applied, logTimeMs, floor, dump] = meta === undefined ? NEW_META : (decode(meta) as Meta);
+    if (applied > log.lastIndex || applied < log.compacted.index) {
+      throw new LogDamageError(
+        `the Raft log of group ${parts.group} holds entries ${log.firstIndex} to ${log.lastIndex}, but the data was built from entries up to ${applied}: a part of the log is missing`,
+      );
+    }
+    // What was applied was committed, even if the hard state was written earlier.
+    const commit = logIndex(Math.max(log.hardState.commit, applied));
+    const shard = new Shard(parts, buildCore(log, { ...log.hardState, commit }), logIndex(applied));
+    shard.#logTimeMs = logTimeMs;
+    shard.#agreedFloor = logIndex(floor);
+    if (dump !== undefined) parts.machine.restore(dump);
+    return shard;
+  }
+
+  get leader(): NodeId | undefined {
+    return this.#core.leader;
+  }
+
+  get isLeader(): boolean {
+    return this.#core.role === "leader";
+  }
+
+  get appliedIndex(): LogIndex {
+    return this.#appliedIndex;
+  }
+
+  /** What has to be in the engine together with the data that was applied so far. */
+  metaForSeal(): Uint8Array {
+    const meta: Meta = [this.#appliedIndex, this.#logTimeMs, this.#agreedFloor, this.#parts.machine.dump()];
+    return encode(meta);
+  }
+
+  /** Proposes a write at the end of this turn. Only on the leader. */
+  write(request: WriteRequest, sink: ReplySink, requestId: number, nowMs: number): void {
+    const gathering = this.#gathering;
+    if (this.#proposals.waiting + (gathering?.count ?? 0) >= this.#parts.limits.waitingRequestsMax) {
+      this.#overloaded(sink, requestId);
+      return;
+    }
+    this.#batch.add(request);
+    if (gathering === undefined) this.#gathering = new Proposal(this.#parts.stats, nowMs);
+    this.#gathering!.add(sink, requestId);
+    if (this.#batch.byteLength >= this.#parts.limits.entryBytesMax) this.#submitWrites();
+    this.#parts.wake(this);
+  }
+
+  /** Proposes a command of the group's own, alone in its entry; nobody waits for it. */
+  proposeRaw(command: Uint8Array): void {
+    this.#submitWrites();
+    this.#batch.addRaw(command);
+    this.#core.propose(this.#batch.take(this.#nextTimeMs(), this.#knownFloor));
+    this.#parts.wake(this);
+  }
+
+  /** Reads as of the latest acknowledged write. Only on the leader. */
+  read(request: ReadRequest, sink: ReplySink, requestId: number, nowMs: number): void {
+    if (this.#reads.waiting >= this.#parts.limits.waitingRequestsMax) {
+      this.#overloaded(sink, requestId);
+      return;
+    }
+    this.#reads.add({ request, sink, requestId, startedMs: nowMs });
+    this.#parts.wake(this);
+  }
+
+  /** Reads whatever this replica has applied. */
+  readStale(request: ReadRequest, sink: ReplySink, requestId: number, nowMs: number): void {
+    const age = this.isLeader ? 0 : nowMs - this.#currentAtMs;
+    this.#parts.stats.read(0);
+    sink.reply(requestId, this.#parts.reader!.read(request, Math.min(age, Number.MAX_SAFE_INTEGER)));
+  }
+
+  receive(message: RaftMessage): void {
+    if ((message.kind === "append" || message.kind === "heartbeat") && message.term >= this.#core.term) {
+      if (message.commit > this.#leaderCommit) this.#leaderCommit = message.commit;
+      if (this.#appliedIndex >= this.#leaderCommit) this.#currentAtMs = this.#parts.clock.nowMs();
+    }
+    this.#core.step(message);
+    this.#parts.wake(this);
+  }
+
+  tick(expireBeforeMs: number): void {
+    this.#core.tick();
+    this.#proposals.expire(expireBeforeMs);
+    this.#parts.stats.errors += this.#reads.expire(expireBeforeMs);
+    if (this.#core.hasOutput) this.#parts.wake(this);
+  }
+
+  campaign(): void {
+    this.#core.campaign();
+    this.#parts.wake(this);
+  }
+
+  transferLeadership(to: NodeId): void {
+    this.#core.transferLeadership(to);
+    this.#parts.wake(this);
+  }
+
+  unreachable(node: NodeId): void {
+    this.#core.unreachable(node);
+    this.#parts.wake(this);
+  }
+
+  /** Does all work there is: proposes, writes to the log store's record, sends, applies. */
+  advance(): void {
+    this.#submitWrites();
+    this.#submitReads();
+    while (this.#core.hasOutput) this.#handle(this.#core.takeOutput());
+  }
+
+  /** Answers the reads that can be answered now. What was applied must be visible in the engine. */
+  serveReads(nowMs: number): void {
+    const { reader, stats } = this.#parts;
+    for (;;) {
+      const ready = this.#reads.takeReady(this.#appliedIndex);
+      if (ready === undefined) return;
+      for (const read of ready) {
+        stats.read(nowMs - read.startedMs);
+        read.sink.reply(read.requestId, reader!.read(read.request, 0));
+      }
+    }
+  }
+
+  /** The log store begins to flush: what was gathered so far is part of it. */
+  flushStarted(): void {
+    assert(
+      this.#flushingWrite === undefined,
+      `group ${this.group}: a second flush began before the first ended`,
+    );
+    this.#flushingWrite = this.#gatheredWrite;
+    this.#gatheredWrite = undefined;
+  }
+
+  /** What was gathered when the flush began is durable. */
+  flushEnded(): void {
+    const write = this.#flushingWrite;
+    if (write === undefined) return;
+    this.#flushingWrite = undefined;
+    if (write.lastTerm !== undefined) this.#core.persisted(write.lastIndex, write.lastTerm);
+    for (const message of write.messages) this.#parts.send(this.group, message);
+    this.#parts.wake(this);
+  }
+
+  /**
+   * To be called about once a second. `flushedIndex`: up to where the engine has the effects of the log in its tables;
+   * `oldestSegmentMax`: the log wants to get rid of segments before this one.
+   */
+  maintain(flushedIndex: LogIndex, oldestSegmentMax: number): void {
+    if (this.isLeader) {
+      let floor: LogIndex = this.#core.lastIndex;
+      for (const replica of this.#core.status().replicas)
+        if (replica.matchIndex < floor) floor = replica.matchIndex;
+      this.#knownFloor = floor;
+      const oldest = this.#log.oldestSegment;
+      // An idle group would keep old segments alive for ever: an empty entry tells all members what they may drop.
+      const heldBack = floor > this.#agreedFloor && flushedIndex > this.#agreedFloor;
+      if (heldBack && oldest !== undefined && oldest.number < oldestSegmentMax && this.#batch.isEmpty) {
+        this.#core.propose(this.#batch.take(this.#nextTimeMs(), floor));
+        this.#parts.wake(this);
+      }
+    }
+    const compactTo = logIndex(Math.min(flushedIndex, this.#agreedFloor, this.#appliedIndex));
+    if (compactTo > this.#log.compacted.index) this.#parts.logStore.compact(this.group, compactTo);
+  }
+
+  status(): ShardStatus {
+    const status = this.#core.status();
+    return {
+      shard: this.group - 1,
+      role: status.role,
+      leader: status.leader ?? null,
+      term: status.term,
+      lastIndex: status.lastIndex,
+      commitIndex: status.commitIndex,
+      appliedIndex: this.#appliedIndex,
+      replicas: status.replicas,
+    };
+  }
+
+  /** Other members that have all of this leader's log and are heard from: leadership can move to them without a gap. */
+  caughtUpMembers(): readonly NodeId[] {
+    const status = this.#core.status();
+    return status.replicas.filter((r) => r.active && r.matchIndex >= status.commitIndex).map((r) => r.node);
+  }
+
+  #submitWrites(): void {
+    const proposal = this.#gathering;
+    if (proposal === undefined) return;
+    this.#gathering = undefined;
+    const index = this.#core.propose(this.#batch.take(this.#nextTimeMs(), this.#knownFloor));
+    if (index === undefined) {
+      proposal.fail(this.#notLeader());
+      return;
+    }
+    proposal.index = index;
+    proposal.term = this.#core.term;
+    this.#proposals.push(proposal);
+  }
+
+  #submitReads(): void {
+    if (!this.#reads.hasGathered) return;
+    const round = this.#core.readIndex();
+    if (round !== undefined) this.#reads.submitted(round);
+    else this.#parts.stats.errors += this.#reads.refuseGathered(this.#notLeader());
+  }
+
+  #handle(output: Output): void {
+    const { logStore, send, stats } = this.#parts;
+    if (output.hardState !== undefined || output.entries.length > 0) {
+      logStore.append(this.group, output.hardState, output.entries);
+      this.#gatheredWrite ??= { lastIndex: INDEX_ZERO, lastTerm: undefined, messages: [] };
+      const last = output.entries.at(-1);
+      if (last !== undefined) {
+        this.#gatheredWrite.lastIndex = last.index;
+        this.#gatheredWrite.lastTerm = last.term;
+      }
+    }
+    for (const message of output.messages) send(this.group, message);
+    if (output.messagesAfterSync.length > 0) {
+      const write = this.#gatheredWrite ?? this.#flushingWrite;
+      if (write !== undefined) write.messages.push(...output.messagesAfterSync);
+      else for (const message of output.messagesAfterSync) send(this.group, message);
+    }
+    for (const entry of output.committed) this.#apply(entry);
+    for (const grant of output.reads) this.#reads.granted(grant.round, grant.index);
+    if (output.lostReadsUpTo > 0) stats.errors += this.#reads.lost(output.lostReadsUpTo);
+  }
+
+  #apply(entry: Entry): void {
+    if (entry.index <= this.#appliedIndex) return;
+    assert(
+      entry.index === this.#appliedIndex + 1,
+      `group ${this.group}: entry ${entry.index} follows ${this.#appliedIndex}`,
+    );
+    const proposal = this.#proposals.applied(entry.index, entry.term);
+    if (entry.kind === "commands") {
+      const reader = this.#batchReader;
+      reader.open(entry.data);
+      // The leader has given later times already to entries that are still on their way.
+      if (reader.timeMs > this.#logTimeMs) this.#logTimeMs = reader.timeMs;
+      if (reader.floor > this.#agreedFloor) this.#agreedFloor = reader.floor;
+      proposal?.beginAnswers(this.#parts.clock.nowMs());
+      this.#parts.machine.apply(reader, proposal);
+    }
+    this.#appliedIndex = entry.index;
+  }
+
+  /** The time for a new entry: the wall clock's, unless that went back. */
+  #nextTimeMs(): number {
+    this.#logTimeMs = Math.max(this.#logTimeMs, Math.floor(this.#parts.clock.wallMs()));
+    return this.#logTimeMs;
+  }
+
+  #overloaded(sink: ReplySink, requestId: number): void {
+    this.#parts.stats.errors++;
+    sink.reply(
+      requestId,
+      errorResponse("OVERLOADED", "too many requests of this shard are waiting; try again later"),
+    );
+  }
+
+  #notLeader(): ErrorResponse {
+    return errorResponse("NOT_LEADER", "this node does not lead the shard any more; nothing was done");
+  }
+}

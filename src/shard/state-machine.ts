@@ -1,0 +1,19 @@
+import type { ClientResponse } from "../../protocol/messages.ts";
+import type { CommandBatchReader } from "./command-batch.ts";
+
+/** Receives the answers to the commands of an entry, in order; `undefined` where nobody waits for them. */
+export interface AnswerReceiver {
+  answer(response: ClientResponse): void;
+}
+
+/**
+ * What the entries of a group's log mean. Deterministic: the state is a function of the entries alone, the same on every
+ * replica (no clock, no chance, no order of a hash table).
+ */
+export interface StateMachine {
+  /** Applies the commands that the reader stands before: one entry's. */
+  apply(commands: CommandBatchReader, receiver: AnswerReceiver | undefined): void;
+  /** All state that is not in the engine's key space, as plain data for `restore`. */
+  dump(): unknown;
+  restore(dump: unknown): void;
+}
