@@ -9,6 +9,7 @@
  */
 import type { ByteWriter } from "./cbor.ts";
 import { ProtocolError } from "./errors.ts";
+import { plainView } from "./plain-view.ts";
 
 /** A frame that arrived. `body` is a view of the bytes that were pushed, or of a buffer of its own. */
 export interface Frame {
@@ -79,11 +80,12 @@ export class FrameReader {
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return;
     this.#bufferedBytes += chunk.length;
+    const bytes = plainView(chunk);
     if (this.#at === this.#chunk.length && this.#head === this.#queue.length) {
-      this.#chunk = chunk;
+      this.#chunk = bytes;
       this.#at = 0;
     } else {
-      this.#queue.push(chunk);
+      this.#queue.push(bytes);
     }
   }
 

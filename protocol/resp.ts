@@ -16,6 +16,7 @@ import {
   RESP_INLINE_BYTES_MAX,
   VALUE_BYTES_MAX,
 } from "./limits.ts";
+import { plainView } from "./plain-view.ts";
 import { splitInline } from "./resp-inline.ts";
 
 /** A command and its arguments; at least one. Views of the bytes that were pushed. */
@@ -80,7 +81,7 @@ export class RespReader {
   push(chunk: Uint8Array): void {
     const waiting = this.#end - this.#start;
     if (waiting === 0) {
-      this.#buffer = chunk;
+      this.#buffer = plainView(chunk);
       this.#start = 0;
       this.#at = 0;
       this.#searched = 0;

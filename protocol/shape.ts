@@ -12,8 +12,12 @@ export type Shape<T> = (value: unknown, path: string) => T;
 export const text: Shape<string> = (value, path) =>
   typeof value === "string" ? value : refuse(value, path, "text");
 
-export const number: Shape<number> = (value, path) =>
-  typeof value === "number" ? value : refuse(value, path, "a number");
+/** Integers of eight bytes are BigInts where they come from. */
+export const number: Shape<number> = (value, path) => {
+  if (typeof value === "number") return value;
+  const converted = typeof value === "bigint" ? Number(value) : Number.NaN;
+  return Number.isSafeInteger(converted) ? converted : refuse(value, path, "a number");
+};
 
 export const boolean: Shape<boolean> = (value, path) =>
   typeof value === "boolean" ? value : refuse(value, path, "true or false");
@@ -23,10 +27,12 @@ export const node: Shape<NodeId> = (value, path) =>
 
 /** A whole number from `min` to `max`. */
 export function whole(min: number, max: number): Shape<number> {
-  return (value, path) =>
-    typeof value === "number" && Number.isInteger(value) && value >= min && value <= max
-      ? value
+  return (value, path) => {
+    const found = number(value, path);
+    return Number.isInteger(found) && found >= min && found <= max
+      ? found
       : refuse(value, path, `a whole number from ${min} to ${max}`);
+  };
 }
 
 export function oneOf<const T extends string>(...allowed: readonly T[]): Shape<T> {

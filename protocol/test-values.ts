@@ -1,0 +1,231 @@
+/** Arbitrary messages for property tests: fast-check's generators of everything that the codecs carry. */
+import fc from "fast-check";
+import { ERRORS, type ErrorName } from "./errors.ts";
+import { groupId, indexPlus, logIndex, nodeId, shardId, term } from "./ids.ts";
+import type { ClientRequest, ClientResponse, WriteRequest } from "./messages.ts";
+import type { RaftMessage } from "./peer-messages.ts";
+
+const bytes = fc.uint8Array({ maxLength: 300 });
+const key = fc.uint8Array({ maxLength: 40 });
+/** Numbers around the places where CBOR changes its form. */
+export const wholeNumber = fc.oneof(
+  fc.constantFrom(0, 1, 23, 24, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1),
+  fc.nat(),
+  fc.maxSafeNat(),
+);
+export const int64 = fc.oneof(
+  fc.constantFrom(0n, 23n, 24n, -1n, -24n, -25n, -256n, -257n, -(2n ** 32n), 2n ** 53n, -(2n ** 53n) - 1n),
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+);
+const node = fc.stringMatching(/^[A-Za-z0-9._-]{1,20}$/).map(nodeId);
+const stamp = fc.record({ session: wholeNumber, sequence: wholeNumber, acknowledgedBelow: wholeNumber });
+const consistency = fc.constantFrom("linearizable" as const, "stale" as const);
+const shard = fc.nat(1023).map(shardId);
+const keyValue = fc.record({ key, value: bytes });
+const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
+
+export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
+  fc.record({
+    kind: fc.constant("put" as const),
+    stamp,
+    key,
+    value: bytes,
+    condition: fc.constantFrom("always" as const, "ifAbsent" as const, "ifPresent" as const),
+  }),
+  fc.record({ kind: fc.constant("delete" as const), stamp, key }),
+  fc.record({ kind: fc.constant("increment" as const), stamp, key, delta: int64 }),
+  fc.record({
+    kind: fc.constant("compareAndSet" as const),
+    stamp,
+    key,
+    expected: optional(bytes),
+    value: optional(bytes),
+  }),
+  fc.record({
+    kind: fc.constant("batch" as const),
+    stamp,
+    entries: fc.array(keyValue, { minLength: 1, maxLength: 20 }),
+  }),
+  fc.record({ kind: fc.constant("openSession" as const), shard }),
+);
+
+export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
+  { weight: 3, arbitrary: anyWrite },
+  fc.record({ kind: fc.constantFrom("get" as const, "exists" as const), key, consistency }),
+  fc.record({
+    kind: fc.constant("scan" as const),
+    start: key,
+    end: optional(key),
+    limit: fc.integer({ min: 1, max: 10_000 }),
+    keysOnly: fc.boolean(),
+    consistency,
+    shard: optional(shard),
+  }),
+  fc.record({ kind: fc.constantFrom("ping" as const, "topology" as const) }),
+  fc.record({
+    kind: fc.constant("status" as const),
+    scope: fc.constantFrom("node" as const, "cluster" as const),
+  }),
+);
+
+const text = fc.string({ unit: "grapheme", maxLength: 30 });
+// Without -0, which travels as 0.
+const anyDouble = fc.double({ noNaN: true }).map((value) => value + 0);
+const fraction = fc.double({ min: 0, max: 1, noNaN: true }).map((value) => value + 0);
+const latency = fc.option(fc.record({ p50: wholeNumber, p99: anyDouble, max: wholeNumber }));
+const nodeStatus = fc.record({
+  id: node,
+  address: text,
+  version: text,
+  clusterId: text,
+  uptimeMs: wholeNumber,
+  readOnly: fc.boolean(),
+  peers: fc.array(
+    fc.record({ id: node, address: text, connected: fc.boolean(), lastHeardMs: fc.option(wholeNumber) }),
+    { maxLength: 3 },
+  ),
+  shards: fc.array(
+    fc.record({
+      shard: fc.integer({ min: -1, max: 1023 }),
+      role: fc.constantFrom("leader" as const, "follower" as const, "candidate" as const),
+      leader: fc.option(node),
+      term: wholeNumber,
+      lastIndex: wholeNumber,
+      commitIndex: wholeNumber,
+      appliedIndex: wholeNumber,
+      replicas: fc.array(fc.record({ node, matchIndex: wholeNumber, active: fc.boolean() }), {
+        maxLength: 2,
+      }),
+    }),
+    { maxLength: 3 },
+  ),
+  requests: fc.record({
+    reads: wholeNumber,
+    writes: wholeNumber,
+    errors: wholeNumber,
+    connections: wholeNumber,
+    perSecond: anyDouble,
+    readMs: latency,
+    writeMs: latency,
+  }),
+  storage: fc.record({
+    memtableBytes: wholeNumber,
+    tables: wholeNumber,
+    tableBytes: wholeNumber,
+    cacheHitRate: fc.option(fraction),
+    logBytes: wholeNumber,
+    compactions: wholeNumber,
+  }),
+  memory: fc.record({ residentBytes: wholeNumber, heapBytes: wholeNumber }),
+});
+
+export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
+  fc.record({ kind: fc.constant("pong" as const) }),
+  fc.record({ kind: fc.constant("value" as const), value: optional(bytes), ageMs: wholeNumber }),
+  fc.record({ kind: fc.constant("boolean" as const), value: fc.boolean() }),
+  fc.record({ kind: fc.constant("integer" as const), value: int64 }),
+  fc.record({
+    kind: fc.constant("entries" as const),
+    entries: fc.array(keyValue, { maxLength: 20 }),
+    more: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constant("topology" as const),
+    topology: fc.record({
+      clusterId: text,
+      nodes: fc.array(fc.record({ id: node, address: text }), { maxLength: 5 }),
+      leaders: fc.array(fc.option(node), { maxLength: 16 }),
+    }),
+  }),
+  fc.record({ kind: fc.constant("nodeStatus" as const), status: nodeStatus }),
+  fc.record({
+    kind: fc.constant("clusterStatus" as const),
+    status: fc.record({
+      clusterId: text,
+      nodes: fc.array(
+        fc.record({
+          id: node,
+          address: text,
+          alive: fc.boolean(),
+          lastSeenMs: fc.option(wholeNumber),
+          status: fc.option(nodeStatus),
+          error: fc.option(text),
+        }),
+        { maxLength: 2 },
+      ),
+      shards: fc.array(
+        fc.record({
+          shard: wholeNumber,
+          leader: fc.option(node),
+          term: wholeNumber,
+          commitIndex: wholeNumber,
+          appliedIndex: wholeNumber,
+          lag: fc.array(fc.record({ node, entries: fc.option(wholeNumber) }), { maxLength: 2 }),
+        }),
+        { maxLength: 3 },
+      ),
+      available: fraction,
+    }),
+  }),
+  fc.record({
+    kind: fc.constant("error" as const),
+    error: fc.constantFrom(...(Object.keys(ERRORS) as ErrorName[])),
+    message: text,
+    leader: optional(fc.record({ node, address: text })),
+  }),
+);
+
+const from = fc.constant(nodeId("n1"));
+const to = fc.constant(nodeId("n2"));
+const anyTerm = wholeNumber.map(term);
+const anyIndex = fc.maxSafeNat().map((n) => logIndex(Math.floor(n / 2)));
+const envelope = { from, to, term: anyTerm };
+const entryKind = fc.constantFrom("noop" as const, "commands" as const);
+
+export const anyGroup = fc.nat(1024).map(groupId);
+
+export const anyRaftMessage: fc.Arbitrary<RaftMessage> = fc.oneof(
+  fc.record({
+    kind: fc.constant("vote" as const),
+    ...envelope,
+    preVote: fc.boolean(),
+    lastIndex: anyIndex,
+    lastTerm: anyTerm,
+    transfer: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constant("voteReply" as const),
+    ...envelope,
+    preVote: fc.boolean(),
+    granted: fc.boolean(),
+  }),
+  fc
+    .record({
+      kind: fc.constant("append" as const),
+      ...envelope,
+      prevIndex: anyIndex,
+      prevTerm: anyTerm,
+      commit: anyIndex,
+      entries: fc.array(fc.record({ term: anyTerm, kind: entryKind, data: bytes }), { maxLength: 20 }),
+    })
+    .map((message) => ({
+      ...message,
+      entries: message.entries.map((entry, i) => ({ ...entry, index: indexPlus(message.prevIndex, i + 1) })),
+    })),
+  fc.record({
+    kind: fc.constant("appendReply" as const),
+    ...envelope,
+    accepted: fc.boolean(),
+    index: anyIndex,
+    hintIndex: anyIndex,
+    hintTerm: anyTerm,
+  }),
+  fc.record({
+    kind: fc.constant("heartbeat" as const),
+    ...envelope,
+    commit: anyIndex,
+    readRound: wholeNumber,
+  }),
+  fc.record({ kind: fc.constant("heartbeatReply" as const), ...envelope, readRound: wholeNumber }),
+  fc.record({ kind: fc.constant("timeoutNow" as const), ...envelope }),
+);
