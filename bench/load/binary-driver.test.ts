@@ -190,8 +190,31 @@ test("a request without an answer fails in time, and its late answer is ignored"
   driver.submit(0, "put", 7, 0, clock.nowMs());
   await log.until(1);
   expect(log.failures[0]!.error).toBe("TIMEOUT");
+  // The client asks again; the answer that comes now is to its first request.
+  driver.submit(0, "put", 8, 0, clock.nowMs());
   driver.answered((1 << 16) | 0, DONE, clock.nowMs());
   expect(log.answered).toEqual([]);
+  driver.answered((2 << 16) | 0, DONE, clock.nowMs());
+  expect(log.answered).toEqual([0]);
+});
+
+test("nodes that point at each other are asked now and then, until the time is up", async () => {
+  const nodes = await startCluster(2, [0]);
+  nodes.forEach((node, i) => {
+    const other = nodes[1 - i]!;
+    answerWith(node, topologyOf.get(nodes[0]!)!, () => ({
+      kind: "error",
+      error: "NOT_LEADER",
+      message: "it is the other one",
+      leader: { node: nodeId(`n${2 - i}`), address: other.address },
+    }));
+  });
+  const { driver, log } = await openDriver(nodes, 100);
+  driver.submit(0, "put", 7, 0, clock.nowMs());
+  await log.until(1);
+  expect(log.failures[0]!.error).toBe("TIMEOUT");
+  // Four at once, and then a pause of 20 ms: a loop without one would ask thousands of times.
+  expect(nodes[0]!.requests + nodes[1]!.requests).toBeLessThan(60);
 });
 
 test("a cluster that can't be reached is a sentence with the addresses", async () => {
