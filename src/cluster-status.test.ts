@@ -1,0 +1,84 @@
+import { expect, test } from "bun:test";
+import { nodeId } from "../protocol/ids.ts";
+import type { NodeStatus, ShardStatus } from "../protocol/messages.ts";
+import { clusterStatus } from "./cluster-status.ts";
+
+const members = ["n1", "n2", "n3"].map((id) => ({ id: nodeId(id), address: `${id}:7001` }));
+
+function shardView(
+  role: ShardStatus["role"],
+  term: number,
+  replicas: [string, number, boolean][] = [],
+): ShardStatus {
+  return {
+    shard: 0,
+    role,
+    leader: null,
+    term,
+    lastIndex: 10,
+    commitIndex: 9,
+    appliedIndex: 8,
+    replicas: replicas.map(([node, matchIndex, active]) => ({ node: nodeId(node), matchIndex, active })),
+  };
+}
+
+function node(id: string, shard: ShardStatus, heardMs: Record<string, number> = {}): NodeStatus {
+  return {
+    id: nodeId(id),
+    address: `${id}:7001`,
+    version: "0",
+    clusterId: "c",
+    uptimeMs: 1,
+    readOnly: false,
+    peers: Object.entries(heardMs).map(([peer, lastHeardMs]) => ({
+      id: nodeId(peer),
+      address: "",
+      connected: false,
+      lastHeardMs,
+    })),
+    shards: [{ ...shard, shard: -1 }, shard],
+    requests: { reads: 0, writes: 0, errors: 0, connections: 0, perSecond: 0, readMs: null, writeMs: null },
+    storage: { memtableBytes: 0, tables: 0, tableBytes: 0, cacheHitRate: null, logBytes: 0, compactions: 0 },
+    memory: { residentBytes: 0, heapBytes: 0 },
+  };
+}
+
+test("a leader that reaches a majority serves; lag is measured in entries", () => {
+  const leader = shardView("leader", 3, [
+    ["n2", 10, true],
+    ["n3", 4, false],
+  ]);
+  const statuses = [
+    node("n1", leader, { n3: 1500 }),
+    node("n2", shardView("follower", 3), { n3: 900 }),
+    undefined,
+  ];
+  const status = clusterStatus(members, statuses, [undefined, undefined, "connection refused"]);
+  expect(status.available).toBe(1);
+  expect(status.shards[0]).toMatchObject({ leader: nodeId("n1"), term: 3 });
+  expect(status.shards[0]!.lag.map((row) => row.entries)).toEqual([0, 0, 6]);
+  expect(status.nodes[2]).toMatchObject({ alive: false, lastSeenMs: 900, error: "connection refused" });
+});
+
+test("a leader that reaches no majority is no leader, whatever it says of itself", () => {
+  const alone = shardView("leader", 3, [
+    ["n2", 10, false],
+    ["n3", 10, false],
+  ]);
+  const status = clusterStatus(members, [node("n1", alone), undefined, undefined], []);
+  expect(status.available).toBe(0);
+  expect(status.shards[0]!.leader).toBeNull();
+});
+
+test("of two that say they lead, the one of the higher term is believed", () => {
+  const replicas: [string, number, boolean][] = [
+    ["n3", 10, true],
+    ["n2", 10, true],
+  ];
+  const statuses = [
+    node("n1", shardView("leader", 3, replicas)),
+    node("n2", shardView("leader", 4, replicas)),
+    undefined,
+  ];
+  expect(clusterStatus(members, statuses, []).shards[0]!.leader).toBe(nodeId("n2"));
+});

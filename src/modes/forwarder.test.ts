@@ -1,0 +1,97 @@
+import { expect, test } from "bun:test";
+import { errorResponse } from "../../protocol/errors.ts";
+import type { ReplySink } from "../../protocol/handler.ts";
+import { type NodeId, nodeId, shardId } from "../../protocol/ids.ts";
+import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
+import type { Clock } from "../env/env.ts";
+import { utf8 } from "../lib/bytes.ts";
+import { Forwarder } from "./forwarder.ts";
+
+/** A forwarder on a clock that is turned by hand, with a network that keeps what it is given. */
+function setUp() {
+  let nowMs = 0;
+  const timers: (() => void)[] = [];
+  const clock: Clock = {
+    nowMs: () => nowMs,
+    wallMs: () => nowMs,
+    timer: (_delayMs, callback) => {
+      timers.push(callback);
+      return { cancel: () => {} };
+    },
+    endOfTurn: (callback) => callback(),
+  };
+  const sent: { node: NodeId; sink: ReplySink; id: number }[] = [];
+  const network = {
+    forward: (node: NodeId, _request: ClientRequest, sink: ReplySink, id: number) =>
+      void sent.push({ node, sink, id }),
+  };
+  const answers: [number, ClientResponse][] = [];
+  const client: ReplySink = { reply: (id, response) => void answers.push([id, response]) };
+  let leader: NodeId | undefined;
+  const limits = { waitMs: 1000, retryMs: 20, waitingMax: 2 };
+  const forwarder: Forwarder = new Forwarder(network, clock, limits, (request, shard, sink, id) =>
+    forwarder.forward(shard, leader, request, sink, id),
+  );
+  const get = { kind: "get", key: utf8("k"), consistency: "linearizable" } as const;
+  return {
+    sent,
+    answers,
+    forward: (id: number) => forwarder.forward(shardId(0), leader, get, client, id),
+    elect: (node: string) => {
+      leader = nodeId(node);
+    },
+    wait: (ms: number) => {
+      nowMs += ms;
+      for (const callback of timers.splice(0)) callback();
+    },
+  };
+}
+
+test("the leader's answer is the caller's, under the caller's id", () => {
+  const { sent, answers, forward, elect } = setUp();
+  elect("n2");
+  forward(77);
+  expect(sent.map(({ node }) => node)).toEqual([nodeId("n2")]);
+  sent[0]!.sink.reply(sent[0]!.id, { kind: "pong" });
+  expect(answers).toEqual([[77, { kind: "pong" }]]);
+});
+
+test("without a leader a request waits until there is one", () => {
+  const { sent, answers, forward, elect, wait } = setUp();
+  forward(1);
+  wait(20);
+  expect(sent).toEqual([]);
+  elect("n3");
+  wait(20);
+  expect(sent.map(({ node }) => node)).toEqual([nodeId("n3")]);
+  expect(answers).toEqual([]);
+});
+
+test("no leader for too long is an error, and so is too many that wait", () => {
+  const { answers, forward, wait } = setUp();
+  forward(1);
+  forward(2);
+  forward(3);
+  expect(answers.map(([id]) => id)).toEqual([3]);
+  wait(1000);
+  expect(answers.map(([id, response]) => [id, response.kind === "error" && response.error])).toEqual([
+    [3, "UNAVAILABLE"],
+    [1, "UNAVAILABLE"],
+    [2, "UNAVAILABLE"],
+  ]);
+});
+
+test("what certainly did not happen is tried again; an unknown outcome is not", () => {
+  const { sent, answers, forward, elect, wait } = setUp();
+  elect("n2");
+  forward(1);
+  sent[0]!.sink.reply(sent[0]!.id, errorResponse("NOT_LEADER", "n3 leads the shard"));
+  expect(answers).toEqual([]);
+  elect("n3");
+  wait(20);
+  expect(sent[1]!.node).toBe(nodeId("n3"));
+  sent[1]!.sink.reply(sent[1]!.id, errorResponse("TIMEOUT", "the connection broke"));
+  expect(answers.map(([id, response]) => [id, response.kind === "error" && response.error])).toEqual([
+    [1, "TIMEOUT"],
+  ]);
+});

@@ -1,0 +1,89 @@
+import { describe, expect, test } from "bun:test";
+import type { SessionStamp } from "../../protocol/messages.ts";
+import { type RememberedResponse, SessionTable } from "./sessions.ts";
+
+const stamp = (session: number, sequence: number, acknowledgedBelow = 1): SessionStamp => ({
+  session,
+  sequence,
+  acknowledgedBelow,
+});
+const answer = (value: bigint): RememberedResponse => ({ kind: "integer", value });
+
+describe("sessions", () => {
+  test("a write that was answered is answered again, not done again", () => {
+    const table = new SessionTable();
+    const id = table.open(1000);
+    expect(table.lookup(stamp(id, 1))).toEqual({ kind: "new" });
+    table.remember(stamp(id, 1), 1000, answer(7n));
+    expect(table.lookup(stamp(id, 1))).toEqual({ kind: "done", response: answer(7n) });
+    expect(table.lookup(stamp(id, 2))).toEqual({ kind: "new" });
+  });
+
+  test("writes of a pipeline may arrive in any order", () => {
+    const table = new SessionTable();
+    const id = table.open(0);
+    table.remember(stamp(id, 3), 0, answer(3n));
+    table.remember(stamp(id, 1), 0, answer(1n));
+    expect(table.lookup(stamp(id, 2)).kind).toBe("new");
+    expect(table.lookup(stamp(id, 3)).kind).toBe("done");
+  });
+
+  test("an answer that the client has confirmed is forgotten, and its number is never new again", () => {
+    const table = new SessionTable();
+    const id = table.open(0);
+    table.remember(stamp(id, 1), 0, answer(1n));
+    table.remember(stamp(id, 2), 0, answer(2n));
+    table.remember(stamp(id, 3, 3), 0, answer(3n));
+    expect(table.lookup(stamp(id, 1)).kind).toBe("expired");
+    expect(table.lookup(stamp(id, 2)).kind).toBe("expired");
+    expect(table.lookup(stamp(id, 3)).kind).toBe("done");
+  });
+
+  test("a client that confirms absurdly much costs no time", () => {
+    const table = new SessionTable();
+    const id = table.open(0);
+    table.remember(stamp(id, 1), 0, answer(1n));
+    table.remember(stamp(id, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), 0, answer(2n));
+    expect(table.lookup(stamp(id, 1)).kind).toBe("expired");
+  });
+
+  test("a session that was never opened is expired, and session 0 is none", () => {
+    const table = new SessionTable();
+    expect(table.lookup(stamp(99, 1)).kind).toBe("expired");
+    expect(table.lookup(stamp(0, 0)).kind).toBe("new");
+  });
+
+  test("sessions expire by log time, and their numbers are not given out again", () => {
+    const table = new SessionTable({ idleMs: 100, sessionsMax: 10 });
+    const first = table.open(0);
+    const second = table.open(50);
+    table.remember(stamp(second, 1), 90, answer(1n));
+    const third = table.open(150);
+    expect(table.lookup(stamp(first, 1)).kind).toBe("expired");
+    expect(table.lookup(stamp(second, 2)).kind).toBe("new");
+    expect(new Set([first, second, third]).size).toBe(3);
+  });
+
+  test("beyond the limit the session that was idle for longest goes", () => {
+    const table = new SessionTable({ idleMs: 1e9, sessionsMax: 2 });
+    const first = table.open(1);
+    const second = table.open(2);
+    table.remember(stamp(first, 1), 3, answer(1n));
+    table.open(4);
+    expect(table.size).toBe(2);
+    expect(table.lookup(stamp(first, 1)).kind).toBe("done");
+    expect(table.lookup(stamp(second, 1)).kind).toBe("expired");
+  });
+
+  test("a dumped table is restored as it was", () => {
+    const table = new SessionTable();
+    const id = table.open(5);
+    table.remember(stamp(id, 1), 6, answer(1n));
+    table.remember(stamp(id, 2, 2), 6, answer(2n));
+    const copy = new SessionTable();
+    copy.restore(structuredClone(table.dump()));
+    expect(copy.dump()).toEqual(table.dump());
+    expect(copy.lookup(stamp(id, 2))).toEqual({ kind: "done", response: answer(2n) });
+    expect(copy.open(7)).toBe(table.open(7));
+  });
+});
