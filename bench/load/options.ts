@@ -97,7 +97,11 @@ function createCommand(): Command {
     .addOption(
       new Option("--distribution <name>", "which keys (default: the workload's own)").choices(DISTRIBUTIONS),
     )
-    .option("--rate <n>", "open loop: operations that fall due a second", number(0.1, 10_000_000))
+    .option(
+      "--rate <n>",
+      "open loop: operations that fall due a second, as far as clients are idle to begin them",
+      number(0.1, 10_000_000),
+    )
     .option(
       "--connections <n>",
       "binary: per node (default 1); resp: in all (default: one a client)",

@@ -112,6 +112,5 @@ test("a server that is not there is a sentence", async () => {
   const server = await startServer(() => "");
   for (const cleanup of cleanups.splice(0)) cleanup();
   const opening = openDriver(server.port, 1);
-  expect(opening).rejects.toThrow(`cannot connect to 127.0.0.1:${server.port}`);
-  await opening.catch(() => {});
+  await expect(opening).rejects.toThrow(`cannot connect to 127.0.0.1:${server.port}`);
 });

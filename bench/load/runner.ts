@@ -68,7 +68,6 @@ export class Runner implements DriverListener {
       source,
       recorder,
       finish: resolve,
-      // What is due counts from 0: the first operation is due at once.
       schedule:
         rate === undefined ? undefined : { beginMs: now, gapMs: 1000 / rate, started: 0, lastTickMs: now },
       stopMs: Number.POSITIVE_INFINITY,
@@ -163,7 +162,10 @@ export class Runner implements DriverListener {
     this.#finishIfDone();
   };
 
-  /** Open loop: begins what is due by `untilMs` as far as clients are idle; latencies of what fell due after `freshMs` count from now. */
+  /**
+   * Open loop: begins what is due by `untilMs`, as far as clients are idle. What fell due after `freshMs` counts from
+   * now, the rest from when it was due.
+   */
   #beginDue(phase: Phase, schedule: Schedule, untilMs: number, nowMs: number, freshMs = nowMs): void {
     const lastMs = Math.min(untilMs, phase.stopMs);
     while (this.#idleCount > 0) {
