@@ -4,10 +4,10 @@
  *
  * The search is Wing and Gong's ("Testing and verifying concurrent objects", 1993) in the just-in-time form of Lowe
  * ("Testing for linearizability", 2017), with Lowe's memoization. Keys are independent, so each is checked by itself. Time
- * is walked once, event by event, with the set of *configurations* that the past allows: the key's value, and which of the
- * operations still in flight have already taken effect. When an operation returns, each configuration is extended by
- * operations in flight until the one that returned has taken effect with the result that the client saw. A configuration
- * for which that is impossible is dropped; when none is left, no order explains the history.
+ * is cut at the returns. What the past allows is a *configuration*: the key's value, and which of the operations still in
+ * flight have already taken effect. Before an operation returns, a configuration is extended by operations in flight until
+ * the one that returns has taken effect with the result that the client saw; then the next return is looked at. Where that
+ * is impossible the search goes back and extends otherwise. When nothing is left to try, no order explains the history.
  *
  * What keeps the set small:
  * - A read in flight that fits the value takes effect at once: it changes nothing, and to have it done is never worse.
@@ -65,8 +65,10 @@ export class UndecidedError extends Error {
   override readonly name = "UndecidedError";
 }
 
-/** Configurations that one return may lead through before the search gives up. Honest histories stay below some hundreds. */
-const CONFIGURATIONS_MAX = 500_000;
+/** Configurations of one key after which the search gives up. Most histories need a few for each operation. */
+const CONFIGURATIONS_MAX = 3_000_000;
+/** After this many for each return, the search is no longer depth first. */
+const DEPTH_FIRST_PER_STEP = 100;
 
 /** Whether `history` is linearizable, from an empty map. The order of the array does not matter. Throws `UndecidedError`. */
 export function checkLinearizable(history: readonly Operation[]): Verdict {
@@ -108,27 +110,39 @@ interface Configuration {
   readonly used: readonly number[];
 }
 
+/** An operation that will return, while it is in flight. */
 interface Flight {
   readonly operation: Operation;
   readonly bit: bigint;
 }
 
-/** Operations of unknown outcome that would all do the same. */
+/** Operations of unknown outcome that would all do the same, and how many of them had been called by then. */
 interface UnknownClass {
   readonly action: Action;
   readonly index: number;
-  invoked: number;
+  readonly called: number;
+}
+
+/** The instant just before an operation returns: who is in flight then. */
+interface Step {
+  readonly target: Flight;
+  readonly writes: readonly Flight[];
+  readonly reads: readonly Flight[];
+  readonly unknown: readonly UnknownClass[];
 }
 
 class KeySearch {
   readonly #key: string;
   readonly #operations: readonly Operation[];
   readonly #values: ValueTable;
-  readonly #writes: Flight[] = [];
-  readonly #reads: Flight[] = [];
-  readonly #unknown = new Map<string, UnknownClass>();
-  readonly #freeSlots: number[] = [];
-  #slots = 0;
+  readonly #steps: readonly Step[];
+  /** By step: the configurations that were looked at. */
+  readonly #seen: ConfigurationSet[] = [];
+  /** By step: those that were reached and not looked at yet. */
+  readonly #waiting: Configuration[][] = [[{ state: ABSENT, writes: 0n, reads: 0n, used: [] }]];
+  /** Once the search goes by steps: the step that it is at, and how many of those waiting there it has taken. */
+  #lowest = 0;
+  #taken = 0;
   /** How many configurations the search went through. */
   configurations = 0;
 
@@ -139,104 +153,131 @@ class KeySearch {
       ({ outcome, action }) => outcome === "done" || (outcome === "unknown" && action.kind !== "get"),
     );
     this.#values = new ValueTable(this.#operations);
+    this.#steps = stepsOf(this.#operations, this.#values);
   }
 
   run(): Violation | undefined {
-    let frontier = new ConfigurationSet();
-    frontier.add({ state: ABSENT, writes: 0n, reads: 0n, used: [] });
-    const flights = new Map<Operation, Flight>();
-    for (const { operation, returns } of eventsOf(this.#operations)) {
-      if (operation.outcome === "unknown") this.#invokeUnknown(operation.action);
-      else if (!returns) flights.set(operation, this.#invoke(operation));
-      else {
-        const flight = flights.get(operation)!;
-        flights.delete(operation);
-        const seen = new ConfigurationSet();
-        frontier = this.#extend(frontier, flight, seen);
-        this.#forget(flight);
-        if (frontier.size === 0) return this.#violation(operation, seen);
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      const [number, configuration] = next;
+      const step = this.#steps[number];
+      if (step === undefined) return undefined;
+      if (this.configurations++ > CONFIGURATIONS_MAX) {
+        throw new UndecidedError(`key ${this.#key}: undecided after ${CONFIGURATIONS_MAX} configurations`);
       }
+      const settled = this.#settleReads(configuration, step.reads);
+      this.#seen[number] ??= new ConfigurationSet();
+      if (!this.#seen[number]!.add(settled)) continue;
+      const { bit } = step.target;
+      if (((settled.writes | settled.reads) & bit) === 0n) {
+        this.#waiting[number]!.push(...this.#successors(settled, step));
+      } else {
+        const { state, writes, reads, used } = settled;
+        this.#waiting[number + 1] ??= [];
+        this.#waiting[number + 1]!.push({ state, writes: writes & ~bit, reads: reads & ~bit, used });
+      }
+    }
+    return this.#violation();
+  }
+
+  /**
+   * Where to go on, and what with; `undefined` when nothing waits. At first it is the furthest step: an honest history is
+   * walked from end to end with few detours, however much else its unknown operations would have allowed. If that takes
+   * too long it is the nearest one, and there what used least comes first, so that the others meet what dominates them.
+   */
+  #next(): [step: number, configuration: Configuration] | undefined {
+    const waiting = this.#waiting;
+    if (this.configurations < DEPTH_FIRST_PER_STEP * this.#steps.length) {
+      while (waiting.length > 1 && waiting.at(-1)!.length === 0) waiting.pop();
+      const found = waiting.at(-1)!.pop();
+      return found === undefined ? undefined : [waiting.length - 1, found];
+    }
+    while (this.#lowest < waiting.length) {
+      const here = waiting[this.#lowest]!;
+      if (this.#taken === 0) here.sort((a, b) => total(a.used) - total(b.used));
+      const found = here[this.#taken++];
+      if (found !== undefined) return [this.#lowest, found];
+      this.#lowest++;
+      this.#taken = 0;
     }
     return undefined;
   }
 
-  #invoke(operation: Operation): Flight {
-    const slot = this.#freeSlots.pop() ?? this.#slots++;
-    const flight = { operation, bit: 1n << BigInt(slot) };
-    (changesNothing(operation.action) ? this.#reads : this.#writes).push(flight);
-    return flight;
-  }
-
-  #forget(flight: Flight): void {
-    const flights = changesNothing(flight.operation.action) ? this.#reads : this.#writes;
-    flights.splice(flights.indexOf(flight), 1);
-    this.#freeSlots.push(flight.bit.toString(2).length - 1);
-  }
-
-  #invokeUnknown(action: Action): void {
-    const signature = this.#values.signature(action);
-    const known = this.#unknown.get(signature);
-    if (known === undefined) {
-      this.#unknown.set(signature, { action, index: this.#unknown.size, invoked: 1 });
-    } else known.invoked++;
-  }
-
-  /** All configurations, reached from `frontier`, in which `target` has just taken effect. `seen` collects all on the way. */
-  #extend(frontier: ConfigurationSet, target: Flight, seen: ConfigurationSet): ConfigurationSet {
-    const next = new ConfigurationSet();
-    const queue: Configuration[] = [];
-    const reach = (configuration: Configuration): void => {
-      const settled = this.#settleReads(configuration);
-      if (seen.add(settled)) queue.push(settled);
-    };
-    for (const configuration of frontier.all()) reach(configuration);
-    for (let head = 0; head < queue.length; head++) {
-      if (head > CONFIGURATIONS_MAX) {
-        throw new UndecidedError(
-          `key ${this.#key}: more than ${CONFIGURATIONS_MAX} configurations at ${show(target.operation)}`,
-        );
-      }
-      this.configurations++;
-      const { state, writes, reads, used } = queue[head]!;
-      if (((writes | reads) & target.bit) !== 0n) {
-        next.add({ state, writes: writes & ~target.bit, reads: reads & ~target.bit, used });
-        continue;
-      }
-      for (const { operation, bit } of this.#writes) {
-        if ((writes & bit) !== 0n) continue;
-        const after = this.#values.apply(operation.action, state, true);
-        if (after !== IMPOSSIBLE) reach({ state: after, writes: writes | bit, reads, used });
-      }
-      for (const { action, index, invoked } of this.#unknown.values()) {
-        if ((used[index] ?? 0) >= invoked) continue;
-        const after = this.#values.apply(action, state, false);
-        if (after !== IMPOSSIBLE && after !== state)
-          reach({ state: after, writes, reads, used: oneMore(used, index) });
+  /** Where one more operation in flight leads; the last is the most likely one to be right. */
+  #successors({ state, writes, reads, used }: Configuration, step: Step): Configuration[] {
+    const successors: Configuration[] = [];
+    for (const { action, index, called } of step.unknown) {
+      if ((used[index] ?? 0) >= called) continue;
+      const after = this.#values.apply(action, state, false);
+      if (after !== IMPOSSIBLE && after !== state) {
+        successors.push({ state: after, writes, reads, used: oneMore(used, index) });
       }
     }
-    return next;
+    for (const { operation, bit } of step.writes) {
+      if ((writes & bit) !== 0n) continue;
+      const after = this.#values.apply(operation.action, state, true);
+      if (after !== IMPOSSIBLE) successors.push({ state: after, writes: writes | bit, reads, used });
+    }
+    return successors;
   }
 
   /** Lets every read in flight that fits the value take effect. */
-  #settleReads(configuration: Configuration): Configuration {
+  #settleReads(configuration: Configuration, flights: readonly Flight[]): Configuration {
     let reads = configuration.reads;
-    for (const { operation, bit } of this.#reads) {
-      if (
-        (reads & bit) === 0n &&
-        this.#values.apply(operation.action, configuration.state, true) !== IMPOSSIBLE
-      )
-        reads |= bit;
+    for (const { operation, bit } of flights) {
+      if (this.#values.apply(operation.action, configuration.state, true) !== IMPOSSIBLE) reads |= bit;
     }
     return reads === configuration.reads ? configuration : { ...configuration, reads };
   }
 
-  #violation(operation: Operation, seen: ConfigurationSet): Violation {
-    const possible = [...new Set(seen.all().map(({ state }) => state))]
+  /** The search got as far as its last step with anything seen, and no configuration got beyond. */
+  #violation(): Violation {
+    const { operation } = this.#steps[this.#seen.length - 1]!.target;
+    const possible = [
+      ...new Set(
+        this.#seen
+          .at(-1)!
+          .all()
+          .map(({ state }) => state),
+      ),
+    ]
       .sort((a, b) => a - b)
       .map((state) => this.#values.text(state));
     const report = describe(this.#key, operation, possible, this.#operations);
     return { key: this.#key, operation, possible, report };
   }
+}
+
+/** Walks time once: for each return, what is in flight. A slot (a bit) is used again when its operation has returned. */
+function stepsOf(operations: readonly Operation[], values: ValueTable): Step[] {
+  const steps: Step[] = [];
+  const flights = new Map<Operation, Flight>();
+  const indexes = new Map<string, number>();
+  const freeSlots: number[] = [];
+  let unknown: readonly UnknownClass[] = [];
+  for (const { operation, returns } of eventsOf(operations)) {
+    if (operation.outcome === "unknown") {
+      const signature = values.signature(operation.action);
+      const index = indexes.get(signature) ?? indexes.size;
+      indexes.set(signature, index);
+      const called = (unknown[index]?.called ?? 0) + 1;
+      unknown = [...unknown];
+      (unknown as UnknownClass[])[index] = { action: operation.action, index, called };
+    } else if (!returns) {
+      const slot = freeSlots.pop() ?? flights.size;
+      flights.set(operation, { operation, bit: 1n << BigInt(slot) });
+    } else {
+      const all = [...flights.values()];
+      const target = flights.get(operation)!;
+      const writes = all.filter((flight) => !changesNothing(flight.operation.action));
+      const reads = all.filter((flight) => changesNothing(flight.operation.action));
+      // What returns soonest is tried first, so it is the last one to be put on the stack.
+      writes.sort((a, b) => b.operation.returnedAt - a.operation.returnedAt);
+      steps.push({ target, writes, reads, unknown });
+      flights.delete(operation);
+      freeSlots.push(target.bit.toString(2).length - 1);
+    }
+  }
+  return steps;
 }
 
 /** Configurations without those that another one dominates. */
@@ -352,6 +393,10 @@ function changesNothing(action: Action): boolean {
   return (
     action.kind === "get" || ((action.kind === "cas" || action.kind === "delete") && action.result === false)
   );
+}
+
+function total(used: readonly number[]): number {
+  return used.reduce((sum, count) => sum + (count ?? 0), 0);
 }
 
 function oneMore(used: readonly number[], index: number): readonly number[] {

@@ -94,12 +94,7 @@ class Link {
   readonly #target: Socket;
   #stalled = false;
 
-  constructor(
-    caller: Socket,
-    target: Socket,
-    filter: (bytes: Uint8Array) => "pass" | "cut",
-    gone: () => void,
-  ) {
+  constructor(caller: Socket, target: Socket, filter: ReplyFilter, gone: () => void) {
     this.#caller = caller;
     this.#target = target;
     caller.setNoDelay(true);
