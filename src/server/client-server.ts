@@ -1,0 +1,191 @@
+/**
+ * One client of the binary protocol: bytes → frames → requests → handler → replies → frames. Requests pipeline, and
+ * each is answered when its answer is there, in whatever order.
+ *
+ * A body that does not decode costs its sender an error reply. A frame that can't be trusted (length, checksum) costs it
+ * the connection, since nobody can tell where the next frame begins.
+ */
+import { ByteWriter } from "../../protocol/cbor.ts";
+import { decodeRequest, encodeResponse } from "../../protocol/client.ts";
+import { type ErrorName, ProtocolError } from "../../protocol/errors.ts";
+import { type Frame, FrameReader } from "../../protocol/frame.ts";
+import type { ReplySink, RequestHandler } from "../../protocol/handler.ts";
+import { CLIENT_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
+import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
+import type { Connection, Env } from "../env/env.ts";
+import { Backpressure } from "./backpressure.ts";
+import type { ServerLimits } from "./limits.ts";
+import type { Served } from "./served.ts";
+import type { Turn, TurnMember } from "./turn.ts";
+
+/** What a client connection needs of its node. */
+export interface ClientParts {
+  readonly env: Pick<Env, "clock" | "log">;
+  readonly handler: RequestHandler;
+  readonly limits: ServerLimits;
+}
+
+/** Replies that were gathered beyond this are sent before the turn ends, so that the buffer is used again. */
+const SEND_AT_BYTES = 256 * 1024;
+
+export class ClientConnection implements Served, ReplySink, TurnMember {
+  readonly #connection: Connection;
+  readonly #parts: ClientParts;
+  readonly #turn: Turn;
+  readonly #backpressure: Backpressure;
+  readonly #reader = new FrameReader(CLIENT_FRAME_BYTES_MAX);
+  readonly #writer = new ByteWriter();
+  #inFlight = 0;
+  #marked = false;
+  /** `ending`: nothing more is received, and the connection finishes when all that was is answered. */
+  #phase: "open" | "ending" | "closed" = "open";
+  #paused = false;
+  #reading = false;
+
+  constructor(connection: Connection, parts: ClientParts, turn: Turn) {
+    this.#connection = connection;
+    this.#parts = parts;
+    this.#turn = turn;
+    this.#backpressure = new Backpressure(connection, parts.env.clock, parts.limits);
+  }
+
+  received(bytes: Uint8Array): void {
+    if (this.#phase !== "open") return;
+    this.#reader.push(bytes);
+    this.#read();
+  }
+
+  /** Writes the answer behind those of this turn. A client that used one id twice gets two answers with it. */
+  reply(requestId: number, response: ClientResponse): void {
+    this.#inFlight--;
+    if (this.#phase === "closed") return;
+    encodeResponse(this.#writer, response, requestId);
+    this.#mark();
+    if (this.#writer.length >= SEND_AT_BYTES) this.#send();
+  }
+
+  endTurn(): void {
+    this.#marked = false;
+    if (this.#phase === "closed") return;
+    this.#send();
+    this.#read();
+  }
+
+  drained(): void {
+    this.#read();
+  }
+
+  ended(): void {
+    this.stop();
+  }
+
+  closed(): void {
+    this.#phase = "closed";
+    this.#writer.reset();
+  }
+
+  sweep(): void {
+    const reason = this.#backpressure.verdict();
+    if (reason !== undefined) this.#cut(reason);
+  }
+
+  stop(): void {
+    if (this.#phase !== "open") return;
+    this.#phase = "ending";
+    this.#read();
+  }
+
+  /** Works on what has arrived, until there is nothing more, or too much is under way. */
+  #read(): void {
+    if (this.#reading) return;
+    this.#reading = true;
+    try {
+      while (this.#phase !== "closed" && !this.#busy()) {
+        const frame = this.#reader.next();
+        if (frame === undefined) break;
+        this.#execute(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#refuse(error.error, error.message);
+    } finally {
+      this.#reading = false;
+    }
+    if (this.#phase === "ending" && this.#inFlight === 0 && !this.#busy()) this.#finish();
+    this.#adjustReading();
+  }
+
+  #execute(frame: Frame): void {
+    let request: ClientRequest;
+    try {
+      request = decodeRequest(frame);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#inFlight++;
+      this.reply(frame.requestId, {
+        kind: "error",
+        error: error.error,
+        message: error.message,
+        leader: undefined,
+      });
+      return;
+    }
+    this.#inFlight++;
+    this.#parts.handler.execute(request, this, frame.requestId, "redirect");
+  }
+
+  #busy(): boolean {
+    return (
+      this.#inFlight >= this.#parts.limits.requestsInFlightMax ||
+      this.#writer.length > this.#parts.limits.replyBytesPause ||
+      this.#backpressure.choked
+    );
+  }
+
+  /** Stops reading while there is no room for more; what was read already waits in the reader. */
+  #adjustReading(): void {
+    const pause = this.#phase === "open" && this.#busy();
+    if (pause === this.#paused) return;
+    this.#paused = pause;
+    if (pause) this.#connection.pause();
+    else this.#connection.resume();
+  }
+
+  #send(): void {
+    if (this.#writer.length === 0) return;
+    this.#backpressure.send(this.#writer.view());
+    this.#writer.reset();
+    if (this.#connection.queuedBytes > this.#parts.limits.replyBytesMax) {
+      this.#cut(this.#backpressure.verdict() ?? "too many bytes of replies wait to be read");
+    }
+  }
+
+  /** Ends a connection whose stream of frames can't be followed any further. */
+  #refuse(error: ErrorName, message: string): void {
+    this.#parts.env.log.warn("closed a client connection: what it sent is not a stream of frames", {
+      remote: this.#connection.remote,
+      error,
+      reason: message,
+    });
+    encodeResponse(this.#writer, { kind: "error", error, message, leader: undefined }, 0);
+    this.#finish();
+  }
+
+  #cut(reason: string): void {
+    this.#parts.env.log.warn("cut a client connection", { remote: this.#connection.remote, reason });
+    this.#phase = "closed";
+    this.#connection.destroy();
+  }
+
+  #finish(): void {
+    this.#send();
+    this.#phase = "closed";
+    this.#connection.finish();
+  }
+
+  #mark(): void {
+    if (this.#marked) return;
+    this.#marked = true;
+    this.#turn.mark(this);
+  }
+}

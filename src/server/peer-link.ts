@@ -1,0 +1,332 @@
+import { ByteWriter } from "../../protocol/cbor.ts";
+import { decodeResponse, encodeRequest, encodeResponse, RESPONSE_TYPES } from "../../protocol/client.ts";
+import { type ErrorName, ProtocolError } from "../../protocol/errors.ts";
+import { FLAG_FORWARDED, type Frame, FrameReader } from "../../protocol/frame.ts";
+import type { ReplySink } from "../../protocol/handler.ts";
+import type { GroupId, NodeId } from "../../protocol/ids.ts";
+import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
+import type { ClientRequest, PeerStatus } from "../../protocol/messages.ts";
+import {
+  appendMessage,
+  beginBundle,
+  encodeHello,
+  encodePeerSignal,
+  endBundle,
+  PEER_TYPES,
+} from "../../protocol/peer.ts";
+import type { RaftMessage } from "../../protocol/peer-messages.ts";
+import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
+import type { Connection, ConnectionHandler, Timer } from "../env/env.ts";
+import { concatBytes } from "../lib/bytes.ts";
+import { ForwardTable } from "./forward-table.ts";
+import { expectHello, judgeHello } from "./peer-hello.ts";
+import type { PeerAddress, PeersParts } from "./peers.ts";
+import type { Turn, TurnMember } from "./turn.ts";
+
+/**
+ * This node's way of sending to one other: it keeps a connection there, makes a new one with growing pauses when it
+ * breaks, and notices by pings when the other side is silent (a cut cable, a stopped process), since TCP alone would
+ * take many minutes.
+ */
+export class PeerLink implements ConnectionHandler, TurnMember {
+  readonly #node: NodeId;
+  readonly #address: PeerAddress;
+  readonly #parts: PeersParts;
+  readonly #turn: Turn;
+  readonly #writer = new ByteWriter();
+  readonly #forwards: ForwardTable;
+  #phase: "idle" | "waiting" | "connecting" | "preamble" | "hello" | "ready" | "stopped" = "idle";
+  #connection: Connection | undefined;
+  #reader = new FrameReader(PEER_FRAME_BYTES_MAX);
+  /** The beginning of an answer to the preamble. */
+  #early: Uint8Array = new Uint8Array(0);
+  /** Where the open frame of Raft messages begins in the writer; -1: there is none. */
+  #bundle = -1;
+  #marked = false;
+  #dropped = 0;
+  #reconnectTimer: Timer | undefined;
+  #pauseMs: number;
+  /** When the attempt to connect began. */
+  #startedMs = 0;
+  /** When this connection was last heard, and when the node was, over either connection. */
+  #linkHeardMs = 0;
+  #nodeHeardMs: number | undefined;
+  #pingedMs = 0;
+  /** The last reason why there is no connection, so that the log tells it once and not at each attempt. */
+  #toldReason = "";
+
+  constructor(node: NodeId, address: PeerAddress, parts: PeersParts, turn: Turn) {
+    this.#node = node;
+    this.#address = address;
+    this.#parts = parts;
+    this.#turn = turn;
+    this.#forwards = new ForwardTable(node, parts.limits);
+    this.#pauseMs = parts.limits.reconnectMsMin;
+  }
+
+  /** Raft messages that were dropped. */
+  get droppedMessages(): number {
+    return this.#dropped;
+  }
+
+  start(): void {
+    if (this.#phase === "idle") this.#connect();
+  }
+
+  stop(): void {
+    const wasReady = this.#phase === "ready";
+    this.#phase = "stopped";
+    this.#dropConnection();
+    if (wasReady) this.#parts.listener.disconnected(this.#node);
+  }
+
+  status(nowMs: number): PeerStatus {
+    const { host, port } = this.#address;
+    return {
+      id: this.#node,
+      address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`,
+      connected: this.#phase === "ready",
+      lastHeardMs: this.#nodeHeardMs === undefined ? null : Math.round(nowMs - this.#nodeHeardMs),
+    };
+  }
+
+  /** The node was heard over the connection that it dialled. */
+  heard(): void {
+    this.#nodeHeardMs = this.#parts.env.clock.nowMs();
+  }
+
+  /** The node is there: a pause before the next attempt to connect ends now. */
+  hurry(): void {
+    if (this.#phase !== "waiting") return;
+    this.#reconnectTimer?.cancel();
+    this.#connect();
+  }
+
+  /** Adds a message to the frame that the next flush sends. Dropped if there is no connection, or it is full. */
+  send(group: GroupId, message: RaftMessage): void {
+    if (this.#phase !== "ready" || this.#full()) {
+      this.#dropped++;
+      return;
+    }
+    if (this.#bundle < 0) this.#bundle = beginBundle(this.#writer);
+    appendMessage(this.#writer, group, message);
+    if (this.#writer.length - this.#bundle >= this.#parts.limits.peerBundleBytes) this.#endBundle();
+    this.#mark();
+  }
+
+  /** Has the node execute `request`; see `PeerNetwork.forward`. */
+  forward(request: ClientRequest, sink: ReplySink, requestId: number): void {
+    if (this.#phase !== "ready") {
+      refuse(sink, requestId, "UNAVAILABLE", `${this.#node}, which has to serve this, is not connected`);
+      return;
+    }
+    if (this.#full() || this.#forwards.full) {
+      refuse(sink, requestId, "OVERLOADED", `too much waits for ${this.#node} already`);
+      return;
+    }
+    this.#endBundle();
+    const wireId = this.#forwards.nextId();
+    try {
+      encodeRequest(this.#writer, request, wireId, FLAG_FORWARDED);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      refuse(sink, requestId, error.error, error.message);
+      return;
+    }
+    this.#forwards.add(wireId, request, sink, requestId, this.#parts.env.clock.nowMs());
+    this.#mark();
+  }
+
+  flush(): void {
+    if (this.#writer.length === 0) return;
+    this.#endBundle();
+    this.#connection?.send(this.#writer.view());
+    this.#writer.reset();
+  }
+
+  endTurn(): void {
+    this.#marked = false;
+    this.flush();
+  }
+
+  sweep(): void {
+    const nowMs = this.#parts.env.clock.nowMs();
+    this.#forwards.expire(nowMs);
+    const { limits } = this.#parts;
+    if (this.#phase === "ready") {
+      const silentMs = nowMs - this.#linkHeardMs;
+      if (silentMs > limits.peerSilentMsMax) this.#lose(`nothing was heard for ${Math.round(silentMs)} ms`);
+      else if (silentMs >= limits.peerPingMs && nowMs - this.#pingedMs >= limits.peerPingMs)
+        this.#ping(nowMs);
+    } else if (this.#connection !== undefined && nowMs - this.#startedMs > limits.peerHandshakeMsMax) {
+      this.#lose(`no answer within ${limits.peerHandshakeMsMax} ms (${this.#phase})`);
+    }
+  }
+
+  opened(connection: Connection): void {
+    if (connection !== this.#connection) return;
+    this.#phase = "preamble";
+    connection.send(encodePreamble("peer"));
+  }
+
+  received(connection: Connection, bytes: Uint8Array): void {
+    if (connection !== this.#connection) return;
+    try {
+      let rest: Uint8Array | undefined = bytes;
+      if (this.#phase === "preamble") rest = this.#readPreambleReply(bytes);
+      if (rest === undefined || this.#connection === undefined) return;
+      this.#linkHeardMs = this.#parts.env.clock.nowMs();
+      this.#nodeHeardMs = this.#linkHeardMs;
+      this.#reader.push(rest);
+      // What a frame brings about may end the connection.
+      while (this.#connection === connection) {
+        const frame = this.#reader.next();
+        if (frame === undefined) break;
+        if (this.#phase === "hello") this.#readHello(frame);
+        else this.#read(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#lose(error.message);
+    }
+  }
+
+  ended(connection: Connection): void {
+    if (connection === this.#connection) this.#lose("the other side closed the connection");
+  }
+
+  closed(connection: Connection, error: Error | undefined): void {
+    if (connection === this.#connection) this.#lose(error?.message ?? "the connection was closed");
+  }
+
+  #connect(): void {
+    this.#phase = "connecting";
+    this.#startedMs = this.#parts.env.clock.nowMs();
+    this.#reader = new FrameReader(PEER_FRAME_BYTES_MAX);
+    this.#early = new Uint8Array(0);
+    this.#connection = this.#parts.env.transport.connect(this.#address.host, this.#address.port, this);
+  }
+
+  /** What follows the answer to the preamble, once that is there. */
+  #readPreambleReply(bytes: Uint8Array): Uint8Array | undefined {
+    const seen = this.#early.length === 0 ? bytes : concatBytes([this.#early, bytes]);
+    const reply = parsePreambleReply(seen, 0);
+    if (reply.kind === "incomplete") {
+      this.#early = seen;
+      return undefined;
+    }
+    if (reply.kind === "malformed") {
+      this.#lose(reply.message);
+      return undefined;
+    }
+    if (reply.error !== undefined) {
+      this.#refusedBy(reply.error, reply.message);
+      return undefined;
+    }
+    this.#phase = "hello";
+    encodeHello(this.#writer, this.#parts.hello());
+    this.flush();
+    return seen.subarray(reply.length);
+  }
+
+  #readHello(frame: Frame): void {
+    if (frame.type === RESPONSE_TYPES.error) {
+      const response = decodeResponse(frame);
+      if (response.kind === "error") this.#refusedBy(response.error, response.message);
+      return;
+    }
+    const hello = expectHello(frame);
+    const refusal =
+      hello.node === this.#node
+        ? judgeHello(this.#parts, hello)
+        : ({
+            error: "WRONG_CLUSTER",
+            message: `the node at this address is ${hello.node}, not ${this.#node}`,
+          } as const);
+    if (refusal !== undefined) {
+      encodeResponse(this.#writer, { kind: "error", ...refusal, leader: undefined }, 0);
+      this.flush();
+      this.#lose(`refused: ${refusal.message}`);
+      return;
+    }
+    this.#phase = "ready";
+    this.#pauseMs = this.#parts.limits.reconnectMsMin;
+    this.#toldReason = "";
+    this.#parts.env.log.info("connected to a peer", { node: this.#node, address: this.#connection?.remote });
+    this.#parts.listener.connected(this.#node);
+  }
+
+  #read(frame: Frame): void {
+    if (frame.type === PEER_TYPES.pong) return;
+    const response = decodeResponse(frame);
+    if (response.kind === "error" && frame.requestId === 0) {
+      this.#lose(`${this.#node} closed the connection: ${response.message}`);
+      return;
+    }
+    this.#forwards.answer(frame.requestId, response);
+  }
+
+  #refusedBy(error: ErrorName, message: string): void {
+    this.#pauseMs = this.#parts.limits.reconnectMsMax;
+    this.#lose(`${this.#node} refused this node: ${message}`);
+    this.#parts.refused(this.#node, error, message);
+  }
+
+  /** Gives up the connection, and tries again after a pause. */
+  #lose(reason: string): void {
+    const wasReady = this.#phase === "ready";
+    const { env, limits, listener } = this.#parts;
+    if (reason !== this.#toldReason) {
+      env.log.warn(wasReady ? "lost a peer" : "cannot reach a peer", { node: this.#node, reason });
+      this.#toldReason = reason;
+    }
+    this.#phase = "waiting";
+    // Jitter, so that the nodes of a cluster do not all knock at the same moment.
+    const pauseMs = this.#pauseMs * (0.5 + env.random.float() / 2);
+    this.#pauseMs = Math.min(this.#pauseMs * 2, limits.reconnectMsMax);
+    this.#reconnectTimer = env.clock.timer(pauseMs, () => {
+      if (this.#phase === "waiting") this.#connect();
+    });
+    this.#dropConnection();
+    if (wasReady) listener.disconnected(this.#node);
+  }
+
+  #dropConnection(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#writer.reset();
+    this.#bundle = -1;
+    if (this.#phase === "stopped") this.#reconnectTimer?.cancel();
+    // Orderly, so that a refusal that was just sent arrives; the transport bounds how long that may take.
+    connection?.finish();
+    this.#forwards.failAll("the connection was lost");
+  }
+
+  #ping(nowMs: number): void {
+    this.#pingedMs = nowMs;
+    this.#endBundle();
+    encodePeerSignal(this.#writer, "ping", 0);
+    this.flush();
+  }
+
+  #endBundle(): void {
+    if (this.#bundle < 0) return;
+    endBundle(this.#writer, this.#bundle);
+    this.#bundle = -1;
+  }
+
+  #full(): boolean {
+    const waiting = this.#writer.length + (this.#connection?.queuedBytes ?? 0);
+    return waiting > this.#parts.limits.peerQueuedBytesMax;
+  }
+
+  #mark(): void {
+    if (this.#marked) return;
+    this.#marked = true;
+    this.#turn.mark(this);
+  }
+}
+
+function refuse(sink: ReplySink, requestId: number, error: ErrorName, message: string): void {
+  sink.reply(requestId, { kind: "error", error, message, leader: undefined });
+}

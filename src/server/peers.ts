@@ -1,0 +1,142 @@
+/**
+ * The other nodes. Every node dials every other one, so two nodes share two connections: over the one that a node dialled
+ * (`peer-link.ts`) go its Raft messages and the requests that it forwards, and come the answers to those; the one that it
+ * accepted (`peer-guest.ts`) is the same seen from the other end. So each side watches over its own way of sending, and
+ * nobody has to agree on which of two crossing connections survives.
+ */
+import type { ErrorName } from "../../protocol/errors.ts";
+import type { ReplySink, RequestHandler } from "../../protocol/handler.ts";
+import type { GroupId, NodeId } from "../../protocol/ids.ts";
+import type { ClientRequest, PeerStatus } from "../../protocol/messages.ts";
+import type { PeerHello, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
+import type { Connection, Env, Timer } from "../env/env.ts";
+import { assert } from "../lib/assert.ts";
+import { assertServerLimits, type ServerLimits } from "./limits.ts";
+import { PeerGuest } from "./peer-guest.ts";
+import { PeerLink } from "./peer-link.ts";
+import type { Served } from "./served.ts";
+import type { PeerAcceptor } from "./server.ts";
+import { Turn } from "./turn.ts";
+
+export interface PeerAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Why a peer is not let in. */
+export interface Refusal {
+  readonly error: ErrorName;
+  readonly message: string;
+}
+
+export interface PeersParts {
+  readonly env: Pick<Env, "clock" | "random" | "transport" | "log">;
+  readonly self: NodeId;
+  /** All other members. */
+  readonly addresses: ReadonlyMap<NodeId, PeerAddress>;
+  /** What this node says of itself, asked for at each handshake. */
+  readonly hello: () => PeerHello;
+  /** Judges the hello of a node that is a member; `undefined` lets it in. */
+  readonly admit: (hello: PeerHello) => Refusal | undefined;
+  /** `node` refused this one. Connecting is tried again, as long as `stop` is not called. */
+  readonly refused: (node: NodeId, error: ErrorName, message: string) => void;
+  readonly listener: PeerListener;
+  /** Executes the requests that peers forward. */
+  readonly handler: RequestHandler;
+  readonly limits: ServerLimits;
+}
+
+export interface Peers extends PeerNetwork, PeerAcceptor {
+  /** Starts to connect to all members. */
+  start(): void;
+  /** Closes what was dialled, for good; forwarded requests that wait are answered as at a disconnect. */
+  stop(): void;
+  /** All other members, in the order of their ids. */
+  status(): PeerStatus[];
+  /** Raft messages that were dropped since the start, because a peer was not connected or did not take them. */
+  readonly droppedMessages: number;
+}
+
+export function createPeers(parts: PeersParts): Peers {
+  assertServerLimits(parts.limits);
+  assert(!parts.addresses.has(parts.self), `${parts.self} can't be its own peer`);
+  return new PeerSet(parts);
+}
+
+class PeerSet implements Peers {
+  readonly #parts: PeersParts;
+  readonly #turn: Turn;
+  readonly #links: ReadonlyMap<NodeId, PeerLink>;
+  /** The newest accepted connection of each node. */
+  readonly #guests = new Map<NodeId, PeerGuest>();
+  #sweepTimer: Timer | undefined;
+
+  constructor(parts: PeersParts) {
+    this.#parts = parts;
+    this.#turn = new Turn(parts.env.clock);
+    const nodes = [...parts.addresses.keys()].sort();
+    this.#links = new Map(
+      nodes.map((node) => [node, new PeerLink(node, parts.addresses.get(node)!, parts, this.#turn)]),
+    );
+  }
+
+  start(): void {
+    for (const link of this.#links.values()) link.start();
+    this.#scheduleSweep();
+  }
+
+  stop(): void {
+    this.#sweepTimer?.cancel();
+    for (const link of this.#links.values()) link.stop();
+  }
+
+  status(): PeerStatus[] {
+    const nowMs = this.#parts.env.clock.nowMs();
+    return [...this.#links.values()].map((link) => link.status(nowMs));
+  }
+
+  get droppedMessages(): number {
+    let sum = 0;
+    for (const link of this.#links.values()) sum += link.droppedMessages;
+    return sum;
+  }
+
+  send(group: GroupId, message: RaftMessage): void {
+    const link = this.#links.get(message.to);
+    assert(link !== undefined, `a Raft message of group ${group} is for ${message.to}, which is no peer`);
+    link.send(group, message);
+  }
+
+  flush(): void {
+    for (const link of this.#links.values()) link.flush();
+  }
+
+  forward(node: NodeId, request: ClientRequest, sink: ReplySink, requestId: number): void {
+    const link = this.#links.get(node);
+    assert(link !== undefined, `a request is to be forwarded to ${node}, which is no peer`);
+    link.forward(request, sink, requestId);
+  }
+
+  accept(connection: Connection): Served {
+    return new PeerGuest(connection, this.#parts, this.#turn, {
+      admitted: (guest, node) => {
+        // A node has one way of sending. If it comes again, its old connection is dead, whether we noticed or not.
+        this.#guests.get(node)?.replace();
+        this.#guests.set(node, guest);
+        this.#links.get(node)!.hurry();
+      },
+      heard: (node) => this.#links.get(node)!.heard(),
+      left: (guest, node) => {
+        if (this.#guests.get(node) === guest) this.#guests.delete(node);
+      },
+    });
+  }
+
+  #scheduleSweep(): void {
+    this.#sweepTimer = this.#parts.env.clock.timer(this.#parts.limits.sweepMs, () => {
+      this.#scheduleSweep();
+      for (const link of this.#links.values()) link.sweep();
+    });
+  }
+}

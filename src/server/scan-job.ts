@@ -1,0 +1,84 @@
+import type { ReplySink } from "../../protocol/handler.ts";
+import { SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
+import type { ClientResponse, KeyValue } from "../../protocol/messages.ts";
+import type { RespWriter } from "../../protocol/resp.ts";
+import type { TextSession } from "./text-command.ts";
+import { errorText } from "./text-errors.ts";
+
+export interface ScanSteps {
+  readonly start: Uint8Array;
+  /** Excluded; `undefined`: up to the last key. */
+  readonly end: Uint8Array | undefined;
+  /** Most entries to visit. */
+  readonly limit: number;
+  readonly keysOnly: boolean;
+  /** Takes an entry, borrowed during the call: the bytes that the reply grows by. */
+  visit(entry: KeyValue): number;
+  /** Writes the reply. `next`: where to go on if the limit was reached before the end. */
+  write(writer: RespWriter, next: Uint8Array | undefined): void;
+}
+
+/** A command over a range of keys, as one scan after the other. */
+export class ScanJob implements ReplySink {
+  readonly #session: TextSession;
+  readonly #slot: number;
+  readonly #steps: ScanSteps;
+  #start: Uint8Array;
+  #left: number;
+  #bytes = 0;
+
+  constructor(session: TextSession, slot: number, steps: ScanSteps) {
+    this.#session = session;
+    this.#slot = slot;
+    this.#steps = steps;
+    this.#start = steps.start;
+    this.#left = steps.limit;
+    this.#ask();
+  }
+
+  reply(_requestId: number, response: ClientResponse): void {
+    if (response.kind !== "entries") {
+      this.#session.error(this.#slot, errorText(response));
+      return;
+    }
+    const { env, limits } = this.#session.clients;
+    const { entries, more } = response;
+    for (const entry of entries) this.#bytes += this.#steps.visit(entry);
+    this.#left -= entries.length;
+    if (this.#bytes > limits.gatherBytesMax) {
+      const most = `the reply would be larger than ${limits.gatherBytesMax} bytes`;
+      this.#session.error(this.#slot, `ERR ${most}; ask for less with SCAN or LIMIT`);
+      return;
+    }
+    const last = more ? entries.at(-1) : undefined;
+    if (last !== undefined) this.#start = after(last.key);
+    if (last !== undefined && this.#left > 0) {
+      // The handler is not called from within its own answer.
+      env.clock.endOfTurn(() => this.#ask());
+      return;
+    }
+    this.#steps.write(this.#session.begin(this.#slot), last === undefined ? undefined : this.#start);
+    this.#session.end(this.#slot);
+  }
+
+  #ask(): void {
+    const { end, keysOnly } = this.#steps;
+    const request = {
+      kind: "scan",
+      start: this.#start,
+      end,
+      limit: Math.min(this.#left, SCAN_ENTRIES_MAX),
+      keysOnly,
+      consistency: "linearizable",
+      shard: undefined,
+    } as const;
+    this.#session.clients.handler.execute(request, this, 0, "forward");
+  }
+}
+
+/** The smallest key greater than `key`, in bytes of its own. */
+function after(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}

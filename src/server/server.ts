@@ -1,0 +1,178 @@
+/**
+ * The door of a node: one port for everybody. The first byte of a connection tells who is there: 0xF1 begins the binary
+ * preamble of a client or a peer, anything else is a Redis client. From then on the connection is served by its
+ * `Served`; this file keeps the list of them, their number, and their deadlines.
+ */
+import type { RequestHandler } from "../../protocol/handler.ts";
+import type { NodeId } from "../../protocol/ids.ts";
+import type { Connection, ConnectionHandler, Env, Listener, Timer } from "../env/env.ts";
+import { utf8 } from "../lib/bytes.ts";
+import { ClientConnection } from "./client-server.ts";
+import { type Doors, Guest } from "./guest.ts";
+import { assertServerLimits, type ServerLimits } from "./limits.ts";
+import type { Served } from "./served.ts";
+import { TextClients } from "./text-clients.ts";
+import { Turn } from "./turn.ts";
+
+/** What the server tells about the node it belongs to. */
+export interface ServerInfo {
+  readonly node: NodeId;
+  /** Flotilla's version. */
+  readonly version: string;
+  readonly processId: number;
+}
+
+/** Takes connections that turned out to be peers. */
+export interface PeerAcceptor {
+  /** The preamble was accepted and answered. */
+  accept(connection: Connection): Served;
+}
+
+export interface ServerParts {
+  readonly env: Pick<Env, "clock" | "transport" | "log">;
+  readonly handler: RequestHandler;
+  readonly peers: PeerAcceptor;
+  readonly info: ServerInfo;
+  readonly limits: ServerLimits;
+}
+
+export interface Server {
+  /** Rejects with a `ListenError`. Called once. */
+  listen(host: string, port: number): Promise<Listener>;
+  /** Open connections, of clients and peers. */
+  readonly connections: number;
+  /**
+   * Stops accepting, answers the requests that are under way (for `stopMsMax` at most) and closes all connections.
+   * Resolves when the last one is gone.
+   */
+  stop(): Promise<void>;
+}
+
+export function createServer(parts: ServerParts): Server {
+  assertServerLimits(parts.limits);
+  return new PortServer(parts);
+}
+
+class PortServer implements Server, ConnectionHandler, Doors {
+  readonly #parts: ServerParts;
+  readonly #turn: Turn;
+  readonly #textClients: TextClients;
+  readonly #served = new Map<Connection, Served>();
+  #listener: Listener | undefined;
+  #sweepTimer: Timer | undefined;
+  #phase: "serving" | "stopping" | "stopped" = "serving";
+  #stopDeadlineMs = 0;
+  #stopped: (() => void) | undefined;
+
+  constructor(parts: ServerParts) {
+    this.#parts = parts;
+    this.#turn = new Turn(parts.env.clock);
+    this.#textClients = new TextClients(parts, this.#turn, () => this.#listener?.port ?? 0);
+  }
+
+  async listen(host: string, port: number): Promise<Listener> {
+    const listener = await this.#parts.env.transport.listen(host, port, this);
+    this.#listener = listener;
+    if (this.#phase !== "serving") listener.close();
+    else this.#scheduleSweep();
+    return listener;
+  }
+
+  get connections(): number {
+    return this.#served.size;
+  }
+
+  stop(): Promise<void> {
+    if (this.#phase !== "serving") return Promise.resolve();
+    this.#phase = "stopping";
+    this.#stopDeadlineMs = this.#parts.env.clock.nowMs() + this.#parts.limits.stopMsMax;
+    this.#listener?.close();
+    return new Promise((resolve) => {
+      this.#stopped = resolve;
+      for (const served of [...this.#served.values()]) served.stop();
+      this.#checkStopped();
+    });
+  }
+
+  opened(connection: Connection): void {
+    const { env, limits } = this.#parts;
+    if (this.#phase !== "serving" || this.#served.size >= limits.connectionsMax) {
+      // Nobody knows yet which protocol the caller speaks. A Redis client shows this line, and so does a person.
+      connection.send(utf8("-ERR max number of clients reached\r\n"));
+      connection.finish();
+      env.log.warn("refused a connection: there are too many", {
+        remote: connection.remote,
+        connections: this.#served.size,
+      });
+      return;
+    }
+    this.#enter(connection, new Guest(connection, env.log, env.clock.nowMs() + limits.handshakeMsMax, this));
+  }
+
+  received(connection: Connection, bytes: Uint8Array): void {
+    (connection.state as Served | undefined)?.received(bytes);
+  }
+
+  drained(connection: Connection): void {
+    (connection.state as Served | undefined)?.drained();
+  }
+
+  ended(connection: Connection): void {
+    const served = connection.state as Served | undefined;
+    if (served === undefined) connection.finish();
+    else served.ended();
+  }
+
+  closed(connection: Connection, error: Error | undefined): void {
+    const served = this.#served.get(connection);
+    if (served === undefined) return;
+    this.#served.delete(connection);
+    if (error !== undefined) {
+      this.#parts.env.log.debug("a connection broke", { remote: connection.remote, error });
+    }
+    served.closed();
+    this.#checkStopped();
+  }
+
+  admitText(connection: Connection, deadlineMs: number): Served {
+    return this.#enter(connection, this.#textClients.accept(connection, deadlineMs));
+  }
+
+  admitClient(connection: Connection): Served {
+    return this.#enter(connection, new ClientConnection(connection, this.#parts, this.#turn));
+  }
+
+  admitPeer(connection: Connection): Served {
+    return this.#enter(connection, this.#parts.peers.accept(connection));
+  }
+
+  #enter(connection: Connection, served: Served): Served {
+    connection.state = served;
+    this.#served.set(connection, served);
+    if (this.#phase !== "serving") served.stop();
+    return served;
+  }
+
+  #scheduleSweep(): void {
+    this.#sweepTimer = this.#parts.env.clock.timer(this.#parts.limits.sweepMs, () => {
+      this.#sweep();
+      if (this.#phase !== "stopped") this.#scheduleSweep();
+    });
+  }
+
+  #sweep(): void {
+    const nowMs = this.#parts.env.clock.nowMs();
+    const cut = this.#phase === "stopping" && nowMs >= this.#stopDeadlineMs;
+    for (const [connection, served] of this.#served) {
+      if (cut) connection.destroy();
+      else served.sweep(nowMs);
+    }
+  }
+
+  #checkStopped(): void {
+    if (this.#phase !== "stopping" || this.#served.size > 0) return;
+    this.#phase = "stopped";
+    this.#sweepTimer?.cancel();
+    this.#stopped?.();
+  }
+}

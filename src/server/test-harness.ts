@@ -1,0 +1,366 @@
+/** What the tests of this folder share: a handler over a map, a server on a free port, and a client that speaks raw bytes. */
+import { ByteWriter } from "../../protocol/cbor.ts";
+import { decodeResponse, encodeRequest } from "../../protocol/client.ts";
+import { FrameReader } from "../../protocol/frame.ts";
+import type { ReplySink, RequestHandler, Routing } from "../../protocol/handler.ts";
+import { nodeId } from "../../protocol/ids.ts";
+import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
+import type { ClientRequest, ClientResponse, KeyValue, NodeStatus } from "../../protocol/messages.ts";
+import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
+import { bunTransport } from "../env/bun-transport.ts";
+import type { Clock, Log, Transport } from "../env/env.ts";
+import { systemClock } from "../env/system-clock.ts";
+import { compareBytes, fromUtf8, utf8 } from "../lib/bytes.ts";
+import { DEFAULT_SERVER_LIMITS, type ServerLimits } from "./limits.ts";
+import { createServer, type PeerAcceptor, type Server } from "./server.ts";
+
+export interface Executed {
+  readonly request: ClientRequest;
+  readonly sink: ReplySink;
+  readonly requestId: number;
+  readonly routing: Routing;
+}
+
+/** A store that is a map. While `held` is set, requests wait in it until a test answers them, in whatever order. */
+export class MapHandler implements RequestHandler {
+  readonly values = new Map<string, Uint8Array>();
+  /** Requests that were handed over. */
+  executed = 0;
+  held: Executed[] | undefined;
+  /** Answers all requests with this instead. */
+  answer: ClientResponse | undefined;
+
+  execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
+    this.executed++;
+    if (this.held !== undefined) this.held.push({ request, sink, requestId, routing });
+    else sink.reply(requestId, this.respond(request));
+  }
+
+  /** Executes a held request now. */
+  release({ request, sink, requestId }: Executed): void {
+    sink.reply(requestId, this.respond(request));
+  }
+
+  respond(request: ClientRequest): ClientResponse {
+    if (this.answer !== undefined) return this.answer;
+    switch (request.kind) {
+      case "ping":
+        return { kind: "pong" };
+      case "get":
+        return { kind: "value", value: this.values.get(keyOf(request.key)), ageMs: 0 };
+      case "exists":
+        return { kind: "boolean", value: this.values.has(keyOf(request.key)) };
+      case "put": {
+        const exists = this.values.has(keyOf(request.key));
+        if (request.condition === "ifAbsent" ? exists : request.condition === "ifPresent" && !exists) {
+          return { kind: "boolean", value: false };
+        }
+        this.values.set(keyOf(request.key), request.value.slice());
+        return { kind: "boolean", value: true };
+      }
+      case "delete":
+        return { kind: "boolean", value: this.values.delete(keyOf(request.key)) };
+      case "batch":
+        for (const { key, value } of request.entries) this.values.set(keyOf(key), value.slice());
+        return { kind: "boolean", value: true };
+      case "compareAndSet": {
+        const found = this.values.get(keyOf(request.key));
+        const same =
+          found === undefined || request.expected === undefined
+            ? found === request.expected
+            : compareBytes(found, request.expected) === 0;
+        if (same && request.value === undefined) this.values.delete(keyOf(request.key));
+        else if (same) this.values.set(keyOf(request.key), request.value!.slice());
+        return { kind: "boolean", value: same };
+      }
+      case "increment": {
+        const text = fromUtf8(this.values.get(keyOf(request.key)) ?? utf8("0"));
+        if (!/^-?\d{1,19}$/.test(text)) return failure("NOT_AN_INTEGER", "the value is not an integer");
+        const sum = BigInt(text) + request.delta;
+        if (sum !== BigInt.asIntN(64, sum))
+          return failure("NOT_AN_INTEGER", "the sum would overflow 64 bits");
+        this.values.set(keyOf(request.key), utf8(String(sum)));
+        return { kind: "integer", value: sum };
+      }
+      case "scan": {
+        const entries: KeyValue[] = [...this.values]
+          .map(([key, value]) => ({ key: Buffer.from(key, "latin1"), value }))
+          .filter(({ key }) => compareBytes(key, request.start) >= 0)
+          .filter(({ key }) => request.end === undefined || compareBytes(key, request.end) < 0)
+          .sort((a, b) => compareBytes(a.key, b.key));
+        const more = entries.length > request.limit;
+        return { kind: "entries", entries: entries.slice(0, request.limit), more };
+      }
+      case "status":
+        return request.scope === "node"
+          ? { kind: "nodeStatus", status: NODE_STATUS }
+          : {
+              kind: "clusterStatus",
+              status: {
+                clusterId: "abcd",
+                nodes: [
+                  {
+                    id: nodeId("n1"),
+                    address: "127.0.0.1:7001",
+                    alive: true,
+                    lastSeenMs: 0,
+                    status: NODE_STATUS,
+                    error: null,
+                  },
+                ],
+                shards: [
+                  { shard: 0, leader: nodeId("n1"), term: 3, commitIndex: 9, appliedIndex: 9, lag: [] },
+                ],
+                available: 1,
+              },
+            };
+      case "topology":
+      case "openSession":
+        return failure("BAD_REQUEST", `the map knows no ${request.kind}`);
+    }
+  }
+}
+
+/** Keys are bytes: each becomes one character, so that none is lost. */
+const keyOf = (key: Uint8Array): string => Buffer.from(key).toString("latin1");
+
+export function failure(error: "NOT_AN_INTEGER" | "BAD_REQUEST", message: string): ClientResponse {
+  return { kind: "error", error, message, leader: undefined };
+}
+
+export const NODE_STATUS: NodeStatus = {
+  id: nodeId("n1"),
+  address: "127.0.0.1:7001",
+  version: "0.0.0",
+  clusterId: "abcd",
+  uptimeMs: 90_500,
+  readOnly: false,
+  peers: [],
+  shards: [
+    {
+      shard: 0,
+      role: "leader",
+      leader: nodeId("n1"),
+      term: 3,
+      lastIndex: 9,
+      commitIndex: 9,
+      appliedIndex: 9,
+      replicas: [],
+    },
+  ],
+  requests: { reads: 4, writes: 5, errors: 0, connections: 1, perSecond: 2, readMs: null, writeMs: null },
+  storage: { memtableBytes: 1, tables: 2, tableBytes: 3, cacheHitRate: null, logBytes: 4, compactions: 5 },
+  memory: { residentBytes: 2 * 1024 * 1024, heapBytes: 1024 },
+};
+
+/** A log that keeps its lines. */
+export class MemoryLog implements Log {
+  readonly lines: string[] = [];
+  readonly #line = (message: string, fields?: Readonly<Record<string, unknown>>): void => {
+    this.lines.push(`${message} ${JSON.stringify(fields ?? {})}`);
+  };
+  readonly debug = this.#line;
+  readonly info = this.#line;
+  readonly warn = this.#line;
+  readonly error = this.#line;
+}
+
+export interface TestServer {
+  readonly server: Server;
+  readonly handler: MapHandler;
+  readonly log: MemoryLog;
+  readonly port: number;
+}
+
+export const NO_PEERS: PeerAcceptor = {
+  accept() {
+    throw new Error("this test has no peers");
+  },
+};
+
+/** A server on a free port. The caller stops it. */
+export async function startServer(
+  limits: Partial<ServerLimits> = {},
+  parts: { clock?: Clock; transport?: Transport; peers?: PeerAcceptor } = {},
+): Promise<TestServer> {
+  const handler = new MapHandler();
+  const log = new MemoryLog();
+  const server = createServer({
+    env: { clock: parts.clock ?? systemClock(), transport: parts.transport ?? bunTransport(), log },
+    handler,
+    peers: parts.peers ?? NO_PEERS,
+    info: { node: nodeId("n1"), version: "0.0.0", processId: 1 },
+    limits: { ...DEFAULT_SERVER_LIMITS, sweepMs: 5, stopMsMax: 200, ...limits },
+  });
+  const { port } = await server.listen("127.0.0.1", 0);
+  return { server, handler, log, port };
+}
+
+/** A TCP client that sends what it is told and keeps what comes. */
+export class RawClient {
+  received: Buffer = Buffer.alloc(0);
+  /** The other side sent its FIN, or the connection broke. */
+  over = false;
+  readonly #socket: Bun.Socket<undefined>;
+  #wake = Promise.withResolvers<void>();
+
+  private constructor(socket: Bun.Socket<undefined>) {
+    this.#socket = socket;
+  }
+
+  static async connect(port: number): Promise<RawClient> {
+    let client: RawClient | undefined;
+    const touch = (change: (client: RawClient) => void): void => {
+      if (client === undefined) return;
+      change(client);
+      client.#wake.resolve();
+      client.#wake = Promise.withResolvers<void>();
+    };
+    const socket = await Bun.connect<undefined>({
+      hostname: "127.0.0.1",
+      port,
+      allowHalfOpen: true,
+      socket: {
+        data: (_socket, bytes) =>
+          touch((it) => {
+            it.received = Buffer.concat([it.received, bytes]);
+          }),
+        end: (socket) => {
+          touch((it) => {
+            it.over = true;
+          });
+          socket.end();
+        },
+        close: () =>
+          touch((it) => {
+            it.over = true;
+          }),
+        drain: () => touch((it) => it.#writeRest()),
+      },
+    });
+    client = new RawClient(socket);
+    return client;
+  }
+
+  #rest: Buffer = Buffer.alloc(0);
+
+  write(bytes: string | Uint8Array): void {
+    this.#rest = Buffer.concat([this.#rest, Buffer.from(bytes as Uint8Array)]);
+    this.#writeRest();
+  }
+
+  /** Bytes that were written and not taken by the operating system. */
+  get unsentBytes(): number {
+    return this.#rest.length;
+  }
+
+  #writeRest(): void {
+    if (this.#rest.length === 0) return;
+    const taken = this.#socket.write(this.#rest);
+    if (taken > 0) this.#rest = this.#rest.subarray(taken);
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Sends FIN and goes on reading. */
+  shutdown(): void {
+    this.#socket.shutdown();
+  }
+
+  close(): void {
+    this.#socket.terminate();
+  }
+
+  /** Waits until `check` gives something, looking again whenever something happened on the connection. */
+  async until<T>(check: () => T | undefined | false): Promise<T> {
+    for (;;) {
+      const result = check();
+      if (result !== undefined && result !== false) return result;
+      await this.#wake.promise;
+    }
+  }
+
+  /** Waits for exactly `count` bytes, and takes them. */
+  async take(count: number): Promise<Buffer> {
+    await this.until(() => this.received.length >= count || this.over);
+    const taken = this.received.subarray(0, count);
+    this.received = this.received.subarray(count);
+    return taken;
+  }
+
+  /** Waits for what begins with `expected`, takes as much, and returns what came instead if it differs. */
+  async expect(expected: string): Promise<string> {
+    return (await this.take(Buffer.byteLength(expected))).toString();
+  }
+
+  /** Waits for the connection's end, and returns what came before it. */
+  async end(): Promise<string> {
+    await this.until(() => this.over);
+    return this.received.toString();
+  }
+}
+
+/** A client of the binary protocol, on top of raw bytes. */
+export class BinaryClient {
+  readonly raw: RawClient;
+  readonly #reader = new FrameReader(PEER_FRAME_BYTES_MAX);
+  readonly #responses: { id: number; response: ClientResponse }[] = [];
+
+  private constructor(raw: RawClient) {
+    this.raw = raw;
+  }
+
+  static async connect(port: number): Promise<BinaryClient> {
+    const raw = await RawClient.connect(port);
+    raw.write(encodePreamble("client"));
+    const reply = parsePreambleReply(await raw.take(8), 0);
+    if (reply.kind !== "reply" || reply.error !== undefined) throw new Error(JSON.stringify(reply));
+    return new BinaryClient(raw);
+  }
+
+  send(request: ClientRequest, id: number): void {
+    const writer = new ByteWriter();
+    encodeRequest(writer, request, id);
+    this.raw.write(writer.view());
+  }
+
+  /** The next response, in the order of arrival. */
+  next(): Promise<{ id: number; response: ClientResponse }> {
+    return this.raw.until(() => {
+      this.#reader.push(this.raw.received);
+      this.raw.received = Buffer.alloc(0);
+      for (let frame = this.#reader.next(); frame !== undefined; frame = this.#reader.next()) {
+        this.#responses.push({ id: frame.requestId, response: decodeResponse(frame) });
+      }
+      const first = this.#responses.shift();
+      if (first === undefined && this.raw.over) throw new Error("the connection ended");
+      return first;
+    });
+  }
+}
+
+/** Turns of the loop, until `check` holds: for what no event of a client tells. */
+export async function eventually(check: () => boolean): Promise<void> {
+  while (!check()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+/** A clock whose monotonic time a test can push forward; all else is the system's. */
+export function pushableClock(): Clock & { push(ms: number): void } {
+  const clock = systemClock();
+  let pushedMs = 0;
+  return {
+    nowMs: () => clock.nowMs() + pushedMs,
+    wallMs: () => clock.wallMs(),
+    timer: (delayMs, callback) => clock.timer(delayMs, callback),
+    endOfTurn: (callback) => clock.endOfTurn(callback),
+    push: (ms) => {
+      pushedMs += ms;
+    },
+  };
+}

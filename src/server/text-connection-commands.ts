@@ -1,0 +1,168 @@
+/** Commands about the connection itself. */
+import type { RespWriter } from "../../protocol/resp.ts";
+import { fromUtf8 } from "../lib/bytes.ts";
+import { CLIENT_COMMAND, isPlainName } from "./text-client-command.ts";
+import { type Arguments, NO_KEYS, type TextCommand, type TextSession, textCommand } from "./text-command.ts";
+import { NOT_AN_INTEGER, SYNTAX_ERROR } from "./text-errors.ts";
+import { parseInt64 } from "./text-integer.ts";
+import { word } from "./text-words.ts";
+
+/** The Redis version whose behaviour the text mode follows; clients choose by it what to ask for. */
+export const REDIS_VERSION = "7.2.0";
+
+export const CONNECTION_COMMANDS: readonly TextCommand[] = [
+  textCommand("ping", -1, "fast", NO_KEYS, "none", "connection", "Answers PONG, or its argument.", ping),
+  textCommand(
+    "echo",
+    2,
+    "fast",
+    NO_KEYS,
+    "none",
+    "connection",
+    "Answers its argument.",
+    (session, args, slot) => bulk(session, slot, args[1]!),
+  ),
+  textCommand("quit", -1, "noscript fast", NO_KEYS, "barrier", "connection", "Closes the connection.", quit),
+  textCommand(
+    "reset",
+    1,
+    "noscript fast",
+    NO_KEYS,
+    "barrier",
+    "connection",
+    "Makes the connection as new.",
+    reset,
+  ),
+  textCommand(
+    "hello",
+    -1,
+    "noscript fast",
+    NO_KEYS,
+    "barrier",
+    "connection",
+    "HELLO [2|3 [AUTH user password] [SETNAME name]]: chooses the version of RESP.",
+    hello,
+  ),
+  textCommand(
+    "auth",
+    -2,
+    "noscript fast",
+    NO_KEYS,
+    "none",
+    "connection",
+    "Checks a password; none is set.",
+    auth,
+  ),
+  textCommand(
+    "select",
+    2,
+    "fast",
+    NO_KEYS,
+    "none",
+    "connection",
+    "Chooses a database; there is 0 only.",
+    select,
+  ),
+  CLIENT_COMMAND,
+];
+
+const WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
+const NO_PASSWORD_SET =
+  "ERR AUTH <password> called without any password configured for the default user. " +
+  "Are you sure your configuration is correct?";
+
+function bulk(session: TextSession, slot: number, bytes: Uint8Array): void {
+  session.begin(slot).bulk(bytes);
+  session.end(slot);
+}
+
+function ping(session: TextSession, args: Arguments, slot: number): void {
+  if (args.length === 1) session.simple(slot, "PONG");
+  else if (args.length === 2) bulk(session, slot, args[1]!);
+  else session.error(slot, "ERR wrong number of arguments for 'ping' command");
+}
+
+function quit(session: TextSession, _args: Arguments, slot: number): void {
+  session.simple(slot, "OK");
+  session.quit();
+}
+
+function reset(session: TextSession, _args: Arguments, slot: number): void {
+  session.name = "";
+  session.speak(2);
+  session.mute("on", slot);
+  session.simple(slot, "RESET");
+}
+
+function auth(session: TextSession, args: Arguments, slot: number): void {
+  if (args.length > 3) session.error(slot, SYNTAX_ERROR);
+  else if (args.length === 2) session.error(slot, NO_PASSWORD_SET);
+  // The default user has no password, and Redis then takes any.
+  else if (fromUtf8(args[1]!) === "default") session.simple(slot, "OK");
+  else session.error(slot, WRONG_PASS);
+}
+
+function select(session: TextSession, args: Arguments, slot: number): void {
+  const index = parseInt64(args[1]!);
+  if (index === undefined) session.error(slot, NOT_AN_INTEGER);
+  else if (index !== 0n) session.error(slot, "ERR DB index is out of range");
+  else session.simple(slot, "OK");
+}
+
+function hello(session: TextSession, args: Arguments, slot: number): void {
+  let version = session.protocolVersion;
+  let name: string | undefined;
+  if (args.length > 1) {
+    const wanted = parseInt64(args[1]!);
+    if (wanted === undefined) {
+      session.error(slot, "ERR Protocol version is not an integer or out of range");
+      return;
+    }
+    if (wanted !== 2n && wanted !== 3n) {
+      session.error(slot, "NOPROTO unsupported protocol version");
+      return;
+    }
+    version = wanted === 3n ? 3 : 2;
+  }
+  for (let i = 2; i < args.length; i++) {
+    const option = word(args[i]!);
+    if (option === "AUTH" && i + 2 < args.length) {
+      if (fromUtf8(args[i + 1]!) !== "default") {
+        session.error(slot, WRONG_PASS);
+        return;
+      }
+      i += 2;
+    } else if (option === "SETNAME" && i + 1 < args.length) {
+      name = fromUtf8(args[++i]!);
+      if (!isPlainName(name)) {
+        session.error(slot, "ERR Client names cannot contain spaces, newlines or special characters.");
+        return;
+      }
+    } else {
+      session.error(slot, `ERR Syntax error in HELLO option '${fromUtf8(args[i]!)}'`);
+      return;
+    }
+  }
+  session.speak(version);
+  if (name !== undefined) session.name = name;
+  writeHello(session.begin(slot), session.id, version);
+  session.end(slot);
+}
+
+function writeHello(writer: RespWriter, id: number, version: 2 | 3): void {
+  writer.mapHeader(7);
+  writer.text("server");
+  writer.text("redis");
+  writer.text("version");
+  writer.text(REDIS_VERSION);
+  writer.text("proto");
+  writer.integer(version);
+  writer.text("id");
+  writer.integer(id);
+  writer.text("mode");
+  writer.text("standalone");
+  writer.text("role");
+  writer.text("master");
+  writer.text("modules");
+  writer.arrayHeader(0);
+}
