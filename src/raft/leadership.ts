@@ -89,7 +89,7 @@ export class Leadership {
     if (follower === undefined) return;
     follower.heardAt = this.#now;
     if (reply.accepted) {
-      if (follower.accepted(reply.index)) this.advanceCommit();
+      if (follower.accepted(reply.index, this.#now)) this.advanceCommit();
     } else if (follower.isNewRejection(reply.index)) {
       follower.rejected(this.#log.lastWithTermUpTo(reply.hintIndex, reply.hintTerm));
     }
@@ -99,7 +99,7 @@ export class Leadership {
     const follower = this.#find(reply.from);
     if (follower === undefined) return;
     follower.heardAt = this.#now;
-    follower.answeredHeartbeat();
+    follower.answeredHeartbeat(this.#now, this.#config.heartbeatTicks);
     if (reply.readRound > follower.confirmedRound) {
       follower.confirmedRound = reply.readRound;
       this.#grantReads();
@@ -107,7 +107,7 @@ export class Leadership {
   }
 
   onUnreachable(node: NodeId): void {
-    this.#find(node)?.unreachable();
+    this.#find(node)?.unreachable(this.#now);
   }
 
   /**
@@ -161,13 +161,13 @@ export class Leadership {
       if (prevTerm === undefined) {
         // The log no longer reaches back that far. The follower may have what was compacted, though this leader
         // doesn't know of it: where the log begins is asked once a heartbeat.
-        follower.waitAt(log.firstIndex);
+        follower.waitAt(log.firstIndex, this.#now);
         return;
       }
       const entries = log.entries(follower.next, indexPlus(log.lastIndex, 1), follower.appendBytesMax);
       let bytes = 0;
       for (const entry of entries) bytes += entry.data.length;
-      if (!follower.send(indexPlus(prevIndex, entries.length), bytes)) break;
+      if (!follower.send(indexPlus(prevIndex, entries.length), bytes, this.#now)) break;
       this.#sendAppend(follower, prevIndex, prevTerm, entries, outbox);
       sent = true;
     }

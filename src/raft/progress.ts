@@ -30,7 +30,8 @@ export class Progress {
   /** The next entry did not fit beside what is in flight. */
   #full = false;
   #nudge = false;
-  #matchAtHeartbeat: LogIndex = INDEX_ZERO;
+  /** Since when the leader waits for an answer to a probe, or for `match` to move. */
+  #waitingSince: number;
 
   /** A follower of which nothing is known; `next` is the leader's guess, the end of its own log. */
   constructor(node: NodeId, next: LogIndex, limits: FlowLimits, now: number) {
@@ -38,6 +39,7 @@ export class Progress {
     this.#next = next;
     this.#limits = limits;
     this.heardAt = now;
+    this.#waitingSince = now;
   }
 
   get state(): "probe" | "replicate" {
@@ -75,15 +77,17 @@ export class Progress {
   }
 
   /** Notes that entries from `next` up to `last` leave, `bytes` of data; false if they have to wait for room. */
-  send(last: LogIndex, bytes: number): boolean {
+  send(last: LogIndex, bytes: number, now: number): boolean {
     if (this.#state === "probe") {
       this.#probeSent = true;
+      this.#waitingSince = now;
       return true;
     }
     if (this.#inflight.length > 0 && this.#inflightBytes + bytes > this.#limits.inflightBytesMax) {
       this.#full = true;
       return false;
     }
+    if (this.#match === this.#next - 1) this.#waitingSince = now;
     this.#inflight.push({ last, bytes });
     this.#inflightBytes += bytes;
     this.#next = indexPlus(last, 1);
@@ -91,10 +95,11 @@ export class Progress {
   }
 
   /** The follower's log equals the leader's up to `index`. True if that was news. */
-  accepted(index: LogIndex): boolean {
+  accepted(index: LogIndex, now: number): boolean {
     if (index < this.#match) return false;
     const news = index > this.#match;
     this.#match = index;
+    this.#waitingSince = now;
     if (this.#state === "probe") {
       this.#restart("replicate", indexPlus(index, 1));
       return news;
@@ -121,27 +126,27 @@ export class Progress {
   }
 
   /**
-   * The follower answered a heartbeat, so what is sent now will probably arrive. A probe may be repeated. Appends of
-   * which nothing was heard since the last heartbeat may be lost: an empty one behind them will tell.
+   * The follower answered a heartbeat, so what is sent now will probably arrive. What has had no answer for `patience`
+   * ticks may be lost: a probe is repeated, and an empty append behind the others will tell whether they arrived.
    */
-  answeredHeartbeat(): void {
-    this.#probeSent = false;
-    if (this.#state === "replicate" && this.#match < this.#next - 1) {
-      this.#nudge = this.#match === this.#matchAtHeartbeat;
-    }
-    this.#matchAtHeartbeat = this.#match;
+  answeredHeartbeat(now: number, patience: number): void {
+    if (now - this.#waitingSince < patience) return;
+    this.#waitingSince = now;
+    if (this.#state === "probe") this.#probeSent = false;
+    else this.#nudge = this.#match < this.#next - 1;
   }
 
-  /** What was in flight counts as lost, and nothing is sent until the follower answers a heartbeat. */
-  unreachable(): void {
+  /** What was in flight counts as lost, and nothing is sent until the follower answers a later heartbeat. */
+  unreachable(now: number): void {
     // A probe's `next` may be above `match` and yet the best that is known: a new leader's match is 0.
-    this.waitAt(this.#state === "probe" ? this.#next : indexPlus(this.#match, 1));
+    this.waitAt(this.#state === "probe" ? this.#next : indexPlus(this.#match, 1), now);
   }
 
-  /** Goes on with a probe at `next`, but not before the follower answers a heartbeat. */
-  waitAt(next: LogIndex): void {
+  /** Goes on with a probe at `next`, but not before the follower answers a later heartbeat. */
+  waitAt(next: LogIndex, now: number): void {
     this.#restart("probe", next);
     this.#probeSent = true;
+    this.#waitingSince = now;
   }
 
   #restart(state: "probe" | "replicate", next: LogIndex): void {

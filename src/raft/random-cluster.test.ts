@@ -10,9 +10,9 @@ import { utf8 } from "../lib/bytes.ts";
 import { type Random, seededRandom } from "../lib/prng.ts";
 import { Cluster, type Node } from "./testing/cluster.ts";
 
-const ELECTION_TICKS = 10;
+const ELECTION_TICKS_MAX = 10;
 const STEPS = 1500;
-const SEEDS = Number(process.env.RAFT_SEEDS ?? 400);
+const SEEDS = Number(process.env.RAFT_SEEDS ?? 4000);
 
 function pick<T>(random: Random, items: readonly T[]): T {
   return items[random.below(items.length)]!;
@@ -26,6 +26,7 @@ interface Weather {
   readonly crashPermille: number;
   readonly cutPermille: number;
   readonly syncPercent: number;
+  readonly deliverPercent: number;
   /** Chance that a core's Output is fetched right after a call, rather than after some more. */
   readonly settlePercent: number;
 }
@@ -38,14 +39,15 @@ function drawWeather(random: Random): Weather {
     crashPermille: pick(random, [0, 4, 15]),
     cutPermille: pick(random, [0, 5, 20]),
     syncPercent: pick(random, [10, 40, 90]),
+    deliverPercent: pick(random, [20, 60, 100]),
     settlePercent: pick(random, [30, 90, 100]),
   };
 }
 
 function drawCluster(random: Random): Cluster {
   return new Cluster(pick(random, [1, 2, 3, 3, 3, 5]), {
-    electionTicks: ELECTION_TICKS,
-    heartbeatTicks: pick(random, [1, 3]),
+    electionTicks: pick(random, [3, ELECTION_TICKS_MAX]),
+    heartbeatTicks: pick(random, [1, 2]),
     appendBytesMax: pick(random, [1, 20, 1000]),
     inflightAppendsMax: pick(random, [1, 4, 64]),
     inflightBytesMax: pick(random, [1, 50, 10_000]),
@@ -91,8 +93,9 @@ function step(cluster: Cluster, random: Random, weather: Weather, count: number)
   const node = pick(random, cluster.nodes);
   let touched: Node | undefined = node;
   const choice = random.below(100);
-  if (choice < 45) touched = deliverOne(cluster, random, weather);
-  else if (choice < 60) {
+  if (choice < 45) {
+    touched = random.below(100) < weather.deliverPercent ? deliverOne(cluster, random, weather) : undefined;
+  } else if (choice < 60) {
     if (random.below(100) < weather.syncPercent) cluster.sync(node, random.below(10) === 0);
   } else if (choice < 78) node.core?.tick();
   else if (choice < 92) {
@@ -103,6 +106,7 @@ function step(cluster: Cluster, random: Random, weather: Weather, count: number)
     if (touched !== undefined) cluster.read(touched);
   } else if (choice === 97) node.core?.transferLeadership(pick(random, cluster.nodes).id);
   else if (choice === 98) node.core?.unreachable(pick(random, cluster.nodes).id);
+  else if (random.below(2) === 0) node.core?.campaign();
   else if (random.below(4) === 0) cluster.compact(random);
   if (touched !== undefined && random.below(100) < weather.settlePercent) cluster.settle(touched);
 }
@@ -111,7 +115,7 @@ function step(cluster: Cluster, random: Random, weather: Weather, count: number)
 function recover(cluster: Cluster): void {
   cluster.heal();
   for (const node of cluster.nodes) if (node.core === undefined) cluster.start(node);
-  for (let round = 0; round < 10 * ELECTION_TICKS; round++) cluster.calmRound();
+  for (let round = 0; round < 10 * ELECTION_TICKS_MAX; round++) cluster.calmRound();
   const leader = cluster.leader;
   if (leader?.core === undefined) throw new Error("liveness: no leader after ten election timeouts");
   const index = leader.core.propose(utf8("after the storm"));
@@ -119,7 +123,7 @@ function recover(cluster: Cluster): void {
   const granted = leader.grants;
   cluster.read(leader);
   cluster.settle(leader);
-  for (let round = 0; round < 5 * ELECTION_TICKS; round++) cluster.calmRound();
+  for (let round = 0; round < 5 * ELECTION_TICKS_MAX; round++) cluster.calmRound();
   if (leader.grants === granted) throw new Error("liveness: a read was not granted");
   for (const { id, disk } of cluster.nodes) {
     if (cluster.checker.applied(id) !== index) {

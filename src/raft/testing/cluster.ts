@@ -33,6 +33,8 @@ export class Cluster {
   readonly checker = new Checker();
   /** Messages on their way, in the order in which they were sent. */
   network: RaftMessage[] = [];
+  /** Sees each Output before it is carried out. */
+  onOutput: (node: Node, output: Output) => void = () => {};
   readonly #config: ClusterConfig;
   readonly #cut = new Set<string>();
 
@@ -110,6 +112,7 @@ export class Cluster {
   #run(node: Node, output: Output): void {
     // Who gets an Output must not change it, nor may the core: messages share its arrays.
     Object.freeze(output.entries);
+    this.onOutput(node, output);
     this.checker.appended(node, output.entries);
     const free = node.disk.write(output);
     for (const message of output.messages) this.#send(node, message);
