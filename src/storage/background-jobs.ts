@@ -1,0 +1,20 @@
+import type { FileSystem } from "../env/env.ts";
+import {
+  type CompactArgument,
+  compactTables,
+  type FlushArgument,
+  flushMemtable,
+  type Pause,
+} from "./table-building.ts";
+
+export const FLUSH_JOB = "storage.flush";
+export const COMPACT_JOB = "storage.compact";
+
+/** A job of the background thread: its argument came by structured clone, and its result goes back that way. */
+export type Job = (fs: FileSystem, argument: unknown, pause: Pause) => Promise<unknown>;
+
+/** The engine's jobs by name. */
+export const storageJobs: ReadonlyMap<string, Job> = new Map<string, Job>([
+  [FLUSH_JOB, (fs, argument) => flushMemtable(fs, argument as FlushArgument)],
+  [COMPACT_JOB, (fs, argument, pause) => compactTables(fs, argument as CompactArgument, pause)],
+]);

@@ -1,0 +1,122 @@
+/**
+ * Little-endian numbers in byte arrays, as all file formats use them. The offsets are the caller's responsibility: on
+ * these paths a bounds check was made before, or a checksum vouches for the bytes.
+ */
+import { assert } from "../lib/assert.ts";
+
+export function readU32(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+}
+
+export function writeU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
+}
+
+/** A u64 as a number; asserts that it is a safe integer. */
+export function readU64(bytes: Uint8Array, at: number): number {
+  const value = readU32(bytes, at + 4) * 0x1_0000_0000 + readU32(bytes, at);
+  assert(Number.isSafeInteger(value), `u64 at ${at} is above 2^53`);
+  return value;
+}
+
+export function writeU64(bytes: Uint8Array, at: number, value: number): void {
+  writeU32(bytes, at, value >>> 0);
+  writeU32(bytes, at + 4, Math.floor(value / 0x1_0000_0000));
+}
+
+/** A u64 of which all 64 bits matter: a checksum. */
+export function readBigU64(bytes: Uint8Array, at: number): bigint {
+  return (BigInt(readU32(bytes, at + 4)) << 32n) | BigInt(readU32(bytes, at));
+}
+
+export function writeBigU64(bytes: Uint8Array, at: number, value: bigint): void {
+  writeU32(bytes, at, Number(value & 0xffff_ffffn));
+  writeU32(bytes, at + 4, Number((value >> 32n) & 0xffff_ffffn));
+}
+
+/** Writes a number below 2^32 in 7-bit groups, low ones first; returns the offset after it. At most 5 bytes. */
+export function writeVarint(bytes: Uint8Array, at: number, value: number): number {
+  let rest = value >>> 0;
+  let offset = at;
+  while (rest >= 0x80) {
+    bytes[offset++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  bytes[offset++] = rest;
+  return offset;
+}
+
+/** A byte array that grows: what the writers of blocks, records and edits build their output in. */
+export class GrowingBytes {
+  bytes: Uint8Array;
+  length = 0;
+
+  constructor(capacity = 256) {
+    this.bytes = new Uint8Array(capacity);
+  }
+
+  /** Makes room for `more` bytes after `length`; the content stays. */
+  reserve(more: number): void {
+    const needed = this.length + more;
+    if (needed <= this.bytes.length) return;
+    const larger = new Uint8Array(Math.max(needed, this.bytes.length * 2));
+    larger.set(this.bytes.subarray(0, this.length));
+    this.bytes = larger;
+  }
+
+  u8(value: number): void {
+    this.reserve(1);
+    this.bytes[this.length++] = value;
+  }
+
+  u32(value: number): void {
+    this.reserve(4);
+    writeU32(this.bytes, this.length, value);
+    this.length += 4;
+  }
+
+  u64(value: number): void {
+    this.reserve(8);
+    writeU64(this.bytes, this.length, value);
+    this.length += 8;
+  }
+
+  /** Copies `source[start, end)`. */
+  append(source: Uint8Array, start = 0, end = source.length): void {
+    this.reserve(end - start);
+    copyBytes(this.bytes, this.length, source, start, end);
+    this.length += end - start;
+  }
+
+  /** A length as u32, then the bytes. */
+  prefixed(source: Uint8Array): void {
+    this.u32(source.length);
+    this.append(source);
+  }
+
+  /** What was written, borrowed until the next write. */
+  view(): Uint8Array {
+    return this.bytes.subarray(0, this.length);
+  }
+}
+
+/** Copies `source[start, end)` to `target` at `at`. Short pieces go byte by byte: a view would cost more than the copy. */
+export function copyBytes(
+  target: Uint8Array,
+  at: number,
+  source: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  const length = end - start;
+  if (length <= 48) {
+    for (let i = 0; i < length; i++) target[at + i] = source[start + i]!;
+  } else if (start === 0 && end === source.length) {
+    target.set(source, at);
+  } else {
+    target.set(source.subarray(start, end), at);
+  }
+}

@@ -1,0 +1,72 @@
+import { assert } from "../lib/assert.ts";
+import type { CompactionLimits } from "./compaction-policy.ts";
+import { LOG_FILE_BYTES_MAX } from "./record-log.ts";
+import type { TableOptions } from "./table-writer.ts";
+
+/** Every limit of the engine. */
+export interface LsmOptions extends TableOptions, CompactionLimits {
+  /** A memtable of this many bytes is sealed when its writers allow it. */
+  readonly memtableBytes: number;
+  /** What the cached data blocks of all tables may take, in bytes. */
+  readonly blockCacheBytes: number;
+  /** A compaction ends a table with the key that makes it this long, in bytes. */
+  readonly tableBytes: number;
+  /** A log file ends before the record that would make it longer, in bytes. */
+  readonly walFileBytes: number;
+  /** A manifest this long is replaced by a new one, in bytes. */
+  readonly manifestBytes: number;
+  /** Tables in level 0 at which writers are told to slow down, and to stop. */
+  readonly level0TablesSlow: number;
+  readonly level0TablesStop: number;
+  /** Sealed memtables that wait for their flush at which writers are told to slow down, and to stop. */
+  readonly sealedMemtablesSlow: number;
+  readonly sealedMemtablesStop: number;
+  /** How long a logged write waits where writers are to slow down, in milliseconds. */
+  readonly slowDelayMs: number;
+  /** After how many milliseconds a full disk is tried again. */
+  readonly retryMs: number;
+  /** Called once, when a disk fault has made it impossible to go on: the process should say why and end. */
+  readonly onFatal: (error: Error) => void;
+}
+
+export const LSM_DEFAULTS: LsmOptions = {
+  memtableBytes: 32 * 1024 * 1024,
+  blockBytes: 4096,
+  restartInterval: 16,
+  bloomBitsPerKey: 10,
+  blockCacheBytes: 64 * 1024 * 1024,
+  tableBytes: 16 * 1024 * 1024,
+  walFileBytes: 32 * 1024 * 1024,
+  manifestBytes: 1024 * 1024,
+  level0Tables: 4,
+  level0TablesSlow: 12,
+  level0TablesStop: 24,
+  level1Bytes: 128 * 1024 * 1024,
+  levelSizeRatio: 10,
+  sealedMemtablesSlow: 2,
+  sealedMemtablesStop: 4,
+  slowDelayMs: 1,
+  retryMs: 1000,
+  onFatal: () => {},
+};
+
+/** The defaults with `options` over them, their relations asserted. */
+export function lsmOptions(options: Partial<LsmOptions>): LsmOptions {
+  const all = { ...LSM_DEFAULTS, ...options };
+  assert(all.memtableBytes > 0 && all.blockBytes > 0 && all.tableBytes > 0, "sizes are above zero");
+  assert(
+    all.restartInterval > 0 && all.bloomBitsPerKey > 0,
+    "restartInterval and bloomBitsPerKey are above zero",
+  );
+  assert(all.walFileBytes <= LOG_FILE_BYTES_MAX / 2, "walFileBytes leaves room for one more record");
+  assert(
+    all.level0Tables <= all.level0TablesSlow && all.level0TablesSlow <= all.level0TablesStop,
+    "level0Tables <= level0TablesSlow <= level0TablesStop",
+  );
+  assert(
+    0 < all.sealedMemtablesSlow && all.sealedMemtablesSlow <= all.sealedMemtablesStop,
+    "0 < sealedMemtablesSlow <= sealedMemtablesStop",
+  );
+  assert(all.level0Tables > 0 && all.level1Bytes > 0 && all.levelSizeRatio > 1, "levels grow");
+  return all;
+}

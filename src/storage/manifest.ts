@@ -1,0 +1,240 @@
+/**
+ * The manifest: which tables make up the store, as a log of edits (`docs/formats/manifest.md` is the reference).
+ *
+ * Every change of the set of tables is one record, durable before anything hangs on it. The first record of a manifest
+ * is the whole state. `CURRENT` names the manifest that counts; a new one takes over by a rename. That happens whenever
+ * the engine opens (so a torn tail is never appended to, and numbers seen on disk are never given out again), and when the
+ * manifest has grown long.
+ */
+import type { FileSystem } from "../env/env.ts";
+import { xxh64 } from "../lib/hash.ts";
+import { CURRENT, fileName, filePath, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
+import { type GrowingBytes, readU32, readU64 } from "./fixed-width.ts";
+import { newRecord, RecordLogWriter, readRecordLog, readWholeFile, syncOrFail } from "./record-log.ts";
+import { corrupt } from "./storage-error.ts";
+
+export const MANIFEST_MAGIC = "FLOTMANI";
+const EDIT = 1;
+
+/** A table as the manifest knows it. Keys are owned. */
+export interface TableMeta {
+  readonly number: number;
+  readonly level: number;
+  /** Length of the file. */
+  readonly bytes: number;
+  readonly entries: number;
+  readonly tombstones: number;
+  readonly largestSequence: number;
+  readonly smallestKey: Uint8Array;
+  readonly largestKey: Uint8Array;
+}
+
+export interface VersionEdit {
+  /** Above every file number that was ever given out. */
+  readonly nextFileNumber: number;
+  /** The highest sequence number in any table, ever. */
+  readonly lastSequence: number;
+  /** The highest number of a log record whose batch is in tables. */
+  readonly flushedRecord: number;
+  readonly added: readonly TableMeta[];
+  /** File numbers. */
+  readonly removed: readonly number[];
+}
+
+/** What all edits together say. */
+export interface ManifestState {
+  readonly nextFileNumber: number;
+  readonly lastSequence: number;
+  readonly flushedRecord: number;
+  readonly tables: readonly TableMeta[];
+}
+
+/** Reads the manifest that `CURRENT` names; `undefined` for a directory without one. Throws `CORRUPT` or `FileError`. */
+export function readManifest(fs: FileSystem, directory: string): ManifestState | undefined {
+  const currentPath = `${directory}/${CURRENT}`;
+  if (!fs.exists(currentPath)) return undefined;
+  const name = decodeCurrent(readWholeFile(fs, currentPath), currentPath);
+  const path = `${directory}/${name}`;
+  if (!fs.exists(path)) throw corrupt(currentPath, 0, `it names ${name}, which is not there`);
+  const { bytes, records } = readRecordLog(fs, path, MANIFEST_MAGIC, true);
+  const tables = new Map<number, TableMeta>();
+  let state = { nextFileNumber: 0, lastSequence: 0, flushedRecord: 0 };
+  for (const { type, start, end } of records) {
+    if (type !== EDIT) throw corrupt(path, start, `a record has the unknown type ${type}`);
+    const edit = decodeEdit(bytes.subarray(start, end), path, start);
+    for (const number of edit.removed) {
+      if (!tables.delete(number))
+        throw corrupt(path, start, `an edit removes table ${number}, which is not there`);
+    }
+    for (const table of edit.added) tables.set(table.number, table);
+    state = edit;
+  }
+  // A manifest is named only after its first record was durable.
+  if (records.length === 0) throw corrupt(path, 0, "the manifest has no records");
+  return { ...state, tables: [...tables.values()] };
+}
+
+/** Appends edits to the manifest. One caller at a time. */
+export class ManifestWriter {
+  readonly #fs: FileSystem;
+  readonly #directory: string;
+  #log: RecordLogWriter;
+  #number: number;
+
+  private constructor(fs: FileSystem, directory: string, log: RecordLogWriter, number: number) {
+    this.#fs = fs;
+    this.#directory = directory;
+    this.#log = log;
+    this.#number = number;
+  }
+
+  /** Writes a new manifest with the number `number` that holds `state`, and makes it the one that counts. */
+  static async create(
+    fs: FileSystem,
+    directory: string,
+    number: number,
+    state: ManifestState,
+  ): Promise<ManifestWriter> {
+    const log = await createManifest(fs, directory, number, state);
+    return new ManifestWriter(fs, directory, log, number);
+  }
+
+  /** Length of the manifest in bytes. */
+  get size(): number {
+    return this.#log.size;
+  }
+
+  /**
+   * Appends an edit and makes it durable. Throws `FileError` if it could not be written: then it does not count, and
+   * may be tried again; throws `FAILED` if it could not be synced: then nobody knows.
+   */
+  async append(edit: VersionEdit): Promise<void> {
+    await appendEdit(this.#log, edit);
+  }
+
+  /** Goes over to a new manifest that holds `state`, and removes the old one. Throws as `append` does. */
+  async replace(number: number, state: ManifestState): Promise<void> {
+    const log = await createManifest(this.#fs, this.#directory, number, state);
+    this.#log.close();
+    this.#fs.remove(filePath(this.#directory, this.#number, "manifest"));
+    this.#log = log;
+    this.#number = number;
+  }
+
+  close(): void {
+    this.#log.close();
+  }
+}
+
+async function createManifest(
+  fs: FileSystem,
+  directory: string,
+  number: number,
+  state: ManifestState,
+): Promise<RecordLogWriter> {
+  const path = filePath(directory, number, "manifest");
+  const log = await RecordLogWriter.create(fs, directory, path, MANIFEST_MAGIC, number);
+  try {
+    await appendEdit(log, { ...state, added: state.tables, removed: [] });
+    const current = `${directory}/${CURRENT}`;
+    const temporary = current + TEMPORARY_SUFFIX;
+    fs.remove(temporary);
+    const handle = fs.open(temporary, "create");
+    try {
+      const bytes = encodeCurrent(fileName(number, "manifest"));
+      handle.write(bytes, 0, bytes.length, 0);
+      await syncOrFail(handle.sync(), temporary);
+    } finally {
+      handle.close();
+    }
+    fs.rename(temporary, current);
+    await syncOrFail(fs.syncDirectory(directory), directory);
+  } catch (error) {
+    log.close();
+    fs.remove(path);
+    throw error;
+  }
+  return log;
+}
+
+async function appendEdit(log: RecordLogWriter, edit: VersionEdit): Promise<void> {
+  const record = newRecord();
+  encodeEdit(record, edit);
+  log.seal(record.bytes, 0, record.length, EDIT);
+  log.write(record.bytes, record.length);
+  await log.sync();
+}
+
+/** Appends an edit's encoding to `out`. */
+export function encodeEdit(out: GrowingBytes, edit: VersionEdit): void {
+  out.u64(edit.nextFileNumber);
+  out.u64(edit.lastSequence);
+  out.u64(edit.flushedRecord);
+  out.u32(edit.added.length);
+  for (const table of edit.added) {
+    out.u8(table.level);
+    out.u64(table.number);
+    out.u64(table.bytes);
+    out.u64(table.entries);
+    out.u64(table.tombstones);
+    out.u64(table.largestSequence);
+    out.prefixed(table.smallestKey);
+    out.prefixed(table.largestKey);
+  }
+  out.u32(edit.removed.length);
+  for (const number of edit.removed) out.u64(number);
+}
+
+/** Reads an edit; `path` and `offset` say where it came from. Throws `CORRUPT`. */
+export function decodeEdit(bytes: Uint8Array, path: string, offset: number): VersionEdit {
+  let at = 0;
+  const take = (length: number): number => {
+    if (at + length > bytes.length) throw corrupt(path, offset + at, "an edit ends early");
+    at += length;
+    return at - length;
+  };
+  const u64 = (): number => readU64(bytes, take(8));
+  const u32 = (): number => readU32(bytes, take(4));
+  const key = (): Uint8Array => {
+    const start = take(u32());
+    return bytes.slice(start, at);
+  };
+  const head = { nextFileNumber: u64(), lastSequence: u64(), flushedRecord: u64() };
+  const added: TableMeta[] = [];
+  for (let left = u32(); left > 0; left--) {
+    added.push({
+      level: bytes[take(1)]!,
+      number: u64(),
+      bytes: u64(),
+      entries: u64(),
+      tombstones: u64(),
+      largestSequence: u64(),
+      smallestKey: key(),
+      largestKey: key(),
+    });
+  }
+  const removed: number[] = [];
+  for (let left = u32(); left > 0; left--) removed.push(u64());
+  if (at !== bytes.length)
+    throw corrupt(path, offset + at, `an edit is followed by ${bytes.length - at} bytes`);
+  return { ...head, added, removed };
+}
+
+/** `CURRENT`: the manifest's name, a space, the XXH64 of the name in 16 hex digits, a line feed. */
+export function encodeCurrent(name: string): Uint8Array {
+  const checksum = xxh64(new TextEncoder().encode(name)).toString(16).padStart(16, "0");
+  return new TextEncoder().encode(`${name} ${checksum}\n`);
+}
+
+function decodeCurrent(bytes: Uint8Array, path: string): string {
+  const text = new TextDecoder("latin1").decode(bytes);
+  const name = text.slice(0, text.indexOf(" "));
+  if (parseFileName(name)?.kind !== "manifest" || new TextDecoder().decode(encodeCurrent(name)) !== text) {
+    throw corrupt(
+      path,
+      0,
+      `${JSON.stringify(text.slice(0, 80))} is not the name of a manifest with its checksum`,
+    );
+  }
+  return name;
+}

@@ -1,0 +1,345 @@
+/**
+ * The memtable: the newest entries, sorted, in memory (a skip list: Pugh, "Skip Lists: A Probabilistic Alternative to
+ * Balanced Trees", 1990).
+ *
+ * There is no object per entry. The bytes of whole batches are copied into one arena as they are; a node is a few
+ * 32-bit integers in a second array that say where its key and value lie, its sequence number, and what comes next on
+ * each of its levels. Both arrays are over shared memory, so a sealed memtable is handed to the thread that writes its
+ * table without being copied. Nothing is ever changed or moved but the links, so readers need no care.
+ */
+import { assert } from "../lib/assert.ts";
+import { type Cursor, NO_BYTES } from "./cursor.ts";
+import { readU32 } from "./fixed-width.ts";
+import { OPERATION_HEADER_BYTES, OPERATION_PUT } from "./write-batch.ts";
+
+const HEIGHT_MAX = 12;
+// A node: key offset, key length, value length (-1: tombstone), sequence low and high half, then `height` links.
+const KEY_LENGTH = 1;
+const VALUE_LENGTH = 2;
+const SEQUENCE_LOW = 3;
+const SEQUENCE_HIGH = 4;
+const LINKS = 5;
+/** The head's place; 0 is the end of every list. */
+const HEAD = 1;
+const FIRST_FREE = HEAD + LINKS + HEIGHT_MAX;
+const TWO_32 = 0x1_0000_0000;
+/** Offsets are 32-bit integers. */
+const ARENA_BYTES_MAX = 0x7fff_ffff;
+
+/** What another thread needs to read a sealed memtable. */
+export interface SharedMemtable {
+  readonly nodes: SharedArrayBuffer;
+  readonly arena: SharedArrayBuffer;
+  readonly count: number;
+}
+
+export class Memtable {
+  #nodes: Int32Array;
+  #arena: Uint8Array;
+  #nodesUsed = FIRST_FREE;
+  #arenaUsed = 0;
+  #height = 1;
+  #count = 0;
+  #random = 0x2545f491;
+  /** The last node before the searched place on each level, of the latest search for an insertion. */
+  readonly #before = new Int32Array(HEIGHT_MAX).fill(HEAD);
+
+  /** `capacityBytes`: what it holds before it has to grow, which copies. Memory is taken from the system as it is used. */
+  constructor(capacityBytes: number) {
+    this.#arena = new Uint8Array(new SharedArrayBuffer(capacityBytes));
+    this.#nodes = new Int32Array(new SharedArrayBuffer(Math.max(1024, capacityBytes >> 2) * 4));
+  }
+
+  /** A read-only view of a memtable that another thread has sealed. */
+  static attach(shared: SharedMemtable): Memtable {
+    const table = new Memtable(0);
+    table.#nodes = new Int32Array(shared.nodes);
+    table.#arena = new Uint8Array(shared.arena);
+    table.#count = shared.count;
+    table.#height = HEIGHT_MAX;
+    return table;
+  }
+
+  share(): SharedMemtable {
+    return {
+      nodes: this.#nodes.buffer as SharedArrayBuffer,
+      arena: this.#arena.buffer as SharedArrayBuffer,
+      count: this.#count,
+    };
+  }
+
+  /** Entries in it; overwritten ones count. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Memory in use, in bytes. */
+  get byteLength(): number {
+    return this.#arenaUsed + (this.#nodesUsed - FIRST_FREE) * 4;
+  }
+
+  /**
+   * Inserts `count` encoded operations, which are `bytes[start, end)`, with the sequence numbers from `sequence` on.
+   * The bytes are copied.
+   */
+  insert(bytes: Uint8Array, start: number, end: number, count: number, sequence: number): void {
+    let at = this.#arenaUsed;
+    const length = end - start;
+    if (at + length > this.#arena.length) this.#growArena(length);
+    const arena = this.#arena;
+    arena.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), at);
+    this.#arenaUsed = at + length;
+    const nodesNeeded = this.#nodesUsed + count * (LINKS + HEIGHT_MAX);
+    if (nodesNeeded > this.#nodes.length) this.#growNodes(nodesNeeded);
+    for (let i = 0; i < count; i++) {
+      const keyLength = readU32(arena, at + 1);
+      const valueLength = readU32(arena, at + 5);
+      const put = arena[at] === OPERATION_PUT;
+      at += OPERATION_HEADER_BYTES;
+      this.#link(at, keyLength, put ? valueLength : -1, sequence + i);
+      at += keyLength + valueLength;
+    }
+    assert(at === this.#arenaUsed, `memtable: a batch of ${count} operations ended at ${at}`);
+  }
+
+  /**
+   * The node of the newest entry of `key` that is not above `sequence`, or 0. Valid as long as the memtable; read it
+   * with `isTombstone` and `value`.
+   */
+  find(key: Uint8Array, sequence: number): number {
+    const node = this.#firstAtOrAfter(key, sequence);
+    if (node === 0) return 0;
+    const nodes = this.#nodes;
+    const length = key.length;
+    if (nodes[node + KEY_LENGTH] !== length) return 0;
+    const arena = this.#arena;
+    const offset = nodes[node]!;
+    for (let i = 0; i < length; i++) if (arena[offset + i] !== key[i]) return 0;
+    return node;
+  }
+
+  isTombstone(node: number): boolean {
+    return this.#nodes[node + VALUE_LENGTH]! < 0;
+  }
+
+  /** The value of a node that is no tombstone: a view of the arena, valid as long as it is referred to. */
+  value(node: number): Uint8Array {
+    const nodes = this.#nodes;
+    const start = nodes[node]! + nodes[node + KEY_LENGTH]!;
+    return this.#arena.subarray(start, start + nodes[node + VALUE_LENGTH]!);
+  }
+
+  cursor(): Cursor {
+    return new MemtableCursor({
+      read: (cursor, node) => this.#read(cursor, node),
+      first: () => this.#nodes[HEAD + LINKS]!,
+      last: () => this.#last(),
+      next: (node) => this.#nodes[node + LINKS]!,
+      atOrAfter: (key, sequence) => this.#firstAtOrAfter(key, sequence),
+      before: (key, start, end, sequence) => this.#lastBefore(key, start, end, sequence),
+    });
+  }
+
+  #link(keyOffset: number, keyLength: number, valueLength: number, sequence: number): void {
+    const nodes = this.#nodes;
+    const arena = this.#arena;
+    const before = this.#before;
+    const keyEnd = keyOffset + keyLength;
+    let level = this.#height - 1;
+    let at = HEAD;
+    // Where the walk stood last, so that it isn't compared again on the level below.
+    let known = 0;
+    for (;;) {
+      const next = nodes[at + LINKS + level]!;
+      if (next !== 0 && next !== known) {
+        const offset = nodes[next]!;
+        const nextEnd = offset + nodes[next + KEY_LENGTH]!;
+        const end = offset + (keyLength < nextEnd - offset ? keyLength : nextEnd - offset);
+        let a = offset;
+        let b = keyOffset;
+        while (a < end && arena[a] === arena[b]) {
+          a++;
+          b++;
+        }
+        // An equal key has a lower sequence number, so it comes after the new entry.
+        const ahead = a < end ? arena[a]! < arena[b]! : nextEnd - offset < keyEnd - keyOffset;
+        if (ahead) {
+          at = next;
+          continue;
+        }
+        known = next;
+      }
+      before[level] = at;
+      if (level === 0) break;
+      level--;
+    }
+    const height = this.#randomHeight();
+    while (this.#height < height) before[this.#height++] = HEAD;
+    const node = this.#nodesUsed;
+    this.#nodesUsed = node + LINKS + height;
+    nodes[node] = keyOffset;
+    nodes[node + KEY_LENGTH] = keyLength;
+    nodes[node + VALUE_LENGTH] = valueLength;
+    nodes[node + SEQUENCE_LOW] = sequence | 0;
+    nodes[node + SEQUENCE_HIGH] = (sequence / TWO_32) | 0;
+    for (let i = 0; i < height; i++) {
+      const previous = before[i]! + LINKS + i;
+      nodes[node + LINKS + i] = nodes[previous]!;
+      nodes[previous] = node;
+    }
+    this.#count++;
+  }
+
+  /** One to twelve, each next a quarter as likely. The shape of the list needs no chance that comes from outside. */
+  #randomHeight(): number {
+    let x = this.#random;
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    this.#random = x;
+    let height = 1;
+    while (height < HEIGHT_MAX && (x & 3) === 0) {
+      height++;
+      x >>>= 2;
+    }
+    return height;
+  }
+
+  #sequence(node: number): number {
+    const nodes = this.#nodes;
+    return nodes[node + SEQUENCE_HIGH]! * TWO_32 + (nodes[node + SEQUENCE_LOW]! >>> 0);
+  }
+
+  /** Whether a node comes before (key, sequence) in the inner order. */
+  #isBefore(node: number, key: Uint8Array, start: number, keyEnd: number, sequence: number): boolean {
+    const nodes = this.#nodes;
+    const arena = this.#arena;
+    const length = nodes[node + KEY_LENGTH]!;
+    const keyLength = keyEnd - start;
+    let a = nodes[node]!;
+    let b = start;
+    const end = a + (length < keyLength ? length : keyLength);
+    while (a < end && arena[a] === key[b]) {
+      a++;
+      b++;
+    }
+    if (a < end) return arena[a]! < key[b]!;
+    if (length !== keyLength) return length < keyLength;
+    return this.#sequence(node) > sequence;
+  }
+
+  #lastBefore(key: Uint8Array, start: number, end: number, sequence: number): number {
+    const nodes = this.#nodes;
+    let at = HEAD;
+    let known = 0;
+    for (let level = this.#height - 1; level >= 0; level--) {
+      for (;;) {
+        const next = nodes[at + LINKS + level]!;
+        if (next === 0 || next === known) break;
+        if (!this.#isBefore(next, key, start, end, sequence)) {
+          known = next;
+          break;
+        }
+        at = next;
+      }
+    }
+    return at === HEAD ? 0 : at;
+  }
+
+  #firstAtOrAfter(key: Uint8Array, sequence: number): number {
+    const before = this.#lastBefore(key, 0, key.length, sequence);
+    return this.#nodes[(before === 0 ? HEAD : before) + LINKS]!;
+  }
+
+  #last(): number {
+    const nodes = this.#nodes;
+    let at = HEAD;
+    for (let level = this.#height - 1; level >= 0; level--) {
+      for (let next = nodes[at + LINKS + level]!; next !== 0; next = nodes[at + LINKS + level]!) at = next;
+    }
+    return at === HEAD ? 0 : at;
+  }
+
+  #read(cursor: Cursor, node: number): void {
+    cursor.valid = node !== 0;
+    if (node === 0) return;
+    const nodes = this.#nodes;
+    const keyStart = nodes[node]!;
+    const keyEnd = keyStart + nodes[node + KEY_LENGTH]!;
+    const valueLength = nodes[node + VALUE_LENGTH]!;
+    cursor.keyBytes = this.#arena;
+    cursor.keyStart = keyStart;
+    cursor.keyEnd = keyEnd;
+    cursor.sequence = this.#sequence(node);
+    cursor.tombstone = valueLength < 0;
+    cursor.valueBytes = this.#arena;
+    cursor.valueStart = keyEnd;
+    cursor.valueEnd = keyEnd + Math.max(valueLength, 0);
+  }
+
+  #growArena(more: number): void {
+    const needed = this.#arenaUsed + more;
+    assert(needed <= ARENA_BYTES_MAX, `memtable: ${needed} bytes are more than a memtable can hold`);
+    const capacity = Math.min(ARENA_BYTES_MAX, Math.max(needed, this.#arena.length * 2));
+    const larger = new Uint8Array(new SharedArrayBuffer(capacity));
+    larger.set(this.#arena.subarray(0, this.#arenaUsed));
+    this.#arena = larger;
+  }
+
+  #growNodes(needed: number): void {
+    const larger = new Int32Array(new SharedArrayBuffer(Math.max(needed, this.#nodes.length * 2) * 4));
+    larger.set(this.#nodes.subarray(0, this.#nodesUsed));
+    this.#nodes = larger;
+  }
+}
+
+/** What a cursor asks of its memtable. */
+interface MemtableWalk {
+  read(cursor: Cursor, node: number): void;
+  first(): number;
+  last(): number;
+  next(node: number): number;
+  atOrAfter(key: Uint8Array, sequence: number): number;
+  before(key: Uint8Array, start: number, end: number, sequence: number): number;
+}
+
+class MemtableCursor implements Cursor {
+  valid = false;
+  keyBytes: Uint8Array = NO_BYTES;
+  keyStart = 0;
+  keyEnd = 0;
+  sequence = 0;
+  tombstone = false;
+  valueBytes: Uint8Array = NO_BYTES;
+  valueStart = 0;
+  valueEnd = 0;
+  #node = 0;
+  readonly #walk: MemtableWalk;
+
+  constructor(walk: MemtableWalk) {
+    this.#walk = walk;
+  }
+
+  seekToFirst(): void {
+    this.#to(this.#walk.first());
+  }
+  seekToLast(): void {
+    this.#to(this.#walk.last());
+  }
+  seek(key: Uint8Array, sequence: number): void {
+    this.#to(this.#walk.atOrAfter(key, sequence));
+  }
+  seekBefore(key: Uint8Array): void {
+    this.#to(this.#walk.before(key, 0, key.length, Number.MAX_SAFE_INTEGER));
+  }
+  next(): void {
+    this.#to(this.#walk.next(this.#node));
+  }
+  prev(): void {
+    this.#to(this.#walk.before(this.keyBytes, this.keyStart, this.keyEnd, this.sequence));
+  }
+  #to(node: number): void {
+    this.#node = node;
+    this.#walk.read(this, node);
+  }
+}

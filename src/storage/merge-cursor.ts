@@ -1,0 +1,108 @@
+import { type Cursor, compareCursors, NO_BYTES } from "./cursor.ts";
+
+/**
+ * Several cursors as one, in inner order: a binary heap of those that are at an entry. Entries that are equal in key
+ * and sequence number do not occur, since every operation has its own number.
+ */
+export class MergeCursor implements Cursor {
+  valid = false;
+  keyBytes: Uint8Array = NO_BYTES;
+  keyStart = 0;
+  keyEnd = 0;
+  sequence = 0;
+  tombstone = false;
+  valueBytes: Uint8Array = NO_BYTES;
+  valueStart = 0;
+  valueEnd = 0;
+  readonly #sources: readonly Cursor[];
+  readonly #heap: Cursor[] = [];
+  /** 1: the heap's top is the smallest entry; -1: the largest. */
+  #direction = 1;
+
+  constructor(sources: readonly Cursor[]) {
+    this.#sources = sources;
+  }
+
+  seekToFirst(): void {
+    for (const source of this.#sources) source.seekToFirst();
+    this.#rebuild(1);
+  }
+
+  seekToLast(): void {
+    for (const source of this.#sources) source.seekToLast();
+    this.#rebuild(-1);
+  }
+
+  seek(key: Uint8Array, sequence: number): void {
+    for (const source of this.#sources) source.seek(key, sequence);
+    this.#rebuild(1);
+  }
+
+  seekBefore(key: Uint8Array): void {
+    for (const source of this.#sources) source.seekBefore(key);
+    this.#rebuild(-1);
+  }
+
+  /** Only after a `seek`, a `seekToFirst` or a `next`: the direction of a merge is not changed on the way. */
+  next(): void {
+    this.#heap[0]!.next();
+    this.#advanced();
+  }
+
+  /** Only after a `seekBefore`, a `seekToLast` or a `prev`. */
+  prev(): void {
+    this.#heap[0]!.prev();
+    this.#advanced();
+  }
+
+  #rebuild(direction: 1 | -1): void {
+    const heap = this.#heap;
+    heap.length = 0;
+    for (const source of this.#sources) if (source.valid) heap.push(source);
+    this.#direction = direction;
+    for (let i = (heap.length >> 1) - 1; i >= 0; i--) this.#siftDown(i);
+    this.#publish();
+  }
+
+  #advanced(): void {
+    const heap = this.#heap;
+    if (!heap[0]!.valid) {
+      const last = heap.pop()!;
+      if (heap.length > 0) heap[0] = last;
+    }
+    this.#siftDown(0);
+    this.#publish();
+  }
+
+  #siftDown(from: number): void {
+    const heap = this.#heap;
+    const direction = this.#direction;
+    let at = from;
+    for (;;) {
+      const left = 2 * at + 1;
+      if (left >= heap.length) return;
+      const right = left + 1;
+      const child =
+        right < heap.length && compareCursors(heap[right]!, heap[left]!) * direction < 0 ? right : left;
+      if (compareCursors(heap[child]!, heap[at]!) * direction >= 0) return;
+      const moved = heap[at]!;
+      heap[at] = heap[child]!;
+      heap[child] = moved;
+      at = child;
+    }
+  }
+
+  #publish(): void {
+    const top = this.#heap[0];
+    this.valid = top !== undefined;
+    if (top === undefined) return;
+    this.keyBytes = top.keyBytes;
+    this.keyStart = top.keyStart;
+    this.keyEnd = top.keyEnd;
+    this.sequence = top.sequence;
+    this.tombstone = top.tombstone;
+    this.valueBytes = top.valueBytes;
+    this.valueStart = top.valueStart;
+    this.valueEnd = top.valueEnd;
+  }
+}

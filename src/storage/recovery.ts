@@ -1,0 +1,90 @@
+/**
+ * What happens to a directory before the engine works in it: the manifest is read, the log's batches go into a memtable
+ * again, a new manifest begins, and what no longer belongs to the store is removed. Damage is found before anything is
+ * changed.
+ */
+import type { FileSystem } from "../env/env.ts";
+import type { BlockCache } from "./block-cache.ts";
+import { CURRENT, LOCK, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
+import { Levels } from "./levels.ts";
+import type { OpenStore } from "./lsm.ts";
+import { type ManifestState, ManifestWriter, readManifest } from "./manifest.ts";
+import type { Memtable } from "./memtable.ts";
+import { corrupt, StorageError } from "./storage-error.ts";
+import { recoverWal } from "./wal.ts";
+
+const NEW_STORE: ManifestState = { nextFileNumber: 1, lastSequence: 0, flushedRecord: 0, tables: [] };
+
+/** Locks and recovers a directory. `memtable` is empty and takes what the log holds. */
+export async function recoverStore(
+  fs: FileSystem,
+  directory: string,
+  cache: BlockCache,
+  memtable: Memtable,
+): Promise<OpenStore> {
+  fs.makeDirectory(directory);
+  const lock = fs.lock(`${directory}/${LOCK}`);
+  if (lock === undefined)
+    throw new StorageError("LOCKED", `another process has the store in ${directory} open`);
+  try {
+    return { lock, ...(await recoverLocked(fs, directory, cache, memtable)) };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function recoverLocked(
+  fs: FileSystem,
+  directory: string,
+  cache: BlockCache,
+  memtable: Memtable,
+): Promise<Omit<OpenStore, "lock">> {
+  const names = fs.list(directory);
+  const files = names.map((name) => ({ name, parsed: parseFileName(name) }));
+  const found = readManifest(fs, directory);
+  if (found === undefined && files.some(({ parsed }) => parsed?.kind === "table" || parsed?.kind === "wal")) {
+    throw corrupt(`${directory}/${CURRENT}`, 0, "the file is missing, but there are tables or logs");
+  }
+  const state = found ?? NEW_STORE;
+  const present = new Set(files.flatMap(({ parsed }) => (parsed?.kind === "table" ? [parsed.number] : [])));
+  for (const { number } of state.tables) {
+    if (!present.has(number)) throw corrupt(directory, 0, `table ${number} is missing`);
+  }
+
+  let lastSequence = state.lastSequence;
+  const logs = files
+    .flatMap(({ parsed }) => (parsed?.kind === "wal" ? [parsed.number] : []))
+    .sort((a, b) => a - b);
+  const wal = recoverWal(fs, directory, logs, state.flushedRecord, (bytes, start, end, count) => {
+    memtable.insert(bytes, start, end, count, lastSequence + 1);
+    lastSequence += count;
+  });
+
+  let nextFileNumber = state.nextFileNumber;
+  for (const { parsed } of files) {
+    if (parsed !== undefined && parsed.number >= nextFileNumber) nextFileNumber = parsed.number + 1;
+  }
+  const manifestNumber = nextFileNumber++;
+  const newState = { ...state, nextFileNumber };
+  const manifest = await ManifestWriter.create(fs, directory, manifestNumber, newState);
+
+  const named = new Set(state.tables.map(({ number }) => number));
+  const neededLogs = wal.files.filter(({ lastRecord }) => lastRecord > state.flushedRecord);
+  for (const { number } of neededLogs) named.add(number);
+  for (const { name, parsed } of files) {
+    const orphan = parsed === undefined ? name.endsWith(TEMPORARY_SUFFIX) : !named.has(parsed.number);
+    if (orphan) fs.remove(`${directory}/${name}`);
+  }
+  await fs.syncDirectory(directory);
+
+  const levels = new Levels(fs, directory, cache, state.tables);
+  return {
+    state: newState,
+    manifest,
+    levels,
+    wal: { lastRecord: wal.lastRecord, files: neededLogs },
+    memtable,
+    lastSequence,
+  };
+}

@@ -1,0 +1,25 @@
+/**
+ * Why the storage engine refused.
+ *
+ * - `CORRUPT`: bytes on disk are not what was written; the message names the file and the offset. Never served, never repaired silently.
+ * - `READ_ONLY`: the disk is full. Nothing is lost; writes work again when there is space.
+ * - `FAILED`: an earlier disk fault (a failed sync) means that nobody can say what is durable; the process has to end.
+ * - `CLOSED`: the engine was closed.
+ * - `LOCKED`: another process has the directory open.
+ */
+export type StorageErrorCode = "CORRUPT" | "READ_ONLY" | "FAILED" | "CLOSED" | "LOCKED";
+
+/** An expected failure of the storage engine; `code` tells what a caller can do about it. */
+export class StorageError extends Error {
+  override readonly name = "StorageError";
+  readonly code: StorageErrorCode;
+  constructor(code: StorageErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** A `CORRUPT` error: what was read, from which file, at which offset, and what was found there. */
+export function corrupt(path: string, offset: number, what: string): StorageError {
+  return new StorageError("CORRUPT", `${path}: damaged at offset ${offset}: ${what}`);
+}

@@ -1,0 +1,172 @@
+import type { FileHandle, FileSystem } from "../env/env.ts";
+import { assert } from "../lib/assert.ts";
+import { BlockBuilder } from "./block-builder.ts";
+import { bloomHash, buildBloom } from "./bloom.ts";
+import { type Cursor, NO_BYTES } from "./cursor.ts";
+import { filePath } from "./file-names.ts";
+import { GrowingBytes, writeU32, writeU64 } from "./fixed-width.ts";
+import {
+  appendBlock,
+  BLOCK_POINTER_BYTES,
+  type BlockPointer,
+  encodeFooter,
+  encodeProperties,
+  type TableProperties,
+} from "./table-format.ts";
+
+/** How tables are written. */
+export interface TableOptions {
+  /** A data block ends with the entry that makes it this long, in bytes. */
+  readonly blockBytes: number;
+  /** Entries between two restart points of a data block. */
+  readonly restartInterval: number;
+  /** Bits of the bloom filter for each key. */
+  readonly bloomBitsPerKey: number;
+}
+
+/** A table that was written and synced. Structured-cloneable: background jobs return it. */
+export interface WrittenTable extends TableProperties {
+  readonly number: number;
+  /** Length of the file. */
+  readonly bytes: number;
+}
+
+/** Output is gathered to this many bytes before it is written. */
+const WRITE_BYTES = 256 * 1024;
+
+/**
+ * Writes one table, entry by entry in inner order. Either `finish` makes it durable (but for its directory entry), or
+ * `abandon` removes it.
+ */
+export class TableWriter {
+  readonly #fs: FileSystem;
+  readonly #number: number;
+  readonly #options: TableOptions;
+  readonly #handle: FileHandle;
+  readonly #data: BlockBuilder;
+  readonly #index = new BlockBuilder(1);
+  readonly #out = new GrowingBytes(WRITE_BYTES + 64 * 1024);
+  readonly #pointer = new Uint8Array(BLOCK_POINTER_BYTES);
+  #written = 0;
+  #hashes = new Uint32Array(1024);
+  #keys = 0;
+  #entries = 0;
+  #tombstones = 0;
+  #dataBlocks = 0;
+  #smallestSequence = Number.MAX_SAFE_INTEGER;
+  #largestSequence = 0;
+  #lastSequence = 0;
+  #smallestKey = NO_BYTES;
+  #largestKey = NO_BYTES;
+
+  /** Creates the file; throws `FileError`. */
+  constructor(fs: FileSystem, directory: string, number: number, options: TableOptions) {
+    this.#fs = fs;
+    this.#number = number;
+    this.#options = options;
+    this.#data = new BlockBuilder(options.restartInterval);
+    this.#handle = fs.open(filePath(directory, number, "table"), "create");
+  }
+
+  get entries(): number {
+    return this.#entries;
+  }
+
+  /** Bytes of the table so far, without what comes after the data blocks. */
+  get byteLength(): number {
+    return this.#written + this.#out.length + this.#data.byteLength;
+  }
+
+  /** Adds the entry that `cursor` is at. */
+  add(cursor: Cursor): void {
+    const { keyBytes, keyStart, keyEnd, sequence } = cursor;
+    if (this.#data.count === 0 || !this.#data.isLastKey(keyBytes, keyStart, keyEnd)) {
+      this.#newKey(keyBytes.subarray(keyStart, keyEnd));
+    } else {
+      assert(
+        sequence < this.#lastSequence,
+        `table ${this.#number}: sequence ${sequence} after ${this.#lastSequence}`,
+      );
+    }
+    if (this.#entries === 0) this.#smallestKey = keyBytes.slice(keyStart, keyEnd);
+    if (cursor.tombstone) {
+      this.#tombstones++;
+      this.#data.add(keyBytes, keyStart, keyEnd, sequence, NO_BYTES, 0, -1);
+    } else {
+      this.#data.add(
+        keyBytes,
+        keyStart,
+        keyEnd,
+        sequence,
+        cursor.valueBytes,
+        cursor.valueStart,
+        cursor.valueEnd,
+      );
+    }
+    this.#entries++;
+    this.#lastSequence = sequence;
+    if (sequence < this.#smallestSequence) this.#smallestSequence = sequence;
+    if (sequence > this.#largestSequence) this.#largestSequence = sequence;
+    if (this.#data.byteLength >= this.#options.blockBytes) this.#endBlock();
+  }
+
+  /** Writes the rest, syncs and closes the file. The directory is left to the caller to sync. */
+  finish(): WrittenTable {
+    assert(this.#entries > 0, `table ${this.#number} would be empty`);
+    if (this.#data.count > 0) this.#endBlock();
+    const filter = this.#block(buildBloom(this.#hashes, this.#keys, this.#options.bloomBitsPerKey));
+    const index = this.#block(this.#index.finish());
+    const properties: TableProperties = {
+      entries: this.#entries,
+      tombstones: this.#tombstones,
+      dataBlocks: this.#dataBlocks,
+      smallestSequence: this.#smallestSequence,
+      largestSequence: this.#largestSequence,
+      smallestKey: this.#smallestKey,
+      largestKey: this.#largestKey,
+    };
+    const footer = { filter, index, properties: this.#block(encodeProperties(properties)) };
+    this.#out.append(encodeFooter(footer));
+    this.#writeOut();
+    this.#handle.syncNow();
+    this.#handle.close();
+    return { ...properties, number: this.#number, bytes: this.#written };
+  }
+
+  /** Gives up: the file is closed and removed, as far as the disk lets us. */
+  abandon(): void {
+    this.#handle.close();
+    this.#fs.remove(this.#handle.path);
+  }
+
+  #newKey(key: Uint8Array): void {
+    if (this.#keys === this.#hashes.length) {
+      const larger = new Uint32Array(this.#keys * 2);
+      larger.set(this.#hashes);
+      this.#hashes = larger;
+    }
+    this.#hashes[this.#keys++] = bloomHash(key);
+  }
+
+  #endBlock(): void {
+    const { lastKey } = this.#data;
+    const { offset, length } = this.#block(this.#data.finish());
+    writeU64(this.#pointer, 0, offset);
+    writeU32(this.#pointer, 8, length);
+    this.#index.add(lastKey, 0, lastKey.length, this.#lastSequence, this.#pointer, 0, BLOCK_POINTER_BYTES);
+    this.#largestKey = lastKey.slice();
+    this.#dataBlocks++;
+  }
+
+  #block(bytes: Uint8Array): BlockPointer {
+    const pointer = appendBlock(this.#out, this.#written, this.#number, bytes);
+    if (this.#out.length >= WRITE_BYTES) this.#writeOut();
+    return pointer;
+  }
+
+  #writeOut(): void {
+    this.#handle.write(this.#out.bytes, 0, this.#out.length, this.#written);
+    this.#written += this.#out.length;
+    this.#out.length = 0;
+  }
+}

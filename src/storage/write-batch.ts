@@ -1,0 +1,88 @@
+import { assert } from "../lib/assert.ts";
+import type { WriteBatch } from "./engine.ts";
+import { GrowingBytes, readU32, writeU32, writeU64 } from "./fixed-width.ts";
+
+/** Bytes before the first operation: u64 record number, u32 count. The log fills in the former. */
+export const BATCH_HEADER_BYTES = 12;
+/** Bytes of an operation before its key: u8 kind, u32 key length, u32 value length. */
+export const OPERATION_HEADER_BYTES = 9;
+export const OPERATION_DELETE = 0;
+export const OPERATION_PUT = 1;
+
+/**
+ * A batch in the form in which it goes into the log and into the memtable, so that neither has to encode it again:
+ * `u64 record number, u32 count`, then for each operation `u8 kind, u32 key length, u32 value length, key, value`.
+ */
+export class EncodedBatch implements WriteBatch {
+  readonly #bytes = new GrowingBytes(512);
+  #count = 0;
+
+  constructor() {
+    this.#bytes.length = BATCH_HEADER_BYTES;
+  }
+
+  put(key: Uint8Array, value: Uint8Array): void {
+    const out = this.#operation(OPERATION_PUT, key, value.length);
+    out.bytes.set(value, out.length);
+    out.length += value.length;
+  }
+
+  delete(key: Uint8Array): void {
+    this.#operation(OPERATION_DELETE, key, 0);
+  }
+
+  clear(): void {
+    this.#bytes.length = BATCH_HEADER_BYTES;
+    this.#count = 0;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get byteLength(): number {
+    return this.#bytes.length;
+  }
+
+  /** The encoded batch, of which the first `byteLength` bytes count. Borrowed until the batch changes. */
+  get bytes(): Uint8Array {
+    return this.#bytes.bytes;
+  }
+
+  #operation(kind: number, key: Uint8Array, valueLength: number): GrowingBytes {
+    const out = this.#bytes;
+    out.reserve(OPERATION_HEADER_BYTES + key.length + valueLength);
+    const { bytes } = out;
+    let at = out.length;
+    bytes[at] = kind;
+    writeU32(bytes, at + 1, key.length);
+    writeU32(bytes, at + 5, valueLength);
+    at += OPERATION_HEADER_BYTES;
+    bytes.set(key, at);
+    out.length = at + key.length;
+    this.#count++;
+    return out;
+  }
+}
+
+/** Fills in the header of an encoded batch that begins at `at`. */
+export function writeBatchHeader(bytes: Uint8Array, at: number, recordNumber: number, count: number): void {
+  writeU64(bytes, at, recordNumber);
+  writeU32(bytes, at + 8, count);
+}
+
+/**
+ * Checks that `bytes[start, end)` is a whole encoded batch: every length lies within, and the count is right. A log
+ * record's checksum has vouched for the bytes, so anything else is a mistake of this program or a forgery.
+ */
+export function assertBatch(bytes: Uint8Array, start: number, end: number): void {
+  assert(end - start >= BATCH_HEADER_BYTES, `batch of ${end - start} bytes has no header`);
+  const count = readU32(bytes, start + 8);
+  let at = start + BATCH_HEADER_BYTES;
+  for (let i = 0; i < count; i++) {
+    assert(at + OPERATION_HEADER_BYTES <= end, `operation ${i} of ${count} begins behind the batch's end`);
+    assert(bytes[at]! <= OPERATION_PUT, `operation ${i} has the unknown kind ${bytes[at]}`);
+    at += OPERATION_HEADER_BYTES + readU32(bytes, at + 1) + readU32(bytes, at + 5);
+  }
+  assert(at === end, `batch of ${count} operations ends at ${at}, expected ${end}`);
+}
