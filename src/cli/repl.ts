@@ -1,0 +1,133 @@
+/**
+ * The conversation of the REPL, without its terminal: lines in, text out. It connects when a command first needs it, and
+ * again after a failure, so that it outlives any node.
+ */
+import type { Client } from "../client/client.ts";
+import { FlotillaError } from "../client/client.ts";
+import { parseLine } from "./command-parser.ts";
+import { type Action, COMMANDS } from "./commands.ts";
+import { failureText } from "./failure.ts";
+import { quoteIfNeeded, splitLine, unescapeText } from "./quoting.ts";
+import type { Look } from "./reply.ts";
+
+export interface ReplParts {
+  /** Shown in the prompt. */
+  readonly address: string;
+  readonly look: Look;
+  connect(): Promise<Client>;
+  nowMs(): number;
+  /** `text` without a final newline. */
+  print(text: string): void;
+  printError(text: string): void;
+}
+
+/** `failed`: the line was wrong or its request failed; a plain "no such key" is no failure. */
+export type LineResult = "done" | "failed" | "exit";
+
+const OWN_COMMANDS = ["help", "timing", "exit", "quit"];
+const COMPLETED_KEYS_MAX = 50;
+
+export class Repl {
+  readonly #parts: ReplParts;
+  #client: Client | undefined;
+  #timing = false;
+
+  constructor(parts: ReplParts) {
+    this.#parts = parts;
+  }
+
+  get prompt(): string {
+    return `${this.#parts.address}${this.#client === undefined ? " (not connected)" : ""}> `;
+  }
+
+  /** Connects ahead of the first command. Says why if that fails. */
+  async connect(): Promise<void> {
+    try {
+      this.#client = await this.#parts.connect();
+    } catch (error) {
+      this.#parts.printError(`error: ${failureText(error)}`);
+    }
+  }
+
+  /** Does what a line says, and prints what comes of it. */
+  async run(line: string): Promise<LineResult> {
+    const split = splitLine(line);
+    if (split.kind === "malformed") return this.#wrong(`${split.message}.`);
+    const [first] = split.words;
+    if (first === undefined) return "done";
+    const name = Buffer.from(first.bytes).toString();
+    if (name === "exit" || name === "quit") return "exit";
+    if (name === "timing")
+      return this.#setTiming(split.words.slice(1).map(({ bytes }) => String(Buffer.from(bytes))));
+    const parsed = parseLine(split.words, "repl");
+    if (parsed.kind === "usage") return this.#wrong(parsed.message);
+    if (parsed.kind === "action") return this.#perform(parsed.action);
+    this.#parts.print(parsed.text);
+    return "done";
+  }
+
+  /** What the last word of `line` may become, and that word, as readline wants it. */
+  async complete(line: string): Promise<[string[], string]> {
+    const command = /^\s*(\S*)$/.exec(line);
+    if (command !== null) {
+      const names = [...COMMANDS.flatMap(({ name, alias }) => [name, alias ?? name]), ...OWN_COMMANDS];
+      const hits = [...new Set(names)].filter((name) => name.startsWith(command[1]!)).sort();
+      return [hits.map((name) => `${name} `), command[1]!];
+    }
+    const last = /(?:"(?:[^"\\]|\\.)*|\S*)$/.exec(line)![0];
+    const words = line.trimStart().split(/\s+/);
+    const takesKeys = COMMANDS.some(
+      ({ name, alias, takesKeys }) => takesKeys && (name === words[0] || alias === words[0]),
+    );
+    if (!takesKeys || this.#client === undefined || last.startsWith("-")) return [[], last];
+    return [await this.#keysLike(this.#client, last), last];
+  }
+
+  close(): void {
+    this.#client?.close();
+    this.#client = undefined;
+  }
+
+  async #perform(action: Action): Promise<LineResult> {
+    const startMs = this.#parts.nowMs();
+    try {
+      this.#client ??= await this.#parts.connect();
+      const reply = await action({ client: this.#client, readInput: undefined });
+      this.#parts.print(reply.text(this.#parts.look));
+      return "done";
+    } catch (error) {
+      this.#parts.printError(`error: ${failureText(error)}`);
+      return "failed";
+    } finally {
+      if (this.#timing) this.#parts.print(`(${(this.#parts.nowMs() - startMs).toFixed(2)} ms)`);
+    }
+  }
+
+  #setTiming(args: readonly string[]): LineResult {
+    const wanted = args[0] ?? (this.#timing ? "off" : "on");
+    if (args.length > 1 || (wanted !== "on" && wanted !== "off")) {
+      return this.#wrong("timing takes on or off.");
+    }
+    this.#timing = wanted === "on";
+    this.#parts.print(`timing is ${wanted}`);
+    return "done";
+  }
+
+  #wrong(message: string): LineResult {
+    this.#parts.printError(`error: ${message}`);
+    return "failed";
+  }
+
+  async #keysLike(client: Client, typed: string): Promise<string[]> {
+    const prefix = typed.startsWith('"') ? unescapeText(typed.slice(1)) : typed;
+    const hits: string[] = [];
+    try {
+      const scan = client.scan({ prefix, limit: COMPLETED_KEYS_MAX, keysOnly: true, consistency: "stale" });
+      for await (const { key } of scan) hits.push(`${quoteIfNeeded(key)} `);
+    } catch (error) {
+      // A Tab that finds nothing is answer enough.
+      if (!(error instanceof FlotillaError)) throw error;
+    }
+    return hits;
+  }
+}

@@ -1,0 +1,215 @@
+/** The state of nodes and clusters as tables. What is not known is shown as a dash, never as a zero. */
+import pc from "picocolors";
+import type {
+  ClusterStatus,
+  LatencyStatus,
+  NodeStatus,
+  ShardStatus,
+  Topology,
+} from "../../protocol/messages.ts";
+import { type Look, plainTable, type Reply } from "./reply.ts";
+
+const NONE = "-";
+
+/** To status. Not ok where a shard has no leader. */
+export function statusReply(status: ClusterStatus): Reply {
+  return {
+    ok: status.shards.every(({ leader }) => leader !== null) && status.shards.length > 0,
+    text: (look) => [summary(status, look), nodesTable(status, look), shardsTable(status, look)].join("\n\n"),
+    json: () => status,
+  };
+}
+
+/** To info. */
+export function nodeStatusReply(status: NodeStatus): Reply {
+  return {
+    ok: true,
+    text: (look) => [facts(status), peersTable(status, look), replicasTable(status)].join("\n\n"),
+    json: () => status,
+  };
+}
+
+/** To topology. */
+export function topologyReply(topology: Topology): Reply {
+  return { ok: true, text: () => topologyTable(topology), json: () => topology };
+}
+
+function summary(status: ClusterStatus, look: Look): string {
+  const colors = pc.createColors(look.colors);
+  const alive = status.nodes.filter((node) => node.alive).length;
+  const led = status.shards.filter(({ leader }) => leader !== null).length;
+  const whole = alive === status.nodes.length && led === status.shards.length && status.available === 1;
+  const paint = whole ? colors.green : status.available === 1 ? colors.yellow : colors.red;
+  return (
+    `cluster ${status.clusterId}: ${alive} of ${status.nodes.length} nodes alive, ` +
+    `${led} of ${status.shards.length} shards led, ${paint(`${percent(status.available)} available`)}`
+  );
+}
+
+function nodesTable(status: ClusterStatus, look: Look): string {
+  const colors = pc.createColors(look.colors);
+  const table = plainTable(
+    [
+      "node",
+      "address",
+      "alive",
+      "last seen",
+      "requests/s",
+      "read p50/p99",
+      "write p50/p99",
+      "memory",
+      "note",
+    ],
+    [4, 5, 6, 7],
+  );
+  for (const node of status.nodes) {
+    const own = node.status;
+    table.push([
+      node.id,
+      node.address,
+      node.alive ? colors.green("yes") : colors.red("no"),
+      node.lastSeenMs === null ? "never" : `${duration(node.lastSeenMs)} ago`,
+      own === null ? NONE : String(Math.round(own.requests.perSecond)),
+      own === null ? NONE : latency(own.requests.readMs),
+      own === null ? NONE : latency(own.requests.writeMs),
+      own === null ? NONE : bytes(own.memory.residentBytes),
+      own?.readOnly === true ? colors.yellow("read-only: disk full") : (node.error ?? ""),
+    ]);
+  }
+  return table.toString();
+}
+
+function shardsTable(status: ClusterStatus, look: Look): string {
+  const colors = pc.createColors(look.colors);
+  const table = plainTable(["shard", "leader", "term", "commit", "applied", "entries behind"], [0, 2, 3, 4]);
+  for (const shard of status.shards) {
+    table.push([
+      shardName(shard.shard),
+      shard.leader ?? colors.red("none"),
+      String(shard.term),
+      String(shard.commitIndex),
+      String(shard.appliedIndex),
+      shard.lag.map(({ node, entries }) => `${node} ${entries ?? "?"}`).join(", "),
+    ]);
+  }
+  return table.toString();
+}
+
+function facts(status: NodeStatus): string {
+  const { requests, storage, memory } = status;
+  const hitRate = storage.cacheHitRate === null ? NONE : percent(storage.cacheHitRate);
+  const lines: [string, string][] = [
+    ["node", `${status.id} at ${status.address}, version ${status.version}`],
+    ["cluster", status.clusterId],
+    ["up for", duration(status.uptimeMs)],
+    ["serves", status.readOnly ? "reads only: a disk is full" : "reads and writes"],
+    [
+      "requests",
+      `${requests.reads} reads, ${requests.writes} writes, ${requests.errors} errors; ` +
+        `${Math.round(requests.perSecond)} a second on ${requests.connections} connections`,
+    ],
+    ["latency", `reads ${fullLatency(requests.readMs)}; writes ${fullLatency(requests.writeMs)}`],
+    [
+      "storage",
+      `${storage.tables} tables of ${bytes(storage.tableBytes)}, memtable ${bytes(storage.memtableBytes)}, ` +
+        `log ${bytes(storage.logBytes)}, ${storage.compactions} compactions, cache hits ${hitRate}`,
+    ],
+    ["memory", `${bytes(memory.residentBytes)} resident, ${bytes(memory.heapBytes)} heap`],
+  ];
+  return lines.map(([name, fact]) => `${name.padEnd(9)} ${fact}`).join("\n");
+}
+
+function peersTable(status: NodeStatus, look: Look): string {
+  if (status.peers.length === 0) return "no peers";
+  const colors = pc.createColors(look.colors);
+  const table = plainTable(["peer", "address", "connected", "last heard"]);
+  for (const peer of status.peers) {
+    table.push([
+      peer.id,
+      peer.address,
+      peer.connected ? colors.green("yes") : colors.red("no"),
+      peer.lastHeardMs === null ? "never" : `${duration(peer.lastHeardMs)} ago`,
+    ]);
+  }
+  return table.toString();
+}
+
+function replicasTable(status: NodeStatus): string {
+  const table = plainTable(
+    ["shard", "role", "leader", "term", "last", "commit", "applied", "replicas"],
+    [0, 3, 4, 5, 6],
+  );
+  for (const shard of status.shards) {
+    table.push([
+      shardName(shard.shard),
+      shard.role,
+      shard.leader ?? "none",
+      String(shard.term),
+      String(shard.lastIndex),
+      String(shard.commitIndex),
+      String(shard.appliedIndex),
+      shard.replicas.map(replica).join(", "),
+    ]);
+  }
+  return table.toString();
+}
+
+const replica = ({ node, matchIndex, active }: ShardStatus["replicas"][number]): string =>
+  `${node} ${matchIndex}${active ? "" : " (silent)"}`;
+
+function topologyTable(topology: Topology): string {
+  const table = plainTable(["node", "address", "leads", "shards"], [2]);
+  for (const node of topology.nodes) {
+    const led = topology.leaders.flatMap((leader, shard) => (leader === node.id ? [shard] : []));
+    table.push([node.id, node.address, String(led.length), ranges(led)]);
+  }
+  const unled = topology.leaders.flatMap((leader, shard) => (leader === null ? [shard] : []));
+  const note = unled.length === 0 ? "" : `\nwithout a leader: ${ranges(unled)}`;
+  return `cluster ${topology.clusterId}, ${topology.leaders.length} shards\n\n${table.toString()}${note}`;
+}
+
+/** Ascending numbers, with runs written as `first-last`. */
+function ranges(numbers: readonly number[]): string {
+  const runs: [number, number][] = [];
+  for (const number of numbers) {
+    const last = runs.at(-1);
+    if (last !== undefined && last[1] === number - 1) last[1] = number;
+    else runs.push([number, number]);
+  }
+  return runs.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(", ");
+}
+
+/** The system group is listed as shard -1. */
+const shardName = (shard: number): string => (shard < 0 ? "system" : String(shard));
+
+/** Rounded down: 100% stands for all of it. */
+const percent = (fraction: number): string => `${Math.floor(fraction * 1000) / 10}%`;
+
+const latency = (status: LatencyStatus | null): string =>
+  status === null ? NONE : `${status.p50.toFixed(2)} / ${status.p99.toFixed(2)} ms`;
+
+const fullLatency = (status: LatencyStatus | null): string =>
+  status === null
+    ? NONE
+    : `p50 ${status.p50.toFixed(2)}, p99 ${status.p99.toFixed(2)}, max ${status.max.toFixed(2)} ms`;
+
+function bytes(count: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = count;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+function duration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
