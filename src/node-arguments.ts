@@ -20,6 +20,7 @@ import {
   type Member,
   memberAt,
   type NodeConfig,
+  reachableHost,
 } from "./config.ts";
 import { LOG_LEVELS, type LogLevel } from "./env/env.ts";
 
@@ -27,9 +28,6 @@ import { LOG_LEVELS, type LogLevel } from "./env/env.ts";
 export type ParsedArguments =
   | { readonly kind: "run"; readonly config: NodeConfig; readonly stopWithStdin: boolean }
   | { readonly kind: "stop"; readonly text: string; readonly exitCode: typeof EXIT_OK | typeof EXIT_USAGE };
-
-/** Addresses to listen on that nobody can connect to as such. */
-const WILDCARD_HOSTS = new Set(["0.0.0.0", "::"]);
 
 /** Reads the arguments of `bun run node`; never throws for what a user may get wrong. */
 export function parseNodeConfig(argv: readonly string[]): ParsedArguments {
@@ -139,7 +137,7 @@ function checkedConfig(settings: Settings): NodeConfig {
   if (host === "" || /[\s[\]]/.test(host)) {
     throw new Stop(`${settings.name("host")} must be a host name or an address, found "${host}"`);
   }
-  const alone = memberAt(id, WILDCARD_HOSTS.has(host) ? DEFAULT_HOST : host, port);
+  const alone = memberAt(id, reachableHost(host), port);
   return {
     id,
     host,

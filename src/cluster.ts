@@ -1,0 +1,202 @@
+/**
+ * `bun run cluster`: N nodes on this machine as one static cluster, in the foreground.
+ *
+ * Each node is a process of its own, the same that `bun run node` starts. Its log lines (warnings and errors unless
+ * `--log-level` says otherwise) appear here behind its id. A node that ends is reported, with the command that brings
+ * it back; the others go on. The nodes are stopped by closing their standard input, which the operating system does
+ * also when this process dies without a chance to say goodbye: no node outlives its cluster by accident.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Subprocess } from "bun";
+import { newCommand, parseOptions, Stop, wholeNumber } from "./command-line.ts";
+import {
+  DEFAULT_HOST,
+  DEFAULT_PORT,
+  DEFAULT_SHARDS,
+  DEFAULT_TIMINGS,
+  isShardCount,
+  reachableHost,
+} from "./config.ts";
+import { LOG_LEVELS } from "./env/env.ts";
+
+const NODES_MAX = 9;
+const EXIT_FAILED = 1;
+const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+/** How long nodes may take to stop before they are killed; they give up by themselves before. */
+const STOP_MS_MAX = DEFAULT_TIMINGS.stopMsMax + 3_000;
+const MAIN = join(import.meta.dir, "main.ts");
+
+interface ClusterOptions {
+  readonly nodes: number;
+  readonly host: string;
+  readonly port: number;
+  readonly data: string;
+  readonly shards: number;
+  readonly logLevel: string;
+}
+
+interface RunningNode {
+  readonly id: string;
+  /** The arguments that start it, by hand too. */
+  readonly args: readonly string[];
+  readonly process: Subprocess<"pipe", "pipe", "pipe">;
+  ready: boolean;
+  ended: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  bun run cluster
+      three nodes on ports ${DEFAULT_PORT}-${DEFAULT_PORT + 2}, data in ./data/n1, ./data/n2, ./data/n3
+  bun run cluster --nodes 5 --port 8001 --data /tmp/five
+`;
+
+const options = readOptions(process.argv.slice(2));
+const nodes: RunningNode[] = [];
+let stopping = false;
+let announced = false;
+start();
+
+function readOptions(argv: readonly string[]): ClusterOptions {
+  try {
+    return parseClusterOptions(argv);
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error;
+    if (error.exitCode === 0) console.log(error.message);
+    else console.error(error.message);
+    process.exit(error.exitCode);
+  }
+}
+
+function parseClusterOptions(argv: readonly string[]): ClusterOptions {
+  const command = newCommand("bun run cluster", "Runs a cluster of nodes on this machine.", EXAMPLES)
+    .option("--nodes <number>", `how many, 1 to ${NODES_MAX}`, "3")
+    .option("--port <port>", "port of the first; the others take the ones after it", String(DEFAULT_PORT))
+    .option("--host <host>", "what all of them listen on", DEFAULT_HOST)
+    .option("--data <directory>", "holds a directory for each", "./data")
+    .option("--shards <number>", "into how many shards a new cluster cuts the keys", String(DEFAULT_SHARDS))
+    .option("--log-level <level>", `what of their logs to show: ${LOG_LEVELS.join(", ")}`, "warn");
+  const text = parseOptions<Record<keyof ClusterOptions, string>>(command, argv);
+  const count = wholeNumber(text.nodes);
+  if (count === undefined || count < 1 || count > NODES_MAX) {
+    throw new Stop(`--nodes must be a number from 1 to ${NODES_MAX}, found "${text.nodes}"`);
+  }
+  const port = wholeNumber(text.port);
+  if (port === undefined || port < 1 || port + count - 1 > 65_535) {
+    throw new Stop(`--port must be a number from 1 to ${65_536 - count}, found "${text.port}"`);
+  }
+  const shards = wholeNumber(text.shards);
+  if (shards === undefined || !isShardCount(shards)) {
+    throw new Stop(`--shards must be a power of two from 1 to 1024, found "${text.shards}"`);
+  }
+  if (!LOG_LEVELS.some((level) => level === text.logLevel)) {
+    throw new Stop(`--log-level must be one of ${LOG_LEVELS.join(", ")}, found "${text.logLevel}"`);
+  }
+  return { nodes: count, host: text.host, port, data: text.data, shards, logLevel: text.logLevel };
+}
+
+function start(): void {
+  for (const [signal, number] of Object.entries(SIGNALS)) process.on(signal, () => onSignal(number));
+  mkdirSync(options.data, { recursive: true });
+  for (let number = 1; number <= options.nodes; number++) nodes.push(startNode(number));
+}
+
+function startNode(number: number): RunningNode {
+  const id = `n${number}`;
+  const args = nodeArguments(number);
+  const child = Bun.spawn([process.execPath, MAIN, ...args, "--stop-with-stdin"], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const node: RunningNode = { id, args, process: child, ready: false, ended: false };
+  void eachLine(child.stdout, (line) => {
+    if (!line.startsWith("ready")) return;
+    node.ready = true;
+    announceWhenReady();
+  });
+  const logDone = eachLine(child.stderr, (line) => console.error(`${id} | ${line}`));
+  // The last words of a node come before the news of its end.
+  void Promise.all([child.exited, logDone]).then(() => onEnd(node));
+  return node;
+}
+
+function nodeArguments(number: number): string[] {
+  const peers = Array.from({ length: options.nodes }, (_, i) => `n${i + 1}=${address(options.port + i)}`);
+  return [
+    ...["--id", `n${number}`, "--port", String(options.port + number - 1), "--host", options.host],
+    ...["--data", join(options.data, `n${number}`), "--peers", peers.join(",")],
+    ...["--shards", String(options.shards), "--log-level", options.logLevel],
+  ];
+}
+
+function announceWhenReady(): void {
+  const alive = nodes.filter((node) => !node.ended);
+  if (announced || stopping || alive.length === 0 || !alive.every((node) => node.ready)) return;
+  announced = true;
+  const last = options.port + options.nodes - 1;
+  const ports = options.nodes === 1 ? address(options.port) : `${address(options.port)}-${last}`;
+  const count = alive.length === nodes.length ? `${nodes.length}` : `${alive.length} of ${nodes.length}`;
+  const port = alive[0]!.args[3]!;
+  const redis =
+    options.host === DEFAULT_HOST ? `redis-cli -p ${port}` : `redis-cli -h ${options.host} -p ${port}`;
+  const isDefault = options.host === DEFAULT_HOST && options.port === DEFAULT_PORT;
+  const repl = isDefault ? "bun run repl" : `bun run repl --addr ${address(Number(port))}`;
+  console.log(
+    `${count} node${nodes.length === 1 ? "" : "s"} serve on ${ports}: ${redis}, ${repl}; Ctrl-C stops`,
+  );
+}
+
+function onEnd(node: RunningNode): void {
+  node.ended = true;
+  const { exitCode, signalCode } = node.process;
+  if (!stopping) {
+    const how = signalCode === null ? `ended with exit code ${exitCode}` : `was killed by ${signalCode}`;
+    console.error(`${node.id} ${how}; to bring it back: bun run node ${node.args.map(quoted).join(" ")}`);
+    announceWhenReady();
+  }
+  if (nodes.length < options.nodes || nodes.some((other) => !other.ended)) return;
+  if (!stopping) console.error("no node is left");
+  const clean = stopping && nodes.every((other) => other.process.exitCode === 0);
+  process.exit(clean ? 0 : EXIT_FAILED);
+}
+
+/** The first signal stops the nodes gracefully, the second at once. `onEnd` of the last one ends this process. */
+function onSignal(number: number): void {
+  if (stopping) {
+    for (const node of nodes) node.process.kill("SIGKILL");
+    process.exit(128 + number);
+  }
+  stopping = true;
+  // Not by a signal: at Ctrl-C the terminal has sent them one already, and a second one would mean "at once".
+  for (const node of nodes) node.process.stdin.end();
+  setTimeout(() => {
+    for (const node of nodes.filter((late) => !late.ended)) {
+      console.error(`${node.id} did not stop in ${STOP_MS_MAX} ms and is killed`);
+      node.process.kill("SIGKILL");
+    }
+  }, STOP_MS_MAX);
+}
+
+async function eachLine(stream: ReadableStream<Uint8Array>, onLine: (line: string) => void): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = lines.pop()!;
+    for (const line of lines) onLine(line);
+  }
+  if (rest !== "") onLine(rest);
+}
+
+/** Where the node with this port is reached. */
+function address(port: number): string {
+  const host = reachableHost(options.host);
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** An argument as a shell wants it. */
+function quoted(argument: string): string {
+  return /^[\w.,:=/@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
+}
