@@ -68,7 +68,7 @@ function nodesTable(status: ClusterStatus, look: Look): string {
       node.id,
       node.address,
       node.alive ? colors.green("yes") : colors.red("no"),
-      node.lastSeenMs === null ? "never" : `${duration(node.lastSeenMs)} ago`,
+      ago(node.lastSeenMs),
       own === null ? NONE : String(Math.round(own.requests.perSecond)),
       own === null ? NONE : latency(own.requests.readMs),
       own === null ? NONE : latency(own.requests.writeMs),
@@ -128,7 +128,7 @@ function peersTable(status: NodeStatus, look: Look): string {
       peer.id,
       peer.address,
       peer.connected ? colors.green("yes") : colors.red("no"),
-      peer.lastHeardMs === null ? "never" : `${duration(peer.lastHeardMs)} ago`,
+      ago(peer.lastHeardMs),
     ]);
   }
   return table.toString();
@@ -202,6 +202,11 @@ function bytes(count: number): string {
     unit++;
   }
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+function ago(ms: number | null): string {
+  if (ms === null) return "never";
+  return ms < 1 ? "now" : `${duration(ms)} ago`;
 }
 
 function duration(ms: number): string {

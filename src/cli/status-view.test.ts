@@ -1,0 +1,181 @@
+import { describe, expect, test } from "bun:test";
+import { nodeId } from "../../protocol/ids.ts";
+import type { ClusterStatus, NodeStatus, Topology } from "../../protocol/messages.ts";
+import { nodeStatusReply, statusReply, topologyReply } from "./status-view.ts";
+
+const PLAIN = { tables: true, colors: false };
+const [n1, n2, n3] = [nodeId("n1"), nodeId("n2"), nodeId("n3")] as const;
+
+const nodeStatus: NodeStatus = {
+  id: n1,
+  address: "127.0.0.1:7001",
+  version: "0.1.0",
+  clusterId: "c0ffee",
+  uptimeMs: 3_725_000,
+  readOnly: false,
+  peers: [
+    { id: n2, address: "127.0.0.1:7002", connected: true, lastHeardMs: 12.4 },
+    { id: n3, address: "127.0.0.1:7003", connected: false, lastHeardMs: null },
+  ],
+  shards: [
+    {
+      shard: -1,
+      role: "follower",
+      leader: null,
+      term: 3,
+      lastIndex: 9,
+      commitIndex: 9,
+      appliedIndex: 9,
+      replicas: [],
+    },
+    {
+      shard: 0,
+      role: "leader",
+      leader: n1,
+      term: 2,
+      lastIndex: 120,
+      commitIndex: 118,
+      appliedIndex: 117,
+      replicas: [
+        { node: n2, matchIndex: 118, active: true },
+        { node: n3, matchIndex: 4, active: false },
+      ],
+    },
+  ],
+  requests: {
+    reads: 10,
+    writes: 20,
+    errors: 1,
+    connections: 3,
+    perSecond: 1234.4,
+    readMs: { p50: 0.21, p99: 1.5, max: 4 },
+    writeMs: null,
+  },
+  storage: {
+    memtableBytes: 1536,
+    tables: 4,
+    tableBytes: 3 * 1024 * 1024,
+    cacheHitRate: 0.9876,
+    logBytes: 500,
+    compactions: 2,
+  },
+  memory: { residentBytes: 120 * 1024 * 1024, heapBytes: 30 * 1024 * 1024 },
+};
+
+const clusterStatus: ClusterStatus = {
+  clusterId: "c0ffee",
+  nodes: [
+    { id: n1, address: "127.0.0.1:7001", alive: true, lastSeenMs: 0, status: nodeStatus, error: null },
+    {
+      id: n3,
+      address: "127.0.0.1:7003",
+      alive: false,
+      lastSeenMs: null,
+      status: null,
+      error: "no answer in 1000 ms",
+    },
+  ],
+  shards: [
+    {
+      shard: 0,
+      leader: n1,
+      term: 2,
+      commitIndex: 118,
+      appliedIndex: 117,
+      lag: [
+        { node: n1, entries: 0 },
+        { node: n3, entries: null },
+      ],
+    },
+    { shard: 1, leader: null, term: 7, commitIndex: 0, appliedIndex: 0, lag: [] },
+  ],
+  available: 0.99996,
+};
+
+describe("status", () => {
+  test("shows nodes, shards and what is available, rounded down", () => {
+    expect(`\n${statusReply(clusterStatus).text(PLAIN)}\n`).toMatchInlineSnapshot(`
+      "
+      cluster c0ffee: 1 of 2 nodes alive, 1 of 2 shards led, 99.9% available
+
+      ┌──────┬────────────────┬───────┬───────────┬────────────┬────────────────┬───────────────┬───────────┬──────────────────────┐
+      │ node │ address        │ alive │ last seen │ requests/s │   read p50/p99 │ write p50/p99 │    memory │ note                 │
+      ├──────┼────────────────┼───────┼───────────┼────────────┼────────────────┼───────────────┼───────────┼──────────────────────┤
+      │ n1   │ 127.0.0.1:7001 │ yes   │ now       │       1234 │ 0.21 / 1.50 ms │             - │ 120.0 MiB │                      │
+      │ n3   │ 127.0.0.1:7003 │ no    │ never     │          - │              - │             - │         - │ no answer in 1000 ms │
+      └──────┴────────────────┴───────┴───────────┴────────────┴────────────────┴───────────────┴───────────┴──────────────────────┘
+
+      ┌───────┬────────┬──────┬────────┬─────────┬────────────────┐
+      │ shard │ leader │ term │ commit │ applied │ entries behind │
+      ├───────┼────────┼──────┼────────┼─────────┼────────────────┤
+      │     0 │ n1     │    2 │    118 │     117 │ n1 0, n3 ?     │
+      │     1 │ none   │    7 │      0 │       0 │                │
+      └───────┴────────┴──────┴────────┴─────────┴────────────────┘
+      "
+    `);
+  });
+
+  test("is not ok as long as a shard has no leader", () => {
+    expect(statusReply(clusterStatus).ok).toBe(false);
+    const led = { ...clusterStatus, shards: clusterStatus.shards.slice(0, 1), available: 1 };
+    expect(statusReply(led).ok).toBe(true);
+    expect(statusReply(led).text(PLAIN)).toContain("1 of 2 nodes alive, 1 of 1 shards led, 100% available");
+  });
+
+  test("is given whole to programs", () => {
+    expect(JSON.parse(JSON.stringify(statusReply(clusterStatus).json()))).toEqual(clusterStatus as never);
+  });
+});
+
+test("info shows one node in full", () => {
+  expect(`\n${nodeStatusReply(nodeStatus).text(PLAIN)}\n`).toMatchInlineSnapshot(`
+    "
+    node      n1 at 127.0.0.1:7001, version 0.1.0
+    cluster   c0ffee
+    up for    1 h 2 min
+    serves    reads and writes
+    requests  10 reads, 20 writes, 1 errors; 1234 a second on 3 connections
+    latency   reads p50 0.21, p99 1.50, max 4.00 ms; writes -
+    storage   4 tables of 3.0 MiB, memtable 1.5 KiB, log 500 B, 2 compactions, cache hits 98.7%
+    memory    120.0 MiB resident, 30.0 MiB heap
+
+    ┌──────┬────────────────┬───────────┬────────────┐
+    │ peer │ address        │ connected │ last heard │
+    ├──────┼────────────────┼───────────┼────────────┤
+    │ n2   │ 127.0.0.1:7002 │ yes       │ 12 ms ago  │
+    │ n3   │ 127.0.0.1:7003 │ no        │ never      │
+    └──────┴────────────────┴───────────┴────────────┘
+
+    ┌────────┬──────────┬────────┬──────┬──────┬────────┬─────────┬───────────────────────┐
+    │  shard │ role     │ leader │ term │ last │ commit │ applied │ replicas              │
+    ├────────┼──────────┼────────┼──────┼──────┼────────┼─────────┼───────────────────────┤
+    │ system │ follower │ none   │    3 │    9 │      9 │       9 │                       │
+    │      0 │ leader   │ n1     │    2 │  120 │    118 │     117 │ n2 118, n3 4 (silent) │
+    └────────┴──────────┴────────┴──────┴──────┴────────┴─────────┴───────────────────────┘
+    "
+  `);
+});
+
+test("topology shows who leads what, in runs, and what nobody leads", () => {
+  const topology: Topology = {
+    clusterId: "c0ffee",
+    nodes: [
+      { id: n1, address: "127.0.0.1:7001" },
+      { id: n2, address: "127.0.0.1:7002" },
+    ],
+    leaders: [n1, n1, n1, n2, null, n1],
+  };
+  expect(`\n${topologyReply(topology).text(PLAIN)}\n`).toMatchInlineSnapshot(`
+    "
+    cluster c0ffee, 6 shards
+
+    ┌──────┬────────────────┬───────┬────────┐
+    │ node │ address        │ leads │ shards │
+    ├──────┼────────────────┼───────┼────────┤
+    │ n1   │ 127.0.0.1:7001 │     4 │ 0-2, 5 │
+    │ n2   │ 127.0.0.1:7002 │     1 │ 3      │
+    └──────┴────────────────┴───────┴────────┘
+    without a leader: 4
+    "
+  `);
+});
