@@ -253,9 +253,8 @@ test("those who stall, do not read, or send noise: they are cut off, memory is b
   console.log(
     `resident: ${mib(before)} MiB before, ${mib(highest)} MiB at most, ${mib(node.residentBytes())} MiB after`,
   );
-  expect(highest - before).toBeLessThan(768 * MIB);
+  expect(highest - before).toBeLessThan(512 * MIB);
   expect(cluster().nodes.every(({ isRunning }) => isRunning)).toBe(true);
-  expect(cluster().nodes.map(({ output }) => output.match(/--- n\d starts/g)?.length)).toEqual([1, 1, 1]);
 }, 90_000);
 
 /** A connection that begins well and then says no more. */

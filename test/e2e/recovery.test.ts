@@ -110,7 +110,8 @@ async function expectAllServed(cluster: TestCluster, client: Client, keys: reado
 
 test("one of three whose fellows were killed or froze refuses in bounded time, and serves again when they are back", async () => {
   await withCluster({ shards: SHARDS }, async (cluster) => {
-    const timeoutMs = 2000;
+    // Longer than a client takes to notice that a node is silent, so that it has time to ask another one.
+    const timeoutMs = 4000;
     const client = await cluster.connect({ requestTimeoutMs: timeoutMs });
     const keys = keyOfEachShard(SHARDS, "minority");
     const [left, ...gone] = cluster.nodes as [NodeProcess, NodeProcess, NodeProcess];
