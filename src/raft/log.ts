@@ -107,7 +107,7 @@ export class RaftLog {
     // What is committed equals the leader's log whatever the request says (leader completeness, §5.4).
     if (prevIndex >= this.#commit && this.term(prevIndex) !== prevTerm) return undefined;
     const end = indexPlus(prevIndex, entries.length);
-    let at = Math.max(0, this.#commit - prevIndex);
+    let at = Math.max(0, this.#stored.firstIndex - 1 - prevIndex);
     while (at < entries.length && this.term(indexPlus(prevIndex, at + 1)) === entries[at]!.term) at++;
     if (at < entries.length) this.#replaceFrom(entries, at, indexPlus(prevIndex, at + 1));
     const matched = logIndex(Math.max(end, this.#commit));
@@ -161,20 +161,27 @@ export class RaftLog {
   }
 
   get hasCommitted(): boolean {
-    return this.#delivered < this.#persisted && this.#delivered < this.#commit;
+    const next = this.#nextToDeliver();
+    return next <= this.#persisted && next <= this.#commit;
   }
 
   /** The next entries to apply, about `bytesMax` of them: committed, durable here, and not handed out before. */
   takeCommitted(bytesMax: number): readonly Entry[] {
     if (!this.hasCommitted) return NOTHING;
+    const next = this.#nextToDeliver();
     const high = logIndex(Math.min(this.#persisted, this.#commit) + 1);
-    const entries = this.#stored.entries(indexPlus(this.#delivered, 1), high, bytesMax);
+    const entries = this.#stored.entries(next, high, bytesMax);
     assert(
-      entries.length > 0 && entries[0]!.index === this.#delivered + 1,
-      `raft log: entry ${this.#delivered + 1} is durable and committed, but its owner doesn't have it`,
+      entries.length > 0 && entries[0]!.index === next,
+      `raft log: entry ${next} is durable and committed, but its owner doesn't have it`,
     );
-    this.#delivered = indexPlus(this.#delivered, entries.length);
+    this.#delivered = indexPlus(next, entries.length - 1);
     return entries;
+  }
+
+  /** What the owner compacted, it has applied, in an earlier life perhaps. */
+  #nextToDeliver(): LogIndex {
+    return logIndex(Math.max(this.#delivered + 1, this.#stored.firstIndex));
   }
 
   #tailFirst(): LogIndex {
