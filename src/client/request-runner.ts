@@ -271,7 +271,7 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   }
 
   #refreshSoon(): void {
-    if (this.#closed || this.#refreshing !== undefined || this.shards === 0) return;
+    if (this.#closed || this.shards === 0) return;
     if (this.#env.clock.nowMs() - this.#refreshedMs < REFRESH_EVERY_MS) return;
     // Nobody waits for it: the calls that need it try again by themselves, and tell their callers.
     this.refresh().catch(() => undefined);

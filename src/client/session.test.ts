@@ -71,6 +71,7 @@ test("an answer to an older session changes nothing in the next", () => {
   expect(session.admit(second)).toBe(false);
   session.opened(8);
   session.finished(first);
+  session.expired(7);
   const third = write();
   session.admit(third);
   expect(stampOf(third)).toEqual({ session: 8, sequence: 2, acknowledgedBelow: 1 });
