@@ -46,14 +46,14 @@ async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
   stopOnRequest(node, started, log, stopWithStdin);
   try {
     await started;
+    print(servingLine(config));
+    await node.ready();
+    print("ready: every shard has a leader");
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     complain(error.message);
     process.exit(EXIT_FAILED);
   }
-  print(servingLine(config));
-  await node.ready();
-  print("ready: every shard has a leader");
 }
 
 async function build(config: NodeConfig, log: Log): Promise<FlotillaNode> {

@@ -11,7 +11,7 @@ import type { RaftMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { GatherStatus } from "./cluster-status.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig } from "./config.ts";
-import type { Env, FileLock, Listener } from "./env/env.ts";
+import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
 import { Membership } from "./membership.ts";
 import { Forwarder } from "./modes/forwarder.ts";
@@ -36,6 +36,7 @@ import { encodeSystemCommand, SystemMachine } from "./shard/system-machine.ts";
 import { StartError } from "./start-error.ts";
 import type { Engine } from "./storage/engine.ts";
 import { openLsm } from "./storage/lsm.ts";
+import { StorageError } from "./storage/storage-error.ts";
 
 export interface FlotillaNode {
   /** Resolves when the node listens and has recovered its data. Rejects with `StartError`, having changed nothing. */
@@ -186,7 +187,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       return await this.#build(lock, identity);
     } catch (error) {
       lock.release();
-      throw error instanceof LogDamageError ? new StartError(error.message, { cause: error }) : error;
+      const isExpected = [LogDamageError, StorageError, FileError].some((kind) => error instanceof kind);
+      throw isExpected ? new StartError((error as Error).message, { cause: error }) : error;
     }
   }
 

@@ -1,0 +1,231 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { groupId, logIndex, nodeId, term } from "../../protocol/ids.ts";
+import type { Entry } from "../../protocol/peer-messages.ts";
+import { bunFileSystem } from "../env/bun-fs.ts";
+import { FileError, type FileHandle, type FileSystem } from "../env/env.ts";
+import { fromUtf8, utf8 } from "../lib/bytes.ts";
+import { LogDamageError } from "./log-segment.ts";
+import { isDiskFull, LogStore } from "./log-store.ts";
+
+const G1 = groupId(1);
+const G2 = groupId(2);
+let directory = "";
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "flotilla-log-"));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const entry = (index: number, inTerm: number, data = `data ${index} of term ${inTerm}`): Entry => ({
+  index: logIndex(index),
+  term: term(inTerm),
+  kind: "commands",
+  data: utf8(data),
+});
+const hardState = (inTerm: number, votedFor: string) => ({
+  term: term(inTerm),
+  votedFor: nodeId(votedFor),
+  commit: logIndex(0),
+});
+const open = (fs: FileSystem = bunFileSystem(), segmentBytes = 1 << 20, cacheBytes = 1 << 20) =>
+  LogStore.open({ fs }, directory, { segmentBytes, cacheBytes });
+const segments = () => readdirSync(directory).sort();
+const contents = (store: LogStore, group = G1) => {
+  const log = store.group(group);
+  return log
+    .entries(log.firstIndex, logIndex(log.lastIndex + 1), 1 << 20)
+    .map((e) => `${e.index}/${e.term}:${fromUtf8(e.data)}`);
+};
+
+describe("log store", () => {
+  test("what was flushed is there after a restart, for every group; what was not is gone", async () => {
+    const store = open();
+    store.append(G1, hardState(3, "n2"), [entry(1, 1), entry(2, 3)]);
+    store.append(G2, undefined, [entry(1, 2)]);
+    await store.flush();
+    store.append(G1, undefined, [entry(3, 3)]);
+    expect(contents(store)).toHaveLength(3);
+    store.close();
+
+    const again = open();
+    expect(contents(again)).toEqual(["1/1:data 1 of term 1", "2/3:data 2 of term 3"]);
+    expect(contents(again, G2)).toEqual(["1/2:data 1 of term 2"]);
+    expect(again.group(G1).hardState).toEqual(hardState(3, "n2"));
+    again.close();
+  });
+
+  test("entries replace what the log had from their first index on, also across a restart", async () => {
+    const store = open();
+    store.append(G1, undefined, [entry(1, 1), entry(2, 1), entry(3, 1)]);
+    await store.flush();
+    store.append(G1, undefined, [entry(2, 2)]);
+    expect(store.group(G1).lastIndex).toBe(logIndex(2));
+    expect(store.group(G1).term(logIndex(3))).toBeUndefined();
+    await store.flush();
+    store.close();
+    const again = open();
+    expect(contents(again)).toEqual(["1/1:data 1 of term 1", "2/2:data 2 of term 2"]);
+    again.close();
+  });
+
+  test("a tail torn at any byte is cut, and what was flushed before it stays", async () => {
+    const store = open();
+    store.append(G1, undefined, [entry(1, 1)]);
+    await store.flush();
+    const path = join(directory, segments()[0]!);
+    const before = readFileSync(path).length;
+    store.append(G1, undefined, [entry(2, 1), entry(3, 1)]);
+    await store.flush();
+    store.close();
+    const whole = readFileSync(path);
+    for (let length = before; length < whole.length; length++) {
+      writeFileSync(path, whole.subarray(0, length));
+      const cut = open();
+      expect(contents(cut)).toEqual(["1/1:data 1 of term 1"]);
+      // It goes on from there.
+      cut.append(G1, undefined, [entry(2, 2)]);
+      await cut.flush();
+      cut.close();
+      const again = open();
+      expect(again.group(G1).lastIndex).toBe(logIndex(2));
+      again.close();
+    }
+  });
+
+  test("any flipped byte before a record that vouches for it is damage, named with file and offset", async () => {
+    const store = open();
+    store.append(G1, hardState(1, "n1"), [entry(1, 1)]);
+    await store.flush();
+    const path = join(directory, segments()[0]!);
+    const damageable = readFileSync(path).length;
+    store.append(G1, undefined, [entry(2, 1)]);
+    await store.flush();
+    store.close();
+    const whole = readFileSync(path);
+    for (let at = 0; at < damageable; at++) {
+      const flipped = Buffer.from(whole);
+      flipped[at]! ^= 0x10;
+      writeFileSync(path, flipped);
+      expect(() => open()).toThrow(LogDamageError);
+      expect(() => open()).toThrow(path);
+      expect(readFileSync(path)).toEqual(flipped);
+    }
+  });
+
+  test("damage in a segment that is not the last is never taken for a torn tail", async () => {
+    const store = open(bunFileSystem(), 200);
+    for (let i = 1; i <= 12; i++) {
+      store.append(G1, undefined, [entry(i, 1)]);
+      await store.flush();
+    }
+    store.close();
+    expect(segments().length).toBeGreaterThan(2);
+    const path = join(directory, segments()[0]!);
+    const bytes = readFileSync(path);
+    bytes[bytes.length - 1]! ^= 1;
+    writeFileSync(path, bytes);
+    expect(() => open()).toThrow(LogDamageError);
+  });
+
+  test("segments go when no group needs them, and what is left can be read", async () => {
+    const store = open(bunFileSystem(), 300);
+    store.append(G2, hardState(1, "n1"), [entry(1, 1)]);
+    for (let i = 1; i <= 30; i++) {
+      store.append(G1, undefined, [entry(i, 1)]);
+      await store.flush();
+    }
+    const all = segments().length;
+    store.compact(G1, logIndex(28));
+    store.append(G1, undefined, [entry(31, 1)]);
+    await store.flush();
+    // The other group's first entry keeps the first segment, and with it all that follow.
+    expect(segments().length).toBeGreaterThanOrEqual(all);
+    store.compact(G2, logIndex(1));
+    store.append(G1, undefined, [entry(32, 1)]);
+    await store.flush();
+    expect(segments().length).toBeLessThan(5);
+    store.close();
+
+    const again = open(bunFileSystem(), 300);
+    expect(again.group(G1).firstIndex).toBe(logIndex(29));
+    expect(again.group(G1).term(logIndex(28))).toBe(term(1));
+    expect(contents(again)).toEqual([29, 30, 31, 32].map((i) => `${i}/1:data ${i} of term 1`));
+    expect(again.group(G2).hardState).toEqual(hardState(1, "n1"));
+    expect(again.group(G2).lastIndex).toBe(logIndex(1));
+    again.close();
+  });
+
+  test("entries that are not in memory any more are read from their file, and damaged ones are refused", async () => {
+    const store = open(bunFileSystem(), 1 << 20, 10);
+    store.append(G1, undefined, [entry(1, 1, "x".repeat(100)), entry(2, 1, "y".repeat(100))]);
+    await store.flush();
+    store.append(G1, undefined, [entry(3, 1)]);
+    await store.flush();
+    expect(contents(store)[0]).toBe(`1/1:${"x".repeat(100)}`);
+    const path = join(directory, segments()[0]!);
+    const bytes = readFileSync(path);
+    bytes[bytes.indexOf("xxx")] = 0x7a;
+    writeFileSync(path, bytes);
+    expect(() => contents(store)).toThrow(/entry of 100 bytes there is damaged/);
+    store.close();
+  });
+
+  test("a full disk loses nothing: the same flush succeeds when there is space", async () => {
+    const disk = { space: Number.POSITIVE_INFINITY };
+    const store = open(withSpace(disk));
+    store.append(G1, undefined, [entry(1, 1)]);
+    await store.flush();
+    disk.space = 10;
+    store.append(G1, undefined, [entry(2, 1)]);
+    const failure = await store.flush().catch((error: unknown) => error);
+    expect(isDiskFull(failure)).toBe(true);
+    expect(store.hasGathered).toBe(true);
+    store.append(G1, undefined, [entry(3, 1)]);
+    expect(isDiskFull(await store.flush().catch((error: unknown) => error))).toBe(true);
+    disk.space = Number.POSITIVE_INFINITY;
+    await store.flush();
+    await store.flush();
+    store.close();
+    const again = open();
+    expect(contents(again)).toHaveLength(3);
+    again.close();
+  });
+
+  test("a segment whose beginning was interrupted by a crash is begun again", async () => {
+    const store = open();
+    store.append(G1, undefined, [entry(1, 1)]);
+    await store.flush();
+    store.close();
+    for (const length of [0, 7, 16, 20]) {
+      const header = readFileSync(join(directory, segments()[0]!)).subarray(0, length);
+      const next = Buffer.from(header);
+      if (length >= 16) next[15] = 2;
+      writeFileSync(join(directory, "000000000002.log"), next);
+      const again = open();
+      expect(contents(again)).toEqual(["1/1:data 1 of term 1"]);
+      again.append(G1, undefined, []);
+      again.close();
+    }
+  });
+});
+
+/** The real file system on a disk with `space` bytes left for each write: a write beyond it is short, and fails. */
+function withSpace(disk: { space: number }): FileSystem {
+  const real = bunFileSystem();
+  const limited = (file: FileHandle): FileHandle => ({
+    path: file.path,
+    size: () => file.size(),
+    read: (...args) => file.read(...args),
+    write: (bytes, start, end, position) => {
+      file.write(bytes, start, Math.min(end, start + disk.space), position);
+      if (end - start > disk.space) throw new FileError("ENOSPC", "no space left on device");
+    },
+    sync: () => file.sync(),
+    syncNow: () => file.syncNow(),
+    truncate: (length) => file.truncate(length),
+    close: () => file.close(),
+  });
+  return { ...real, open: (path, mode) => limited(real.open(path, mode)) };
+}
