@@ -1,0 +1,68 @@
+/** The one-shot commands as a shell meets them: what they print, and their exit codes. */
+import { expect, test } from "bun:test";
+import { fileURLToPath } from "node:url";
+import { withCluster } from "../support/cluster.ts";
+import { eventually } from "../support/eventually.ts";
+
+const CLI = fileURLToPath(new URL("../../src/cli/cli-main.ts", import.meta.url));
+
+interface Ran {
+  readonly code: number;
+  readonly output: string;
+  readonly errors: string;
+}
+
+async function cli(addresses: readonly string[], ...args: string[]): Promise<Ran> {
+  const child = Bun.spawn([process.execPath, CLI, "--addr", addresses.join(","), ...args], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: 20_000,
+  });
+  const [output, errors, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { code, output, errors };
+}
+
+test("put, get and status, with a majority and without", async () => {
+  await withCluster({ shards: 4 }, async (cluster) => {
+    const [left, ...others] = cluster.nodes as [(typeof cluster.nodes)[0], ...(typeof cluster.nodes)[0][]];
+    const at = cluster.addresses([left]);
+    expect(await cli(at, "put", "k", "v")).toMatchObject({ code: 0, errors: "" });
+    expect(await cli(at, "get", "k")).toMatchObject({ code: 0, output: '"v"\n' });
+    const got = await cli(at, "get", "k", "--json");
+    expect(JSON.parse(got.output)).toEqual({ found: true, value: "v" });
+    expect(await cli(at, "get", "none")).toMatchObject({ code: 1, output: "(nil)\n" });
+    expect((await cli(at, "pud", "k", "v")).code).toBe(2);
+    expect((await cli(at, "put", "k")).code).toBe(2);
+
+    const healthy = await cli(at, "status");
+    expect(healthy.code).toBe(0);
+    for (const { id, address } of cluster.nodes) {
+      expect(healthy.output).toContain(id);
+      expect(healthy.output).toContain(address);
+    }
+    const json = JSON.parse((await cli(at, "status", "--json")).output);
+    expect(json.shards).toHaveLength(4);
+    expect(json.available).toBe(1);
+
+    await Promise.all(others.map((node) => node.kill("SIGKILL")));
+    const broken = await cli(at, "status", "--json");
+    expect(broken.code).toBe(1);
+    // A leader whose fellows have just died holds on to its office until it misses them.
+    await eventually("status says that nothing is available", 5000, async () => {
+      const { code, output } = await cli(at, "status", "--json");
+      const { nodes, available } = JSON.parse(output);
+      return (
+        code === 1 && available === 0 && nodes.filter((node: { alive: boolean }) => node.alive).length === 1
+      );
+    });
+    const refused = await cli(at, "put", "k", "w", "--timeout", "1000");
+    expect(refused.code).toBe(1);
+    expect(refused.errors).toMatch(/^error: put of "k" failed after/);
+
+    await left.kill("SIGKILL");
+    const nobody = await cli(at, "get", "k", "--timeout", "1000");
+    expect(nobody.code).toBe(1);
+    expect(nobody.errors).toContain("Is a node running there?");
+  });
+}, 60_000);
