@@ -1,14 +1,21 @@
 /** `bun run cli`: one command, one answer, one exit code. */
 import { connect } from "../client/client.ts";
 import { runOnce } from "./cli.ts";
-import { endProcess, lookOf } from "./terminal.ts";
+import { lookOf } from "./terminal.ts";
 
+const output: Uint8Array[] = [];
 const code = await runOnce(process.argv.slice(2), {
   variables: process.env,
   look: lookOf(process.stdout),
   connect,
   readInput: () => Bun.stdin.bytes(),
-  writeOut: (bytes) => void process.stdout.write(bytes),
+  writeOut: (bytes) => void output.push(bytes),
   writeError: (text) => void process.stderr.write(text),
 });
-endProcess(code);
+try {
+  await Bun.write(Bun.stdout, Buffer.concat(output));
+} catch {
+  // The reader of the output is gone (`| head`): nobody is left to tell.
+}
+// Not by itself: a connection that a dead host keeps half open would hold the process back.
+process.exit(code);

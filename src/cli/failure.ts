@@ -4,7 +4,7 @@ import { FlotillaError } from "../client/client.ts";
 const READ_FIRST = "Read what is there before you write again.";
 /** What to do about an error, where there is something to do. */
 const ADVICE: Partial<Record<ErrorName, string>> = {
-  UNAVAILABLE: "See with status whether a majority of the nodes run.",
+  UNAVAILABLE: "status shows which nodes run and which shards have a leader.",
   OVERLOADED: "Try again in a moment.",
   NOT_AN_INTEGER: "Only whole numbers of 64 bits can be added to.",
   SESSION_EXPIRED: READ_FIRST,
@@ -22,7 +22,8 @@ function adviceOn(error: FlotillaError): string {
   if (error.cause !== undefined && error.message.startsWith("cannot connect")) {
     return "Is a node running there? npm start runs a local cluster; --addr names another one.";
   }
-  if (error.code === "TIMEOUT") return error.outcome === "unknown" ? READ_FIRST : "Try again, or see status.";
+  if (error.code === "TIMEOUT")
+    return error.outcome === "unknown" ? READ_FIRST : "Try again; status shows how the nodes are.";
   return ADVICE[error.code] ?? "";
 }
 

@@ -8,7 +8,7 @@ import { addressesFrom, timeoutFrom } from "./addresses.ts";
 import { UsageError } from "./commands.ts";
 import { HISTORY_LINES_MAX, readHistory, writeHistory } from "./history.ts";
 import { Repl } from "./repl.ts";
-import { endProcess, lookOf } from "./terminal.ts";
+import { lookOf } from "./terminal.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -125,13 +125,12 @@ function complete(repl: Repl, line: string): Promise<[string[], string]> {
   return Promise.race([repl.complete(line), nothing]);
 }
 
+// The reader of the output may go first (`| head`).
+process.stdout.on("error", () => undefined);
 try {
-  endProcess(await main());
+  process.exitCode = await main();
 } catch (error) {
-  if (error instanceof UsageError) {
-    process.stderr.write(`error: ${error.message}\n`);
-  } else if (!(error instanceof CommanderError)) {
-    throw error;
-  }
-  endProcess(error instanceof CommanderError && error.exitCode === 0 ? 0 : EXIT_USAGE);
+  if (error instanceof UsageError) process.stderr.write(`error: ${error.message}\n`);
+  else if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error instanceof CommanderError && error.exitCode === 0 ? 0 : EXIT_USAGE;
 }

@@ -41,7 +41,7 @@ function summary(status: ClusterStatus, look: Look): string {
   const whole = alive === status.nodes.length && led === status.shards.length && status.available === 1;
   const paint = whole ? colors.green : status.available === 1 ? colors.yellow : colors.red;
   return (
-    `cluster ${status.clusterId}: ${alive} of ${status.nodes.length} nodes alive, ` +
+    `${clusterName(status.clusterId)}: ${alive} of ${status.nodes.length} nodes alive, ` +
     `${led} of ${status.shards.length} shards led, ${paint(`${percent(status.available)} available`)}`
   );
 }
@@ -165,7 +165,7 @@ function topologyTable(topology: Topology): string {
   }
   const unled = topology.leaders.flatMap((leader, shard) => (leader === null ? [shard] : []));
   const note = unled.length === 0 ? "" : `\nwithout a leader: ${ranges(unled)}`;
-  return `cluster ${topology.clusterId}, ${topology.leaders.length} shards\n\n${table.toString()}${note}`;
+  return `${clusterName(topology.clusterId)}, ${topology.leaders.length} shards\n\n${table.toString()}${note}`;
 }
 
 /** Ascending numbers, with runs written as `first-last`. */
@@ -178,6 +178,9 @@ function ranges(numbers: readonly number[]): string {
   }
   return runs.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(", ");
 }
+
+/** A cluster has its id only once its nodes have agreed on one. */
+const clusterName = (id: string): string => (id === "" ? "a cluster that is being formed" : `cluster ${id}`);
 
 /** The system group is listed as shard -1. */
 const shardName = (shard: number): string => (shard < 0 ? "system" : String(shard));
