@@ -233,9 +233,9 @@ class LsmEngine implements Engine {
 
   flush(): Promise<void> {
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
-    const seal = this.#seal();
     return new Promise((resolve, reject) => {
-      this.#flushWaiters.push({ seal, resolve, reject });
+      this.#flushWaiters.push({ seal: this.#nextSeal, resolve, reject });
+      this.#seal();
     });
   }
 
@@ -301,8 +301,8 @@ class LsmEngine implements Engine {
 
   // --- Seals and flushes.
 
-  /** Seals the memtable, also an empty one: its listener may have moved on without data. Returns the seal's number. */
-  #seal(): number {
+  /** Seals the memtable, also an empty one: its listener may have moved on without data. */
+  #seal(): void {
     const seal = this.#nextSeal++;
     if (this.#listener !== undefined) {
       const batch = new EncodedBatch();
@@ -325,7 +325,6 @@ class LsmEngine implements Engine {
     });
     this.#memtable = newMemtable(this.#options);
     this.#flushing ??= this.#flushSealed();
-    return seal;
   }
 
   async #flushSealed(): Promise<void> {

@@ -154,7 +154,7 @@ export class Memtable {
       if (next !== 0 && next !== known) {
         const offset = nodes[next]!;
         const nextEnd = offset + nodes[next + KEY_LENGTH]!;
-        const end = offset + (keyLength < nextEnd - offset ? keyLength : nextEnd - offset);
+        const end = offset + Math.min(keyLength, nextEnd - offset);
         let a = offset;
         let b = keyOffset;
         while (a < end && arena[a] === arena[b]) {
@@ -218,7 +218,7 @@ export class Memtable {
     const keyLength = keyEnd - start;
     let a = nodes[node]!;
     let b = start;
-    const end = a + (length < keyLength ? length : keyLength);
+    const end = a + Math.min(length, keyLength);
     while (a < end && arena[a] === key[b]) {
       a++;
       b++;
