@@ -116,7 +116,10 @@ function startNode(number: number): RunningNode {
     node.ready = true;
     announceWhenReady();
   });
-  const logDone = eachLine(child.stderr, (line) => console.error(`${id} | ${line}`));
+  const logDone = eachLine(child.stderr, (line) => {
+    // That its peers leave is no warning while all of them stop.
+    if (!stopping || !/^\S+ warn /.test(line)) console.error(`${id} | ${line}`);
+  });
   // The last words of a node come before the news of its end.
   void Promise.all([child.exited, logDone]).then(() => onEnd(node));
   return node;

@@ -17,7 +17,7 @@
 import { writeSync } from "node:fs";
 import { DEFAULT_TIMINGS, type NodeConfig } from "./config.ts";
 import { consoleLog } from "./env/console-log.ts";
-import type { Log } from "./env/env.ts";
+import { FileError, type Log } from "./env/env.ts";
 import { AssertionError } from "./lib/assert.ts";
 import type { FlotillaNode } from "./node.ts";
 import { parseNodeConfig } from "./node-arguments.ts";
@@ -47,10 +47,12 @@ async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
   try {
     await started;
     print(servingLine(config));
+    // A cluster that this node does not belong to says so only now.
     await node.ready();
     print("ready: every shard has a leader");
   } catch (error) {
-    if (!(error instanceof StartError)) throw error;
+    // A directory that can't be made or read is as much the user's to mend as a port in use.
+    if (!(error instanceof StartError || error instanceof FileError)) throw error;
     complain(error.message);
     process.exit(EXIT_FAILED);
   }
