@@ -75,8 +75,10 @@ export class PeerLink implements ConnectionHandler, TurnMember {
 
   stop(): void {
     const wasReady = this.#phase === "ready";
+    this.flush();
     this.#phase = "stopped";
-    this.#dropConnection();
+    this.#reconnectTimer?.cancel();
+    this.#dropConnection("finish");
     if (wasReady) this.#parts.listener.disconnected(this.#node);
   }
 
@@ -246,7 +248,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     if (refusal !== undefined) {
       encodeResponse(this.#writer, { kind: "error", ...refusal, leader: undefined }, 0);
       this.flush();
-      this.#lose(`refused: ${refusal.message}`);
+      this.#lose(`refused: ${refusal.message}`, "finish");
       return;
     }
     this.#phase = "ready";
@@ -273,7 +275,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   }
 
   /** Gives up the connection, and tries again after a pause. */
-  #lose(reason: string): void {
+  #lose(reason: string, how: "finish" | "destroy" = "destroy"): void {
     const wasReady = this.#phase === "ready";
     const { env, limits, listener } = this.#parts;
     if (reason !== this.#toldReason) {
@@ -287,18 +289,18 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     this.#reconnectTimer = env.clock.timer(pauseMs, () => {
       if (this.#phase === "waiting") this.#connect();
     });
-    this.#dropConnection();
+    this.#dropConnection(how);
     if (wasReady) listener.disconnected(this.#node);
   }
 
-  #dropConnection(): void {
+  /** `finish`: what was sent shall still arrive. */
+  #dropConnection(how: "finish" | "destroy"): void {
     const connection = this.#connection;
     this.#connection = undefined;
     this.#writer.reset();
     this.#bundle = -1;
-    if (this.#phase === "stopped") this.#reconnectTimer?.cancel();
-    // Orderly, so that a refusal that was just sent arrives; the transport bounds how long that may take.
-    connection?.finish();
+    if (how === "finish") connection?.finish();
+    else connection?.destroy();
     this.#forwards.failAll("the connection was lost");
   }
 

@@ -1,0 +1,166 @@
+import { afterEach, expect, test } from "bun:test";
+import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
+import { seededRandom } from "../lib/prng.ts";
+import {
+  BinaryClient,
+  eventually,
+  pushableClock,
+  RawClient,
+  startServer,
+  type TestServer,
+} from "./test-harness.ts";
+
+let running: TestServer | undefined;
+afterEach(async () => {
+  await running?.server.stop();
+  running = undefined;
+});
+const start = async (...args: Parameters<typeof startServer>): Promise<TestServer> => {
+  running = await startServer(...args);
+  return running;
+};
+
+test("one port speaks both protocols, told apart by the first byte", async () => {
+  const { port } = await start();
+  const binary = await BinaryClient.connect(port);
+  const text = await RawClient.connect(port);
+  text.write("PING\r\n");
+  binary.send({ kind: "ping" }, 7);
+  expect(await text.expect("+PONG\r\n")).toBe("+PONG\r\n");
+  expect(await binary.next()).toEqual({ id: 7, response: { kind: "pong" } });
+});
+
+test("a preamble may come one byte at a time, and requests right behind it", async () => {
+  const { port } = await start();
+  const client = await RawClient.connect(port);
+  for (const byte of encodePreamble("client")) {
+    client.write(Uint8Array.of(byte));
+    // The bytes reach the server apart from each other: each is acknowledged by a turn of its loop.
+    await eventually(() => client.unsentBytes === 0);
+  }
+  expect(parsePreambleReply(await client.take(8), 0)).toMatchObject({
+    kind: "reply",
+    error: undefined,
+    version: 1,
+  });
+});
+
+test.each([
+  ["a wrong magic", Uint8Array.of(0xf1, 0x46, 0x4c, 0x55, 1, 1, 1, 0), "BAD_FRAME", "byte 3"],
+  ["a wrong role", Uint8Array.of(0xf1, 0x46, 0x4c, 0x54, 9, 1, 1, 0), "BAD_FRAME", "role 9"],
+  ["no version", Uint8Array.of(0xf1, 0x46, 0x4c, 0x54, 1, 0, 0, 0), "BAD_FRAME", "versions 0 to 0"],
+  ["a version of the future", encodePreamble("client", 7, 9), "UNSUPPORTED_VERSION", "7 to 9"],
+])(
+  "a preamble with %s is answered with a sentence, then the connection ends",
+  async (_what, bytes, error, part) => {
+    const { port, log } = await start();
+    const client = await RawClient.connect(port);
+    client.write(bytes);
+    await client.end();
+    const reply = parsePreambleReply(client.received, 0);
+    expect(reply).toMatchObject({ kind: "reply", error });
+    expect(reply.kind === "reply" && reply.message).toContain(part);
+    expect(log.lines.join("\n")).toContain(part);
+  },
+);
+
+test("half a preamble, then silence: the connection ends when its time is over", async () => {
+  const clock = pushableClock();
+  const { port, server, log } = await start({ handshakeMsMax: 1_000 }, { clock });
+  const half = await RawClient.connect(port);
+  half.write(encodePreamble("client").subarray(0, 4));
+  const silent = await RawClient.connect(port);
+  const slowText = await RawClient.connect(port);
+  slowText.write("*2\r\n$4\r\nECHO\r\n");
+  const wholeText = await RawClient.connect(port);
+  wholeText.write("PING\r\n");
+  await wholeText.expect("+PONG\r\n");
+  await eventually(() => server.connections === 4);
+  clock.push(2_000);
+  await half.end();
+  await silent.end();
+  await slowText.end();
+  expect(server.connections).toBe(1);
+  expect(log.lines.join("\n")).toContain("did not say what it is");
+  expect(log.lines.join("\n")).toContain("no whole command came in time");
+  wholeText.write("PING\r\n");
+  expect(await wholeText.expect("+PONG\r\n")).toBe("+PONG\r\n");
+});
+
+test("half a preamble and a FIN: the connection ends", async () => {
+  const { port, server } = await start();
+  const client = await RawClient.connect(port);
+  client.write(encodePreamble("client").subarray(0, 4));
+  client.shutdown();
+  await client.end();
+  await eventually(() => server.connections === 0);
+});
+
+test("one connection too many is told so in words, and the others notice nothing", async () => {
+  const { port, server } = await start({ connectionsMax: 2 });
+  const first = await RawClient.connect(port);
+  const second = await RawClient.connect(port);
+  await eventually(() => server.connections === 2);
+  const third = await RawClient.connect(port);
+  expect(await third.end()).toBe("-ERR max number of clients reached\r\n");
+  first.write("PING\r\n");
+  expect(await first.expect("+PONG\r\n")).toBe("+PONG\r\n");
+  second.close();
+  await eventually(() => server.connections === 1);
+  const fourth = await RawClient.connect(port);
+  fourth.write("PING\r\n");
+  expect(await fourth.expect("+PONG\r\n")).toBe("+PONG\r\n");
+});
+
+test("random bytes end their own connection at most", async () => {
+  const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+  console.log(`random bytes: SEED=${seed}`);
+  const random = seededRandom(seed);
+  const { port, server } = await start();
+  const witness = await BinaryClient.connect(port);
+  for (let round = 0; round < 40; round++) {
+    const client = await RawClient.connect(port);
+    const bytes = Uint8Array.from({ length: random.below(4_000) + 1 }, () => random.below(256));
+    // A third each: text, behind a good preamble, and a broken preamble.
+    if (round % 3 === 1) client.write(encodePreamble("client"));
+    if (round % 3 === 2) bytes[0] = 0xf1;
+    client.write(bytes);
+    client.shutdown();
+    await client.until(() => client.over);
+    client.close();
+    witness.send({ kind: "ping" }, round);
+    expect(await witness.next()).toEqual({ id: round, response: { kind: "pong" } });
+  }
+  await eventually(() => server.connections === 1);
+});
+
+test("stopping answers what is under way, takes nothing new, and ends", async () => {
+  const { port, server, handler } = await startServer();
+  handler.held = [];
+  const binary = await BinaryClient.connect(port);
+  const text = await RawClient.connect(port);
+  const idle = await RawClient.connect(port);
+  binary.send({ kind: "ping" }, 3);
+  text.write("SET k v\r\n");
+  await eventually(() => handler.held?.length === 2);
+  const stopped = server.stop();
+  for (const executed of handler.held) handler.release(executed);
+  expect(await binary.next()).toEqual({ id: 3, response: { kind: "pong" } });
+  expect(await text.end()).toBe("+OK\r\n");
+  await idle.end();
+  await stopped;
+  expect(server.connections).toBe(0);
+  await expect(RawClient.connect(port)).rejects.toThrow();
+});
+
+test("stopping does not wait longer than it may for answers that do not come", async () => {
+  const { port, server, handler } = await startServer({ stopMsMax: 30 });
+  handler.held = [];
+  const client = await RawClient.connect(port);
+  client.write("GET k\r\n");
+  await eventually(() => handler.held?.length === 1);
+  await server.stop();
+  expect(await client.end()).toBe("");
+  // An answer that comes after all finds nobody, and does no harm.
+  handler.release(handler.held[0]!);
+});
