@@ -17,28 +17,22 @@ const ANSWER_MS_MAX = 10_000;
  * hostile input, and for asking one node and no other.
  */
 export class RawConnection {
-  readonly #socket: Socket;
+  #socket: Socket | undefined;
   readonly #chunks: Uint8Array[] = [];
   #unsent: Uint8Array = new Uint8Array(0);
   #closed = false;
   #changed = Promise.withResolvers<void>();
 
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-  }
+  private constructor() {}
 
+  /** Rejects if nobody listens there. */
   static async open(port: number): Promise<RawConnection> {
-    const { promise, resolve, reject } = Promise.withResolvers<RawConnection>();
-    let connection: RawConnection;
-    await Bun.connect({
+    const connection = new RawConnection();
+    connection.#socket = await Bun.connect({
       hostname: "127.0.0.1",
       port,
       allowHalfOpen: true,
       socket: {
-        open(socket) {
-          connection = new RawConnection(socket);
-          resolve(connection);
-        },
         data(_, bytes) {
           connection.#chunks.push(bytes);
           connection.#note();
@@ -53,10 +47,9 @@ export class RawConnection {
         close() {
           connection.#ended();
         },
-        connectError: (_, error) => reject(error),
       },
     });
-    return await promise;
+    return connection;
   }
 
   /** Everything that came and was not taken yet. */
@@ -78,16 +71,16 @@ export class RawConnection {
 
   /** Stops reading for good: what the node sends piles up on its side. */
   pauseReading(): void {
-    this.#socket.pause();
+    this.#socket?.pause();
   }
 
   /** Says that nothing more will be sent; what the node still sends is read. */
   finish(): void {
-    this.#socket.shutdown();
+    this.#socket?.shutdown();
   }
 
   close(): void {
-    this.#socket.terminate();
+    this.#socket?.terminate();
   }
 
   /** The node ends the connection; everything that it sent until then and was not taken yet. */
@@ -145,7 +138,7 @@ export class RawConnection {
   }
 
   #write(): void {
-    if (this.#closed || this.#unsent.length === 0) return;
+    if (this.#closed || this.#unsent.length === 0 || this.#socket === undefined) return;
     const written = this.#socket.write(this.#unsent);
     if (written > 0) this.#unsent = this.#unsent.subarray(written);
   }
