@@ -26,7 +26,7 @@ import { ApplyBuffer } from "./shard/apply-buffer.ts";
 import { metaKey } from "./shard/engine-keys.ts";
 import { KeyValueMachine } from "./shard/key-value-machine.ts";
 import { LogDamageError } from "./shard/log-segment.ts";
-import { LogStore } from "./shard/log-store.ts";
+import { LogStore, type LogStoreOptions } from "./shard/log-store.ts";
 import { RequestStats } from "./shard/request-stats.ts";
 import { SealTracker } from "./shard/seal-tracker.ts";
 import { Shard } from "./shard/shard.ts";
@@ -36,9 +36,11 @@ import { encodeSystemCommand, SystemMachine } from "./shard/system-machine.ts";
 import { StartError } from "./start-error.ts";
 import type { Engine } from "./storage/engine.ts";
 import { openLsm } from "./storage/lsm.ts";
+import type { LsmOptions } from "./storage/lsm-options.ts";
 import { StorageError } from "./storage/storage-error.ts";
 
-export interface FlotillaNode {
+/** A node. Requests may also be handed to it directly, without a socket. */
+export interface FlotillaNode extends RequestHandler {
   /** Resolves when the node listens and has recovered its data. Rejects with `StartError`, having changed nothing. */
   start(): Promise<void>;
   /** Resolves when every shard has a leader that this node knows. Rejects with `StartError` if the cluster refuses this node. */
@@ -47,13 +49,16 @@ export interface FlotillaNode {
   stop(): Promise<void>;
 }
 
-export interface NodeHooks {
+export interface NodeOptions {
   /** The node can't trust its disk or its state any more. The process must end at once. */
   readonly onFatal: (error: Error) => void;
+  /** Sizes of the storage, where they are not to be the defaults. */
+  readonly engine?: Partial<LsmOptions>;
+  readonly log?: LogStoreOptions;
 }
 
-export function createNode(env: Env, config: NodeConfig, hooks: NodeHooks): FlotillaNode {
-  return new Node(env, config, hooks);
+export function createNode(env: Env, config: NodeConfig, options: NodeOptions): FlotillaNode {
+  return new Node(env, config, options);
 }
 
 const STARTING = errorResponse("UNAVAILABLE", "this node is starting: it has not read its data yet");
@@ -71,7 +76,7 @@ interface Running {
 class Node implements FlotillaNode, RequestHandler, PeerListener {
   readonly #env: Env;
   readonly #config: NodeConfig;
-  readonly #hooks: NodeHooks;
+  readonly #options: NodeOptions;
   readonly #stats = new RequestStats();
   readonly #peers: Peers;
   readonly #server: Server;
@@ -79,10 +84,10 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   #running: Running | undefined;
   #refusal: string | undefined;
 
-  constructor(env: Env, config: NodeConfig, hooks: NodeHooks) {
+  constructor(env: Env, config: NodeConfig, options: NodeOptions) {
     this.#env = env;
     this.#config = config;
-    this.#hooks = hooks;
+    this.#options = options;
     this.#startedMs = env.clock.nowMs();
     const others = config.members.filter((member) => member.id !== config.id);
     this.#peers = createPeers({
@@ -196,8 +201,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const env = this.#env;
     const { id, shards: shardCount, dataDirectory } = this.#config;
     const seals = new SealTracker();
-    const engine = await openLsm(env, `${dataDirectory}/engine`, { onFatal: this.#hooks.onFatal }, seals);
-    const logStore = LogStore.open(env, `${dataDirectory}/raft-log`);
+    const { onFatal } = this.#options;
+    const engine = await openLsm(env, `${dataDirectory}/engine`, { ...this.#options.engine, onFatal }, seals);
+    const logStore = LogStore.open(env, `${dataDirectory}/raft-log`, this.#options.log);
     const membership = new Membership(id, identity.incarnation, identity.members, shardCount, identity.facts);
     const systemMachine = new SystemMachine((facts) => {
       membership.facts = facts;
@@ -215,7 +221,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       seals,
       stats: this.#stats,
       network: this.#peers,
-      onFatal: this.#hooks.onFatal,
+      onFatal,
       onMaintenance: () => {
         if (!host.systemShard.isLeader) return;
         for (const command of membership.missingFacts(() => randomId(env.random))) {

@@ -97,7 +97,11 @@ export class GroupLog implements LogReader {
 
   /** Sets where the log begins, at recovery: entries up to `index` are not in it. */
   begin(index: LogIndex, term: Term): void {
-    if (index <= this.#compactedIndex) return;
+    if (index < this.#compactedIndex) return;
+    if (index === this.#compactedIndex) {
+      this.#compactedTerm = term;
+      return;
+    }
     if (index <= this.lastIndex) {
       this.compact(index);
       return;

@@ -124,6 +124,18 @@ export function readRecords(
   return at;
 }
 
+/**
+ * Whether a crash came while the newest segment was being begun: its header or its first record is not there, and nothing
+ * in it says that they ever were durable. Nothing was acknowledged through such a segment.
+ */
+export function wasInterrupted(bytes: Uint8Array, number: number): boolean {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const header = segmentHeader(number);
+  const begun = bytes.length >= header.length && header.every((byte, at) => byte === bytes[at]);
+  if (begun && parseRecord(bytes, view, SEGMENT_HEADER_BYTES) !== undefined) return false;
+  return findWitness(bytes, view, 0) === undefined;
+}
+
 function checkHeader(view: DataView, path: string, number: number): void {
   if (view.byteLength < SEGMENT_HEADER_BYTES) throw damaged(path, 0, "the segment header is cut short");
   if (view.getUint32(0) !== SEGMENT_MAGIC) throw damaged(path, 0, "this is not a segment of a Raft log");

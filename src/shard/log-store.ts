@@ -24,10 +24,10 @@ import {
   type RecordPlace,
   readRecords,
   readU64,
-  SEGMENT_HEADER_BYTES,
   type Segment,
   sealRecord,
   segmentHeader,
+  wasInterrupted,
   writeU64,
 } from "./log-segment.ts";
 
@@ -284,8 +284,7 @@ export class LogStore {
       const bytes = new Uint8Array(file.size());
       file.read(bytes, 0, bytes.length, 0);
       const last = place === numbers.length - 1;
-      if (last && bytes.length < SEGMENT_HEADER_BYTES) {
-        // The crash came while the segment was being begun: nothing was ever written through it.
+      if (last && wasInterrupted(bytes, number)) {
         file.close();
         fs.remove(path);
         break;

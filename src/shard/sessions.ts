@@ -51,7 +51,9 @@ export class SessionTable {
   /** Opens a session: its number, never used before in this group. */
   open(timeMs: number): number {
     this.#expire(timeMs);
-    const id = this.#next++;
+    // The time keeps numbers of a cluster that was wiped and begun again on the same addresses from being taken for this one's.
+    const id = Math.max(this.#next, Math.floor(timeMs));
+    this.#next = id + 1;
     this.#sessions.set(id, { lastUsedMs: timeMs, floor: 1, answers: new Map() });
     return id;
   }
