@@ -218,11 +218,11 @@ describe("terms and votes", () => {
   test("an answer to an earlier question is none to the present one", () => {
     const solo = new Solo();
     solo.core.campaign();
-    solo.hearFrom(n3, 4);
+    solo.hearFrom(n3, 1);
     solo.core.campaign();
     solo.vote(n2, t(1), true);
     expect(solo.core.role).toBe("preCandidate");
-    solo.vote(n2, t(5), true);
+    solo.vote(n2, t(2), true);
     expect(solo.core.role).toBe("candidate");
   });
 

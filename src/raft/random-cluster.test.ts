@@ -9,6 +9,7 @@ import { describe, expect, test } from "bun:test";
 import { utf8 } from "../lib/bytes.ts";
 import { type Random, seededRandom } from "../lib/prng.ts";
 import { Cluster, type Node } from "./testing/cluster.ts";
+import type { RaftStatus } from "./types.ts";
 
 const ELECTION_TICKS_MAX = 10;
 const STEPS = 1500;
@@ -133,8 +134,14 @@ function recover(cluster: Cluster): void {
   }
 }
 
-/** Runs one seed; what it did, for a look at whether anything happened at all. */
-function run(seed: number): { readonly commit: number; readonly grants: number } {
+/** What a run came to: whether anything happened at all, and where it ended. */
+interface Result {
+  readonly commit: number;
+  readonly grants: number;
+  readonly end: readonly RaftStatus[];
+}
+
+function run(seed: number): Result {
   const random = seededRandom(seed);
   const cluster = drawCluster(random);
   const weather = drawWeather(random);
@@ -148,6 +155,7 @@ function run(seed: number): { readonly commit: number; readonly grants: number }
   return {
     commit: cluster.checker.commit,
     grants: cluster.nodes.reduce((sum, node) => sum + node.grants, 0),
+    end: cluster.nodes.map(({ core }) => core!.status()),
   };
 }
 
