@@ -3,23 +3,17 @@
  * out, which says what to write, send, apply and answer, and in which order (`types.ts`). It has no clock, no disk, no
  * network and no randomness but the one it is given, so the same calls always give the same Outputs.
  *
- * This file holds the roles and the rules of terms and votes (Raft §5.1, §5.2; PreVote thesis §9.6; CheckQuorum §6.2).
- * `leadership.ts` is what a leader does, `log.ts` what happens to the log, `reads.ts` linearizable reads.
+ * This file sends each call to where it belongs, plays the follower, and gathers the Output. `election.ts` knows terms,
+ * votes and roles, `leadership.ts` is what a leader does, `progress.ts` what it knows of one follower, `log.ts` what
+ * happens to the log, `reads.ts` linearizable reads.
  *
  * Not here: changes of membership, learners, snapshots (a follower that needs entries which were compacted away
  * stays behind), and lease reads.
  */
-import { type LogIndex, type NodeId, nextTerm, TERM_ZERO, type Term } from "../../protocol/ids.ts";
-import type {
-  AppendRequest,
-  Heartbeat,
-  RaftMessage,
-  VoteReply,
-  VoteRequest,
-} from "../../protocol/peer-messages.ts";
+import { type LogIndex, type NodeId, TERM_ZERO, type Term } from "../../protocol/ids.ts";
+import type { AppendRequest, Heartbeat, RaftMessage, VoteRequest } from "../../protocol/peer-messages.ts";
 import { assert, unreachable } from "../lib/assert.ts";
-import { Ballot } from "./ballot.ts";
-import { ElectionTimer } from "./election-timer.ts";
+import { Election } from "./election.ts";
 import { Leadership } from "./leadership.ts";
 import { RaftLog } from "./log.ts";
 import { Outbox } from "./outbox.ts";
@@ -43,16 +37,9 @@ class Raft implements RaftCore {
   readonly #config: RaftConfig;
   readonly #others: readonly NodeId[];
   readonly #log: RaftLog;
-  readonly #timer: ElectionTimer;
+  readonly #election: Election;
   readonly #reads = new ReadRounds();
   readonly #outbox = new Outbox();
-
-  #role: Role = "follower";
-  #term: Term;
-  #votedFor: NodeId | undefined;
-  #leader: NodeId | undefined;
-  /** While this node campaigns, or asks whether it should. */
-  #ballot: Ballot | undefined;
   /** While this node leads. */
   #leadership: Leadership | undefined;
   /** What the last Output with a HardState had. */
@@ -72,26 +59,24 @@ class Raft implements RaftCore {
     this.#config = config;
     this.#others = config.voters.filter((voter) => voter !== config.id).sort();
     this.#log = new RaftLog(log, hardState.commit);
-    this.#timer = new ElectionTimer(config);
-    this.#term = hardState.term;
-    this.#votedFor = hardState.votedFor;
+    this.#election = new Election(config, this.#others, this.#log, this.#outbox, hardState);
     this.#written = hardState;
     assert(
-      this.#log.lastTerm <= this.#term,
-      `raft: the log ends in term ${this.#log.lastTerm}, but the current term is ${this.#term}`,
+      this.#log.lastTerm <= hardState.term,
+      `raft: the log ends in term ${this.#log.lastTerm}, but the current term is ${hardState.term}`,
     );
   }
 
   get role(): Role {
-    return this.#role;
+    return this.#election.role;
   }
 
   get term(): Term {
-    return this.#term;
+    return this.#election.term;
   }
 
   get leader(): NodeId | undefined {
-    return this.#leader;
+    return this.#election.leader;
   }
 
   get commitIndex(): LogIndex {
@@ -103,40 +88,41 @@ class Raft implements RaftCore {
   }
 
   tick(): void {
-    if (this.#leadership !== undefined) {
+    if (this.#leadership === undefined) this.#election.tick();
+    else {
       this.#leadership.tick();
-      if (this.#leadership.lostQuorum) this.#follow(this.#term, undefined);
-      return;
+      if (this.#leadership.lostQuorum) this.#election.follow(this.term);
     }
-    this.#timer.tick();
-    if (this.#timer.expired) this.campaign();
+    this.#takeRole();
   }
 
   step(message: RaftMessage): void {
     if (message.to !== this.#config.id || !this.#others.includes(message.from)) return;
-    if (message.term < this.#term) {
-      this.#answerOld(message);
-      return;
+    if (message.term < this.term) this.#answerOld(message);
+    else if (message.kind === "vote") this.#election.onVoteRequest(message);
+    else if (message.kind === "voteReply" && message.preVote && message.granted) {
+      // Its term is one that may never come, and is not taken over.
+      this.#election.onVoteReply(message);
+    } else {
+      if (message.term > this.term) this.#election.follow(message.term);
+      this.#takeRole();
+      this.#stepInTerm(message);
     }
-    if (message.kind === "vote") {
-      this.#onVoteRequest(message);
-      return;
-    }
-    if (message.kind === "voteReply" && message.preVote && message.granted) {
-      this.#onVoteReply(message);
-      return;
-    }
-    if (message.term > this.#term) this.#follow(message.term, undefined);
+    this.#takeRole();
+  }
+
+  /** A message of this node's own term. */
+  #stepInTerm(message: Exclude<RaftMessage, VoteRequest>): void {
     switch (message.kind) {
       case "voteReply":
-        this.#onVoteReply(message);
+        this.#election.onVoteReply(message);
         break;
       case "append":
-        this.#hearLeader(message);
+        this.#election.hear(message.from);
         this.#onAppend(message);
         break;
       case "heartbeat":
-        this.#hearLeader(message);
+        this.#election.hear(message.from);
         this.#onHeartbeat(message);
         break;
       case "appendReply":
@@ -146,7 +132,7 @@ class Raft implements RaftCore {
         this.#leadership?.onHeartbeatReply(message);
         break;
       case "timeoutNow":
-        if (this.#leader === message.from) this.#stand(true);
+        if (this.leader === message.from) this.#election.stand(true);
         break;
       default:
         unreachable(message, "raft step");
@@ -168,10 +154,8 @@ class Raft implements RaftCore {
   }
 
   campaign(): void {
-    if (this.#role === "leader") return;
-    this.#timer.redraw();
-    if (this.#others.length === 0) this.#stand(false);
-    else this.#ask();
+    this.#election.campaign();
+    this.#takeRole();
   }
 
   transferLeadership(to: NodeId): void {
@@ -212,9 +196,9 @@ class Raft implements RaftCore {
   status(): RaftStatus {
     const leadership = this.#leadership;
     return {
-      role: this.#role,
-      term: this.#term,
-      leader: this.#leader,
+      role: this.role,
+      term: this.term,
+      leader: this.leader,
       lastIndex: this.#log.lastIndex,
       commitIndex: this.#log.commit,
       replicas:
@@ -228,127 +212,16 @@ class Raft implements RaftCore {
     };
   }
 
-  /** Becomes, or stays, a follower in `term`, of `leader` if it is known. */
-  #follow(term: Term, leader: NodeId | undefined): void {
-    if (term > this.#term) {
-      this.#term = term;
-      this.#votedFor = undefined;
-    }
-    if (this.#leadership !== undefined) {
+  /** Begins or ends leading, as the election had it. */
+  #takeRole(): void {
+    const leads = this.#election.role === "leader";
+    if (leads === (this.#leadership !== undefined)) return;
+    if (leads) {
+      this.#leadership = new Leadership(this.#config, this.#others, this.term, this.#log, this.#reads);
+    } else {
       this.#leadership = undefined;
       this.#reads.lose();
-      this.#timer.redraw();
     }
-    this.#role = "follower";
-    this.#ballot = undefined;
-    this.#leader = leader;
-  }
-
-  /**
-   * Asks the others whether they would vote for this node (PreVote, thesis §9.6). Only a majority's yes lets it raise its
-   * term: a node that is cut off can't come back with a higher one and unseat a leader that works.
-   */
-  #ask(): void {
-    this.#role = "preCandidate";
-    this.#leader = undefined;
-    this.#ballot = new Ballot(this.#config.voters.length, this.#config.id);
-    this.#requestVotes(true, false);
-  }
-
-  /** Stands for election in the next term (Raft §5.2). `transfer`: because the leader said so. */
-  #stand(transfer: boolean): void {
-    this.#role = "candidate";
-    this.#leader = undefined;
-    this.#term = nextTerm(this.#term);
-    this.#votedFor = this.#config.id;
-    this.#timer.redraw();
-    // Its own vote is in the ballot from the start. It decides nothing before it is durable: the requests leave after
-    // the sync, so every answer comes later; and what a single voter leads to (commits, reads) waits for the log write
-    // that the vote is part of.
-    this.#ballot = new Ballot(this.#config.voters.length, this.#config.id);
-    if (this.#others.length === 0) this.#lead();
-    else this.#requestVotes(false, transfer);
-  }
-
-  #requestVotes(preVote: boolean, transfer: boolean): void {
-    for (const to of this.#others) {
-      const request: VoteRequest = {
-        kind: "vote",
-        from: this.#config.id,
-        to,
-        term: preVote ? nextTerm(this.#term) : this.#term,
-        preVote,
-        lastIndex: this.#log.lastIndex,
-        lastTerm: this.#log.lastTerm,
-        transfer,
-      };
-      if (preVote) this.#outbox.now(request);
-      else this.#outbox.afterSync(request);
-    }
-  }
-
-  #lead(): void {
-    this.#role = "leader";
-    this.#ballot = undefined;
-    this.#leader = this.#config.id;
-    this.#leadership = new Leadership(this.#config, this.#others, this.#term, this.#log, this.#reads);
-  }
-
-  #onVoteRequest(request: VoteRequest): void {
-    // A live leader is protected: who doesn't hear it must not unseat it (CheckQuorum, thesis §4.2.3). Silence rather
-    // than a refusal, for this node's term says nothing about the asker's.
-    if (request.term > this.#term && !request.transfer && this.#hearsLeader()) return;
-    if (request.term > this.#term && !request.preVote) this.#follow(request.term, undefined);
-    // A question is about a term that is still to come, in which this node has a free vote.
-    const free =
-      request.term > this.#term ||
-      this.#votedFor === request.from ||
-      (this.#votedFor === undefined && this.#leader === undefined);
-    const granted = free && this.#log.isUpToDate(request.lastIndex, request.lastTerm);
-    if (granted && !request.preVote) {
-      this.#votedFor = request.from;
-      this.#timer.restart();
-    }
-    this.#answerVote(request, granted);
-  }
-
-  #answerVote(request: VoteRequest, granted: boolean): void {
-    this.#outbox.afterSync({
-      kind: "voteReply",
-      from: this.#config.id,
-      to: request.from,
-      // A yes to a question speaks of the term that was asked about; everything else of this node's own.
-      term: granted ? request.term : this.#term,
-      preVote: request.preVote,
-      granted,
-    });
-  }
-
-  #onVoteReply(reply: VoteReply): void {
-    const awaited = reply.preVote ? "preCandidate" : "candidate";
-    if (this.#role !== awaited || this.#ballot === undefined) return;
-    // A yes to an earlier question, of a term that has come meanwhile, is none to this one.
-    if (reply.preVote && reply.granted && reply.term !== this.#term + 1) return;
-    this.#ballot.record(reply.from, reply.granted);
-    const result = this.#ballot.result;
-    if (result === "lost") this.#follow(this.#term, undefined);
-    if (result !== "won") return;
-    if (reply.preVote) this.#stand(false);
-    else this.#lead();
-  }
-
-  #hearsLeader(): boolean {
-    return this.#leadership !== undefined || (this.#leader !== undefined && this.#timer.fresh);
-  }
-
-  /** The sender leads this node's term. */
-  #hearLeader(message: AppendRequest | Heartbeat): void {
-    assert(
-      this.#leadership === undefined,
-      `raft: ${message.from} and ${this.#config.id} both lead term ${this.#term}`,
-    );
-    if (this.#role !== "follower" || this.#leader !== message.from) this.#follow(this.#term, message.from);
-    this.#timer.restart();
   }
 
   #onAppend(request: AppendRequest): void {
@@ -359,7 +232,7 @@ class Raft implements RaftCore {
         kind: "appendReply",
         from: this.#config.id,
         to: request.from,
-        term: this.#term,
+        term: this.term,
         accepted: true,
         index: matched,
         hintIndex: matched,
@@ -374,7 +247,7 @@ class Raft implements RaftCore {
       kind: "appendReply",
       from: this.#config.id,
       to: request.from,
-      term: this.#term,
+      term: this.term,
       accepted: false,
       index: request.prevIndex,
       hintIndex,
@@ -396,7 +269,7 @@ class Raft implements RaftCore {
       kind: "heartbeatReply",
       from: this.#config.id,
       to: heartbeat.from,
-      term: this.#term,
+      term: this.term,
       readRound,
     });
   }
@@ -405,18 +278,18 @@ class Raft implements RaftCore {
   #answerOld(message: RaftMessage): void {
     if (message.kind === "append") this.#reject(message);
     else if (message.kind === "heartbeat") this.#answerHeartbeat(message, 0);
-    else if (message.kind === "vote") this.#answerVote(message, false);
+    else if (message.kind === "vote") this.#election.answer(message, false);
   }
 
   #voteIsNew(): boolean {
-    return this.#term !== this.#written.term || this.#votedFor !== this.#written.votedFor;
+    return this.term !== this.#written.term || this.#election.votedFor !== this.#written.votedFor;
   }
 
   #takeHardState(): HardState | undefined {
     const commit = this.#log.commit;
     const lags = this.#log.hasTail && commit - this.#written.commit >= COMMIT_LAG_MAX;
     if (!lags && !this.#voteIsNew()) return undefined;
-    this.#written = { term: this.#term, votedFor: this.#votedFor, commit };
+    this.#written = { term: this.term, votedFor: this.#election.votedFor, commit };
     return this.#written;
   }
 }

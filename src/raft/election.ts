@@ -1,0 +1,196 @@
+import { type NodeId, nextTerm, type Term } from "../../protocol/ids.ts";
+import type { VoteReply, VoteRequest } from "../../protocol/peer-messages.ts";
+import { assert } from "../lib/assert.ts";
+import { Ballot } from "./ballot.ts";
+import { ElectionTimer } from "./election-timer.ts";
+import type { RaftLog } from "./log.ts";
+import type { Outbox } from "./outbox.ts";
+import type { HardState, RaftConfig, Role } from "./types.ts";
+
+/**
+ * Who leads, as far as this node knows: its term, its vote in it, its role, and the way from follower to leader (Raft
+ * §5.1, §5.2, §5.4.1). Two rules are added to the paper's, and only together they keep a node that is half cut off from
+ * unseating leaders for ever: PreVote, a question to the others before the term is raised (thesis §9.6), and the
+ * protection of a leader that was heard within an election timeout (thesis §4.2.3).
+ */
+export class Election {
+  readonly #id: NodeId;
+  readonly #others: readonly NodeId[];
+  readonly #log: RaftLog;
+  readonly #outbox: Outbox;
+  readonly #timer: ElectionTimer;
+
+  #role: Role = "follower";
+  #term: Term;
+  #votedFor: NodeId | undefined;
+  #leader: NodeId | undefined;
+  /** While this node campaigns, or asks whether it should. */
+  #ballot: Ballot | undefined;
+
+  constructor(
+    config: RaftConfig,
+    others: readonly NodeId[],
+    log: RaftLog,
+    outbox: Outbox,
+    hardState: HardState,
+  ) {
+    this.#id = config.id;
+    this.#others = others;
+    this.#log = log;
+    this.#outbox = outbox;
+    this.#timer = new ElectionTimer(config);
+    this.#term = hardState.term;
+    this.#votedFor = hardState.votedFor;
+  }
+
+  get role(): Role {
+    return this.#role;
+  }
+
+  get term(): Term {
+    return this.#term;
+  }
+
+  get votedFor(): NodeId | undefined {
+    return this.#votedFor;
+  }
+
+  /** Who leads the term, this node perhaps. */
+  get leader(): NodeId | undefined {
+    return this.#leader;
+  }
+
+  /** One tick of a node that does not lead. */
+  tick(): void {
+    this.#timer.tick();
+    if (this.#timer.expired) this.campaign();
+  }
+
+  /** Becomes, or stays, a follower in `term`, of a leader that is not known. */
+  follow(term: Term): void {
+    if (term > this.#term) {
+      this.#term = term;
+      this.#votedFor = undefined;
+    }
+    if (this.#role === "leader") this.#timer.redraw();
+    this.#role = "follower";
+    this.#ballot = undefined;
+    this.#leader = undefined;
+  }
+
+  /** `leader` leads this node's term, and was heard just now. */
+  hear(leader: NodeId): void {
+    assert(this.#role !== "leader", `raft: ${leader} and ${this.#id} both lead term ${this.#term}`);
+    this.#role = "follower";
+    this.#ballot = undefined;
+    this.#leader = leader;
+    this.#timer.restart();
+  }
+
+  /** Asks the others for their votes, or takes the lead where there are no others. */
+  campaign(): void {
+    if (this.#role === "leader") return;
+    if (this.#others.length === 0) this.stand(false);
+    else this.#ask();
+  }
+
+  /**
+   * Asks the others whether they would vote for this node. Only a majority's yes lets it raise its term: a node that is
+   * cut off can't come back with a higher one and unseat a leader that works.
+   */
+  #ask(): void {
+    this.#timer.redraw();
+    this.#role = "preCandidate";
+    this.#leader = undefined;
+    this.#ballot = new Ballot(this.#others.length + 1, this.#id);
+    this.#requestVotes(true, false);
+  }
+
+  /** Stands for election in the next term. `transfer`: because the leader said so (thesis §3.10). */
+  stand(transfer: boolean): void {
+    this.#timer.redraw();
+    this.#role = "candidate";
+    this.#leader = undefined;
+    this.#term = nextTerm(this.#term);
+    this.#votedFor = this.#id;
+    // Its own vote is in the ballot from the start. It decides nothing before it is durable: the requests leave after
+    // the sync, so every answer comes later; and what a single voter leads to (commits, reads) waits for the log write
+    // that the vote is part of.
+    this.#ballot = new Ballot(this.#others.length + 1, this.#id);
+    if (this.#others.length === 0) this.#win();
+    else this.#requestVotes(false, transfer);
+  }
+
+  #requestVotes(preVote: boolean, transfer: boolean): void {
+    for (const to of this.#others) {
+      const request: VoteRequest = {
+        kind: "vote",
+        from: this.#id,
+        to,
+        term: preVote ? nextTerm(this.#term) : this.#term,
+        preVote,
+        lastIndex: this.#log.lastIndex,
+        lastTerm: this.#log.lastTerm,
+        transfer,
+      };
+      if (preVote) this.#outbox.now(request);
+      else this.#outbox.afterSync(request);
+    }
+  }
+
+  #win(): void {
+    this.#role = "leader";
+    this.#ballot = undefined;
+    this.#leader = this.#id;
+  }
+
+  /** A request of this node's term or a later one. */
+  onVoteRequest(request: VoteRequest): void {
+    // Who does not hear a leader that lives must not unseat it. Silence rather than a refusal, for this node's term says
+    // nothing about the asker's.
+    if (request.term > this.#term && !request.transfer && this.#hearsLeader()) return;
+    if (request.term > this.#term && !request.preVote) this.follow(request.term);
+    // A question is about a term that is still to come, in which this node has a free vote.
+    const free =
+      request.term > this.#term ||
+      this.#votedFor === request.from ||
+      (this.#votedFor === undefined && this.#leader === undefined);
+    const granted = free && this.#log.isUpToDate(request.lastIndex, request.lastTerm);
+    if (granted && !request.preVote) {
+      this.#votedFor = request.from;
+      this.#timer.restart();
+    }
+    this.answer(request, granted);
+  }
+
+  /** Answers a request for a vote. */
+  answer(request: VoteRequest, granted: boolean): void {
+    this.#outbox.afterSync({
+      kind: "voteReply",
+      from: this.#id,
+      to: request.from,
+      // A yes to a question speaks of the term that was asked about; everything else of this node's own.
+      term: granted ? request.term : this.#term,
+      preVote: request.preVote,
+      granted,
+    });
+  }
+
+  /** An answer to this node's request, of its term, or to its question, of the next one where it is a yes. */
+  onVoteReply(reply: VoteReply): void {
+    const awaited = reply.preVote ? "preCandidate" : "candidate";
+    if (this.#role !== awaited || this.#ballot === undefined) return;
+    // A yes to an earlier question, of a term that has come meanwhile, is none to this one.
+    if (reply.preVote && reply.granted && reply.term !== this.#term + 1) return;
+    this.#ballot.record(reply.from, reply.granted);
+    const result = this.#ballot.result;
+    if (result === "lost") this.follow(this.#term);
+    if (result !== "won") return;
+    if (reply.preVote) this.stand(false);
+    else this.#win();
+  }
+
+  #hearsLeader(): boolean {
+    return this.#role === "leader" || (this.#leader !== undefined && this.#timer.fresh);
+  }
+}
