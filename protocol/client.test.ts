@@ -15,6 +15,8 @@ import { FLAG_FORWARDED, type Frame, FrameReader } from "./frame.ts";
 import { BATCH_KEYS_MAX, CLIENT_FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX } from "./limits.ts";
 import { type ClientRequest, NO_SESSION } from "./messages.ts";
 import { PEER_TYPES } from "./peer.ts";
+import { decodePlain } from "./plain.ts";
+import { number } from "./shape.ts";
 import { anyRequest, anyResponse, anyWrite } from "./test-values.ts";
 import { decodeWrite, encodeWrite } from "./write-body.ts";
 
@@ -145,10 +147,30 @@ describe("limits", () => {
       /a batch takes a frame of \d+ bytes, at most 16777216 are allowed/,
     );
     expect(writer.length).toBe(0);
+    const raw = new ByteWriter();
+    raw.arrayHeader(4);
+    for (let i = 0; i < 3; i++) raw.uint(0);
+    raw.arrayHeader(2 * BATCH_KEYS_MAX + 2);
+    for (let i = 0; i < 2 * BATCH_KEYS_MAX + 2; i++) raw.bytes(entry.key);
+    const frame = { type: REQUEST_TYPES.batch, flags: 0, requestId: 1, body: raw.view() };
+    expect(failure(() => decodeRequest(frame)).error).toBe("TOO_LARGE");
     expect(failure(() => decodeRequest(body(REQUEST_TYPES.batch, "8400000080"))).error).toBe("BAD_REQUEST");
     expect(failure(() => decodeRequest(body(REQUEST_TYPES.batch, "840000008341614162"))).error).toBe(
       "BAD_REQUEST",
     );
+  });
+
+  test("a delta is of 64 bits", () => {
+    const increment = (delta: bigint): ClientRequest => ({
+      kind: "increment",
+      stamp: NO_SESSION,
+      key: utf8("k"),
+      delta,
+    });
+    for (const delta of [2n ** 63n, -(2n ** 63n) - 1n]) {
+      const error = failure(() => encodeRequest(new ByteWriter(), increment(delta), 1));
+      expect(error.message).toContain("is not a signed integer of 64 bits");
+    }
   });
 
   test("numbers out of range", () => {
@@ -208,6 +230,13 @@ describe("responses", () => {
       kind: "topology",
       topology: { clusterId: "c", nodes: [], leaders: [null] },
     });
+    // An integer of eight bytes is a number, if it is a safe one.
+    const uptime = (hex: string) =>
+      failure(() => number(decodePlain(Buffer.from(hex, "hex")), "uptimeMs")).message;
+    expect(number(decodePlain(Buffer.from("1b0000000200000000", "hex")), "uptimeMs")).toBe(2 ** 33);
+    expect(uptime("1b0020000000000000")).toBe(
+      "malformed body: uptimeMs is 9007199254740992 instead of a number",
+    );
     const noNodes = "a269636c757374657249646163676c65616465727380";
     expect(failure(() => decodeResponse(body(RESPONSE_TYPES.topology, noNodes))).message).toBe(
       "malformed body: topology.nodes is nothing instead of an array",

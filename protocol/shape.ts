@@ -60,8 +60,7 @@ export function record<T>(fields: { readonly [Name in keyof T]: Shape<T[Name]> }
     }
     const result: Partial<T> = {};
     for (const name of names) {
-      const field = Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
-      result[name] = fields[name](field, `${path}.${name}`);
+      result[name] = fields[name]((value as Record<string, unknown>)[name], `${path}.${name}`);
     }
     return result as T;
   };
