@@ -177,6 +177,7 @@ describe("RespWriter", () => {
     const cases: [(writer: RespWriter) => void, string, string][] = [
       [(w) => w.simple("OK"), "+OK\r\n", "+OK\r\n"],
       [(w) => w.error("ERR two\r\nlines"), "-ERR two  lines\r\n", "-ERR two  lines\r\n"],
+      [(w) => w.simple("grün"), "+grün\r\n", "+grün\r\n"],
       [(w) => w.integer(-5), ":-5\r\n", ":-5\r\n"],
       [(w) => w.integer(2n ** 63n - 1n), ":9223372036854775807\r\n", ":9223372036854775807\r\n"],
       [(w) => w.bulk(utf8("ab")), "$2\r\nab\r\n", "$2\r\nab\r\n"],

@@ -342,7 +342,8 @@ export class RespWriter {
 
   #line(sign: string, text: string): void {
     this.#out.ascii(sign);
-    this.#out.append(utf8(text.replace(/[\r\n]/g, " ")));
+    if (isPlain(text)) this.#out.ascii(text);
+    else this.#out.append(utf8(text.replace(/[\r\n]/g, " ")));
     this.#out.u16(CRLF);
   }
 
@@ -354,3 +355,12 @@ export class RespWriter {
 }
 
 const CRLF = 0x0d0a;
+
+/** Whether a line is ASCII without line breaks: nearly all are, and take no encoder. */
+function isPlain(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7f || code === CR || code === LF) return false;
+  }
+  return true;
+}
