@@ -10,12 +10,15 @@ import type { Connection, Log } from "../env/env.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import type { Served } from "./served.ts";
 
-/** Where a guest goes once it has said what it is. Each method hands the connection over to what it returns. */
+/**
+ * Where a guest goes once it has said what it is. Each method hands the connection over to what it returns; `undefined`:
+ * it was refused, and told so.
+ */
 export interface Doors {
   /** `deadlineMs`: when the first whole command must have come, on the monotonic clock. */
-  admitText(connection: Connection, deadlineMs: number): Served;
-  admitClient(connection: Connection): Served;
-  admitPeer(connection: Connection): Served;
+  admitText(connection: Connection, deadlineMs: number): Served | undefined;
+  admitClient(connection: Connection): Served | undefined;
+  admitPeer(connection: Connection): Served | undefined;
 }
 
 /** A new connection that has not said yet what it is. It may send a few bytes, and not take long about it. */
@@ -37,7 +40,7 @@ export class Guest implements Served {
     if (bytes.length === 0) return;
     const seen = this.#bytes.length === 0 ? bytes : concatBytes([this.#bytes, bytes]);
     if (seen[0] !== PREAMBLE_FIRST_BYTE) {
-      this.#doors.admitText(this.#connection, this.#deadlineMs).received(seen);
+      this.#doors.admitText(this.#connection, this.#deadlineMs)?.received(seen);
       return;
     }
     const preamble = parsePreamble(seen, 0);
@@ -62,7 +65,7 @@ export class Guest implements Served {
       preamble.role === "client"
         ? this.#doors.admitClient(this.#connection)
         : this.#doors.admitPeer(this.#connection);
-    if (seen.length > preamble.length) served.received(seen.subarray(preamble.length));
+    if (seen.length > preamble.length) served?.received(seen.subarray(preamble.length));
   }
 
   drained(): void {}

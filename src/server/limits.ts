@@ -2,8 +2,10 @@ import { assert } from "../lib/assert.ts";
 
 /** What one server and its peers may use up. All bounds are per node or per connection, as their comments say. */
 export interface ServerLimits {
-  /** Open connections, of all kinds; one more is answered with an error and closed. */
+  /** Open connections of clients; one more is answered with an error and closed. Peers come in all the same. */
   readonly connectionsMax: number;
+  /** Connections beyond that which may be open for a moment, until it is known whether they are peers. */
+  readonly guestsMax: number;
   /** How long a new connection may take until its preamble (binary) or its first whole command (text) is there. */
   readonly handshakeMsMax: number;
   /** Requests of one client connection that wait for their answers; beyond it nothing more is read from it. */
@@ -14,7 +16,7 @@ export interface ServerLimits {
   readonly replyBytesMax: number;
   /** How long answers may wait without the client taking all of what was queued; then the connection is cut. */
   readonly unreadReplyMsMax: number;
-  /** How long a stopping server waits for the answers that are under way. */
+  /** How long a stopping server waits for the answers that are under way, and after that for its peers to leave. */
   readonly stopMsMax: number;
   /** How often deadlines are looked at: they are kept to this precision. */
   readonly sweepMs: number;
@@ -47,6 +49,7 @@ const MIB = 1024 * KIB;
 
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   connectionsMax: 10_000,
+  guestsMax: 256,
   handshakeMsMax: 10_000,
   requestsInFlightMax: 1024,
   replyBytesPause: 1 * MIB,

@@ -251,6 +251,14 @@ test("a connection that breaks fails what was forwarded, and is made again", asy
   expect(a.events).toEqual(["connected b", "disconnected b", "connected b"]);
 });
 
+test("what was queued before stopping still arrives", async () => {
+  const [a, b] = await connectedPair();
+  a.peers.send(groupId(1), heartbeat(A, B, 5));
+  a.peers.stop();
+  await eventually(() => b.received.length === 1);
+  expect(a.events).toEqual(["connected b", "disconnected b"]);
+});
+
 test("a node that is not admitted is told why, on both ways", async () => {
   const [a, b] = await pair({}, (node) => {
     if (node.id === A) node.admit = () => ({ error: "WRONG_CLUSTER", message: "another cluster" });

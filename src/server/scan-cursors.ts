@@ -24,7 +24,7 @@ export class ScanCursors {
   /** A cursor for going on from `start` (included). Never 0, which begins and ends a scan. `start` is copied. */
   remember(start: Uint8Array): number {
     this.#last += 1;
-    this.#places.set(this.#last, start.slice());
+    this.#places.set(this.#last, new Uint8Array(start));
     this.#bytes += start.length;
     while (this.#places.size > this.#placesMax || this.#bytes > this.#bytesMax) this.#forgetOldest();
     return this.#last;

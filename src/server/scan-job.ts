@@ -1,7 +1,8 @@
 import type { ReplySink } from "../../protocol/handler.ts";
-import { SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
+import { KEY_BYTES_MAX, SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
 import type { ClientResponse, KeyValue } from "../../protocol/messages.ts";
 import type { RespWriter } from "../../protocol/resp.ts";
+import { prefixEnd } from "../lib/bytes.ts";
 import type { TextSession } from "./text-command.ts";
 import { errorText } from "./text-errors.ts";
 
@@ -51,13 +52,14 @@ export class ScanJob implements ReplySink {
       return;
     }
     const last = more ? entries.at(-1) : undefined;
-    if (last !== undefined) this.#start = after(last.key);
-    if (last !== undefined && this.#left > 0) {
+    const next = last === undefined ? undefined : after(last.key);
+    if (next !== undefined && this.#left > 0) {
+      this.#start = next;
       // The handler is not called from within its own answer.
       env.clock.endOfTurn(() => this.#ask());
       return;
     }
-    this.#steps.write(this.#session.begin(this.#slot), last === undefined ? undefined : this.#start);
+    this.#steps.write(this.#session.begin(this.#slot), next);
     this.#session.end(this.#slot);
   }
 
@@ -76,8 +78,10 @@ export class ScanJob implements ReplySink {
   }
 }
 
-/** The smallest key greater than `key`, in bytes of its own. */
-function after(key: Uint8Array): Uint8Array {
+/** The smallest key greater than `key`, in bytes of its own; `undefined`: there is none. */
+function after(key: Uint8Array): Uint8Array | undefined {
+  // Nothing that begins with a longest key follows it.
+  if (key.length >= KEY_BYTES_MAX) return prefixEnd(new Uint8Array(key));
   const next = new Uint8Array(key.length + 1);
   next.set(key);
   return next;

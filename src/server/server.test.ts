@@ -96,20 +96,97 @@ test("half a preamble and a FIN: the connection ends", async () => {
   await eventually(() => server.connections === 0);
 });
 
-test("one connection too many is told so in words, and the others notice nothing", async () => {
+test("one client too many is told so in its own protocol, and the others notice nothing", async () => {
   const { port, server } = await start({ connectionsMax: 2 });
   const first = await RawClient.connect(port);
-  const second = await RawClient.connect(port);
-  await eventually(() => server.connections === 2);
+  first.write("PING\r\n");
+  await first.expect("+PONG\r\n");
+  const second = await BinaryClient.connect(port);
   const third = await RawClient.connect(port);
+  third.write("PING\r\n");
   expect(await third.end()).toBe("-ERR max number of clients reached\r\n");
+  const fourth = await BinaryClient.connect(port);
+  expect(await fourth.next()).toMatchObject({ id: 0, response: { kind: "error", error: "OVERLOADED" } });
+  await fourth.raw.end();
   first.write("PING\r\n");
   expect(await first.expect("+PONG\r\n")).toBe("+PONG\r\n");
-  second.close();
+  second.raw.close();
   await eventually(() => server.connections === 1);
-  const fourth = await RawClient.connect(port);
-  fourth.write("PING\r\n");
-  expect(await fourth.expect("+PONG\r\n")).toBe("+PONG\r\n");
+  const fifth = await RawClient.connect(port);
+  fifth.write("PING\r\n");
+  expect(await fifth.expect("+PONG\r\n")).toBe("+PONG\r\n");
+});
+
+test("peers come in although there are as many clients as there may be, up to a bound", async () => {
+  const peers: string[] = [];
+  const { port, server } = await start(
+    { connectionsMax: 1, guestsMax: 2 },
+    {
+      peers: {
+        accept(connection) {
+          peers.push(connection.remote);
+          return {
+            received() {},
+            drained() {},
+            ended: () => connection.finish(),
+            closed() {},
+            sweep() {},
+            stop: () => connection.finish(),
+          };
+        },
+      },
+    },
+  );
+  const client = await RawClient.connect(port);
+  client.write("PING\r\n");
+  await client.expect("+PONG\r\n");
+  const peer = await RawClient.connect(port);
+  peer.write(encodePreamble("peer"));
+  expect(parsePreambleReply(await peer.take(8), 0)).toMatchObject({ kind: "reply", error: undefined });
+  expect(peers).toHaveLength(1);
+  const guest = await RawClient.connect(port);
+  await eventually(() => server.connections === 3);
+  const beyond = await RawClient.connect(port);
+  expect(await beyond.end()).toBe("-ERR max number of clients reached\r\n");
+  guest.close();
+});
+
+test("a stopping server lets its peers go last: answers that are under way may need them", async () => {
+  const order: string[] = [];
+  const { port, server, handler } = await startServer(
+    { stopMsMax: 10_000 },
+    {
+      peers: {
+        accept: (connection) => ({
+          received() {},
+          drained() {},
+          ended() {},
+          closed() {},
+          sweep() {},
+          stop() {
+            order.push("peer");
+            connection.finish();
+          },
+        }),
+      },
+    },
+  );
+  handler.held = [];
+  const peer = await RawClient.connect(port);
+  peer.write(encodePreamble("peer"));
+  await peer.take(8);
+  const client = await RawClient.connect(port);
+  client.write("SET k v\r\n");
+  await eventually(() => handler.held?.length === 1);
+  const stopped = server.stop();
+  const other = await RawClient.connect(port).catch(() => undefined);
+  await other?.end();
+  expect(order).toEqual([]);
+  handler.release(handler.held[0]!);
+  expect(await client.end()).toBe("+OK\r\n");
+  await peer.end();
+  await stopped;
+  expect(order).toEqual(["peer"]);
 });
 
 test("random bytes end their own connection at most", async () => {

@@ -3,6 +3,8 @@
  * preamble of a client or a peer, anything else is a Redis client. From then on the connection is served by its
  * `Served`; this file keeps the list of them, their number, and their deadlines.
  */
+import { ByteWriter } from "../../protocol/cbor.ts";
+import { encodeResponse } from "../../protocol/client.ts";
 import type { RequestHandler } from "../../protocol/handler.ts";
 import type { NodeId } from "../../protocol/ids.ts";
 import type { Connection, ConnectionHandler, Env, Listener, Timer } from "../env/env.ts";
@@ -42,8 +44,8 @@ export interface Server {
   /** Open connections, of clients and peers. */
   readonly connections: number;
   /**
-   * Stops accepting, answers the requests that are under way (for `stopMsMax` at most) and closes all connections.
-   * Resolves when the last one is gone.
+   * Stops accepting, answers the requests that are under way (for `stopMsMax` at most) and closes all connections, those
+   * of peers last. Resolves when the last one is gone.
    */
   stop(): Promise<void>;
 }
@@ -58,11 +60,14 @@ class PortServer implements Server, ConnectionHandler, Doors {
   readonly #turn: Turn;
   readonly #textClients: TextClients;
   readonly #served = new Map<Connection, Served>();
+  /** Those connections that turned out to be clients. */
+  readonly #clients = new Set<Connection>();
   #listener: Listener | undefined;
   #sweepTimer: Timer | undefined;
-  #phase: "serving" | "stopping" | "stopped" = "serving";
-  #stopDeadlineMs = 0;
-  #stopped: (() => void) | undefined;
+  /** `stopping`: clients get their last answers. `leaving`: they are gone, and peers are let go. */
+  #phase: "serving" | "stopping" | "leaving" | "stopped" = "serving";
+  #deadlineMs = 0;
+  readonly #stopped = Promise.withResolvers<void>();
 
   constructor(parts: ServerParts) {
     this.#parts = parts;
@@ -83,27 +88,20 @@ class PortServer implements Server, ConnectionHandler, Doors {
   }
 
   stop(): Promise<void> {
-    if (this.#phase !== "serving") return Promise.resolve();
-    this.#phase = "stopping";
-    this.#stopDeadlineMs = this.#parts.env.clock.nowMs() + this.#parts.limits.stopMsMax;
-    this.#listener?.close();
-    return new Promise((resolve) => {
-      this.#stopped = resolve;
-      for (const served of [...this.#served.values()]) served.stop();
-      this.#checkStopped();
-    });
+    if (this.#phase === "serving") {
+      this.#listener?.close();
+      this.#enterPhase("stopping");
+      for (const [connection, served] of [...this.#served]) if (!this.#isPeer(connection)) served.stop();
+      this.#advanceStop();
+    }
+    return this.#stopped.promise;
   }
 
   opened(connection: Connection): void {
     const { env, limits } = this.#parts;
-    if (this.#phase !== "serving" || this.#served.size >= limits.connectionsMax) {
-      // Nobody knows yet which protocol the caller speaks. A Redis client shows this line, and so does a person.
-      connection.send(utf8("-ERR max number of clients reached\r\n"));
-      connection.finish();
-      env.log.warn("refused a connection: there are too many", {
-        remote: connection.remote,
-        connections: this.#served.size,
-      });
+    if (this.#phase !== "serving" || this.#served.size >= limits.connectionsMax + limits.guestsMax) {
+      // Nobody knows which protocol the caller speaks. A Redis client understands this, and so does a person.
+      this.#refuse(connection, utf8(TOO_MANY));
       return;
     }
     this.#enter(connection, new Guest(connection, env.log, env.clock.nowMs() + limits.handshakeMsMax, this));
@@ -127,18 +125,28 @@ class PortServer implements Server, ConnectionHandler, Doors {
     const served = this.#served.get(connection);
     if (served === undefined) return;
     this.#served.delete(connection);
+    this.#clients.delete(connection);
     if (error !== undefined) {
       this.#parts.env.log.debug("a connection broke", { remote: connection.remote, error });
     }
     served.closed();
-    this.#checkStopped();
+    this.#advanceStop();
   }
 
-  admitText(connection: Connection, deadlineMs: number): Served {
+  admitText(connection: Connection, deadlineMs: number): Served | undefined {
+    if (this.#full) return this.#refuse(connection, utf8(TOO_MANY));
+    this.#clients.add(connection);
     return this.#enter(connection, this.#textClients.accept(connection, deadlineMs));
   }
 
-  admitClient(connection: Connection): Served {
+  admitClient(connection: Connection): Served | undefined {
+    if (this.#full) {
+      const writer = new ByteWriter();
+      const message = `this node has ${this.#clients.size} clients, more are not allowed`;
+      encodeResponse(writer, { kind: "error", error: "OVERLOADED", message, leader: undefined }, 0);
+      return this.#refuse(connection, writer.view());
+    }
+    this.#clients.add(connection);
     return this.#enter(connection, new ClientConnection(connection, this.#parts, this.#turn));
   }
 
@@ -146,11 +154,27 @@ class PortServer implements Server, ConnectionHandler, Doors {
     return this.#enter(connection, this.#parts.peers.accept(connection));
   }
 
+  get #full(): boolean {
+    return this.#clients.size >= this.#parts.limits.connectionsMax;
+  }
+
+  #refuse(connection: Connection, words: Uint8Array): undefined {
+    this.#parts.env.log.warn("refused a connection: there are too many, or the node is stopping", {
+      remote: connection.remote,
+      connections: this.#served.size,
+    });
+    connection.send(words);
+    connection.finish();
+  }
+
   #enter(connection: Connection, served: Served): Served {
     connection.state = served;
     this.#served.set(connection, served);
-    if (this.#phase !== "serving") served.stop();
     return served;
+  }
+
+  #isPeer(connection: Connection): boolean {
+    return !this.#clients.has(connection) && !(connection.state instanceof Guest);
   }
 
   #scheduleSweep(): void {
@@ -162,17 +186,29 @@ class PortServer implements Server, ConnectionHandler, Doors {
 
   #sweep(): void {
     const nowMs = this.#parts.env.clock.nowMs();
-    const cut = this.#phase === "stopping" && nowMs >= this.#stopDeadlineMs;
+    const late = this.#phase !== "serving" && nowMs >= this.#deadlineMs;
     for (const [connection, served] of this.#served) {
-      if (cut) connection.destroy();
+      if (late && (this.#phase === "leaving" || !this.#isPeer(connection))) connection.destroy();
       else served.sweep(nowMs);
     }
   }
 
-  #checkStopped(): void {
-    if (this.#phase !== "stopping" || this.#served.size > 0) return;
+  #enterPhase(phase: "stopping" | "leaving"): void {
+    this.#phase = phase;
+    this.#deadlineMs = this.#parts.env.clock.nowMs() + this.#parts.limits.stopMsMax;
+  }
+
+  /** Peers stay until the last client has gone: the answers that are under way may need them. */
+  #advanceStop(): void {
+    if (this.#phase === "stopping" && [...this.#served.keys()].every((it) => this.#isPeer(it))) {
+      this.#enterPhase("leaving");
+      for (const served of [...this.#served.values()]) served.stop();
+    }
+    if (this.#phase !== "leaving" || this.#served.size > 0) return;
     this.#phase = "stopped";
     this.#sweepTimer?.cancel();
-    this.#stopped?.();
+    this.#stopped.resolve();
   }
 }
+
+const TOO_MANY = "-ERR max number of clients reached\r\n";

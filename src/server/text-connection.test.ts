@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
-import { VALUE_BYTES_MAX } from "../../protocol/limits.ts";
+import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "../../protocol/limits.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
 import {
@@ -263,5 +263,24 @@ test("a reply that would gather too much is an error instead", async () => {
   expect(client.received.toString()).toBe(
     "-ERR the reply would be larger than 100000 bytes\r\n" +
       "-ERR the reply would be larger than 100000 bytes; ask for less with SCAN or LIMIT\r\n",
+  );
+});
+
+test("keys of the longest length work, also at the step of a scan; longer ones are refused", async () => {
+  const server = await start();
+  const client = await RawClient.connect(server.port);
+  const longest = "k".repeat(KEY_BYTES_MAX);
+  const set = (key: string): string => `*3\r\n$3\r\nSET\r\n$${key.length}\r\n${key}\r\n$1\r\nv\r\n`;
+  client.write(set(longest) + set(`${longest}k`) + set("l"));
+  const refused = `-ERR a key has ${KEY_BYTES_MAX + 1} bytes, at most ${KEY_BYTES_MAX} are allowed\r\n`;
+  expect(await client.expect(`+OK\r\n${refused}+OK\r\n`)).toBe(`+OK\r\n${refused}+OK\r\n`);
+  client.write("SCAN 0 COUNT 1\r\n");
+  const first = await client.until(
+    () => /^\*2\r\n\$\d+\r\n(\d+)\r\n\*1\r\n.*k\r\n$/s.exec(client.received.toString()) ?? undefined,
+  );
+  client.received = Buffer.alloc(0);
+  client.write(`SCAN ${first[1]} COUNT 1\r\n`);
+  expect(await client.expect("*2\r\n$1\r\n0\r\n*1\r\n$1\r\nl\r\n")).toBe(
+    "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nl\r\n",
   );
 });

@@ -9,6 +9,7 @@
 import { ByteWriter } from "../../protocol/cbor.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
+import { KEY_BYTES_MAX } from "../../protocol/limits.ts";
 import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
 import { RespReader, RespWriter } from "../../protocol/resp.ts";
 import type { Connection } from "../env/env.ts";
@@ -167,7 +168,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
       this.#muted[slot] = 0;
       this.#early[slot] = NOTHING;
     } else if (slot !== this.#head) {
-      this.#early[slot] = scratch.view().slice();
+      this.#early[slot] = new Uint8Array(scratch.view());
       scratch.reset();
     }
     if (slot === this.#head) this.#advance();
@@ -245,6 +246,11 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
     const fits = command.arity >= 0 ? args.length === command.arity : args.length >= -command.arity;
     if (!fits) {
       this.error(this.#takeSlot(), wrongArity(command.name));
+      return true;
+    }
+    const badKey = command.firstKey > 0 ? overlongKey(command, args) : undefined;
+    if (badKey !== undefined) {
+      this.error(this.#takeSlot(), `ERR a key has ${badKey} bytes, at most ${KEY_BYTES_MAX} are allowed`);
       return true;
     }
     if (!this.#mayStart(command, args)) {
@@ -365,4 +371,13 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
     this.#marked = true;
     this.#turn.mark(this);
   }
+}
+
+/** The length of the first key that is too long, if there is one. */
+function overlongKey(command: TextCommand, args: Arguments): number | undefined {
+  const last = command.lastKey < 0 ? args.length + command.lastKey : command.lastKey;
+  for (let i = command.firstKey; i <= last; i += command.keyStep) {
+    if (args[i]!.length > KEY_BYTES_MAX) return args[i]!.length;
+  }
+  return undefined;
 }

@@ -110,6 +110,7 @@ export const KEY_COMMANDS: readonly TextCommand[] = [
 
 const EMPTY = new Uint8Array(0);
 const SCAN_COUNT = 10;
+// Entries of a scan are borrowed. They are copied below with `new Uint8Array`, since `slice` of a Buffer would share them.
 
 function countKeys(session: TextSession, args: Arguments, slot: number, kind: "delete" | "exists"): void {
   const request = (index: number) =>
@@ -178,7 +179,7 @@ function scan(session: TextSession, args: Arguments, slot: number): void {
     keysOnly: true,
     visit: ({ key }) => {
       if (pattern !== undefined && !globMatches(pattern, key)) return 0;
-      found.push(key.slice());
+      found.push(new Uint8Array(key));
       return key.length;
     },
     write: (writer, next) => {
@@ -201,7 +202,7 @@ function keys(session: TextSession, args: Arguments, slot: number): void {
     keysOnly: true,
     visit: ({ key }) => {
       if (!globMatches(pattern, key)) return 0;
-      found.push(key.slice());
+      found.push(new Uint8Array(key));
       return key.length;
     },
     write: (writer) => {
@@ -255,7 +256,7 @@ function scanRange(
     limit,
     keysOnly: false,
     visit: ({ key, value }) => {
-      found.push(key.slice(), value.slice());
+      found.push(new Uint8Array(key), new Uint8Array(value));
       return key.length + value.length;
     },
     write: (writer) => {

@@ -195,7 +195,7 @@ function mget(session: TextSession, args: Arguments, slot: number): void {
     collect: (index, response) => {
       if (response.kind !== "value") return undefined;
       // The response is borrowed.
-      values[index] = response.value?.slice();
+      values[index] = response.value && new Uint8Array(response.value);
       return response.value?.length ?? 0;
     },
     write: (writer) => {
