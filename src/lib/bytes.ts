@@ -43,5 +43,7 @@ export function prefixEnd(prefix: Uint8Array): Uint8Array | undefined {
 
 /** One new array that holds all `parts` in order. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
-  return Buffer.concat(parts);
+  const joined = Buffer.concat(parts);
+  // A Buffer's `slice` does not copy, and a Uint8Array's does: nobody should have to know which one this is.
+  return new Uint8Array(joined.buffer, joined.byteOffset, joined.length);
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { SessionStamp } from "../../protocol/messages.ts";
+import { decodePlain, encodePlain } from "../../protocol/plain.ts";
 import { type RememberedResponse, SessionTable } from "./sessions.ts";
 
 const stamp = (session: number, sequence: number, acknowledgedBelow = 1): SessionStamp => ({
@@ -79,11 +80,15 @@ describe("sessions", () => {
     const table = new SessionTable();
     const id = table.open(5);
     table.remember(stamp(id, 1), 6, answer(1n));
-    table.remember(stamp(id, 2, 2), 6, answer(2n));
+    table.remember(stamp(id, 2, 2), 6, answer(2n ** 62n));
+    table.remember(stamp(id, 3, 2), 6, { kind: "boolean", value: false });
+    const error = { kind: "error", error: "NOT_AN_INTEGER", message: "no", leader: undefined } as const;
+    table.remember(stamp(id, 4, 2), 6, error);
     const copy = new SessionTable();
-    copy.restore(structuredClone(table.dump()));
+    copy.restore(decodePlain(encodePlain(table.dump())));
     expect(copy.dump()).toEqual(table.dump());
-    expect(copy.lookup(stamp(id, 2))).toEqual({ kind: "done", response: answer(2n) });
+    expect(copy.lookup(stamp(id, 2))).toEqual({ kind: "done", response: answer(2n ** 62n) });
+    expect(copy.lookup(stamp(id, 4))).toEqual({ kind: "done", response: error });
     expect(copy.open(7)).toBe(table.open(7));
   });
 });

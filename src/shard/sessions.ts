@@ -4,6 +4,7 @@
  * is answered from here and not done again. The table is part of the replicated state: all replicas change it in the
  * same way at the same log position, and it expires by the time in the log, never by a clock.
  */
+import { type ErrorName, errorResponse } from "../../protocol/errors.ts";
 import type { ClientResponse, SessionStamp } from "../../protocol/messages.ts";
 
 /** The answers that are remembered: small ones. A write that a session numbers never answers with anything else. */
@@ -26,6 +27,17 @@ interface Session {
   floor: number;
   readonly answers: Map<number, RememberedResponse>;
 }
+
+/** The next session's number, and the sessions: number, last use, floor, answers by sequence. */
+type SessionDump = readonly [
+  next: number,
+  rows: readonly (readonly [
+    id: number,
+    lastUsedMs: number,
+    floor: number,
+    answers: readonly (readonly [sequence: number, answer: PlainAnswer])[],
+  ])[],
+];
 
 export type SessionLookup =
   | { readonly kind: "new" }
@@ -76,17 +88,23 @@ export class SessionTable {
     forgetBelow(session, stamp.acknowledgedBelow);
   }
 
-  /** The whole table as plain data, for `restore`. */
+  /** The whole table as plain data (`protocol/plain.ts`), for `restore`. */
   dump(): unknown {
-    const rows = [...this.#sessions].map(([id, s]) => [id, s.lastUsedMs, s.floor, [...s.answers]]);
-    return [this.#next, rows];
+    const rows = [...this.#sessions].map(([id, { lastUsedMs, floor, answers }]) => {
+      const plain = [...answers].map(([sequence, answer]) => [sequence, toPlain(answer)] as const);
+      return [id, lastUsedMs, floor, plain] as const;
+    });
+    return [this.#next, rows] satisfies SessionDump;
   }
 
   restore(dump: unknown): void {
-    const [next, rows] = dump as [number, [number, number, number, [number, RememberedResponse][]][]];
+    const [next, rows] = dump as SessionDump;
     this.#next = next;
     this.#sessions = new Map(
-      rows.map(([id, lastUsedMs, floor, answers]) => [id, { lastUsedMs, floor, answers: new Map(answers) }]),
+      rows.map(([id, lastUsedMs, floor, plain]) => {
+        const answers = new Map(plain.map(([sequence, answer]) => [sequence, fromPlain(answer)]));
+        return [id, { lastUsedMs, floor, answers }];
+      }),
     );
   }
 
@@ -102,6 +120,19 @@ export class SessionTable {
       this.#sessions.delete(oldest![0]);
     }
   }
+}
+
+/** An answer as plain data: a boolean as itself, an integer as itself, an error as its name and message. */
+type PlainAnswer = boolean | bigint | number | readonly [error: ErrorName, message: string];
+
+function toPlain(answer: RememberedResponse): PlainAnswer {
+  return answer.kind === "error" ? [answer.error, answer.message] : answer.value;
+}
+
+function fromPlain(answer: PlainAnswer): RememberedResponse {
+  if (typeof answer === "boolean") return { kind: "boolean", value: answer };
+  if (typeof answer === "object") return errorResponse(...answer);
+  return { kind: "integer", value: BigInt(answer) };
 }
 
 /** Drops the answers below `floor`, in steps of what there is and not of what a client's numbers say. */

@@ -6,7 +6,6 @@
  * A shard never acts by itself. The host calls `advance` at the end of a turn of the event loop in which anything
  * happened to it, so everything that arrived in that turn shares one log entry, one read round and one message a peer.
  */
-import { decode, encode } from "cbor-x";
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import {
@@ -19,6 +18,7 @@ import {
 } from "../../protocol/ids.ts";
 import type { ErrorResponse, ReadRequest, ShardStatus, WriteRequest } from "../../protocol/messages.ts";
 import type { Entry, RaftMessage } from "../../protocol/peer-messages.ts";
+import { decodePlain, encodePlain } from "../../protocol/plain.ts";
 import type { Clock } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import type { HardState, LogReader, Output, RaftCore } from "../raft/types.ts";
@@ -56,7 +56,7 @@ export interface ShardLimits {
 
 /** Applied index, log time, agreed floor, and what the state machine dumped. */
 type Meta = [applied: number, logTimeMs: number, floor: number, dump: unknown];
-const NEW_META: Meta = [0, 0, 0, undefined];
+const NEW_META: Meta = [0, 0, 0, null];
 
 /** A log write on its way to the disk, and what may be said once it is there. */
 interface LogWrite {
@@ -107,7 +107,7 @@ export class Shard {
     buildCore: (log: LogReader, hardState: HardState) => RaftCore,
   ): Shard {
     const log = parts.logStore.group(parts.group);
-    const [applied, logTimeMs, floor, dump] = meta === undefined ? NEW_META : (decode(meta) as Meta);
+    const [applied, logTimeMs, floor, dump] = meta === undefined ? NEW_META : (decodePlain(meta) as Meta);
     if (applied > log.lastIndex || applied < log.compacted.index) {
       throw new LogDamageError(
         `the Raft log of group ${parts.group} holds entries ${log.firstIndex} to ${log.lastIndex}, but the data was built from entries up to ${applied}: a part of the log is missing`,
@@ -118,7 +118,7 @@ export class Shard {
     const shard = new Shard(parts, buildCore(log, { ...log.hardState, commit }), logIndex(applied));
     shard.#logTimeMs = logTimeMs;
     shard.#agreedFloor = logIndex(floor);
-    if (dump !== undefined) parts.machine.restore(dump);
+    if (dump !== null) parts.machine.restore(dump);
     return shard;
   }
 
@@ -134,10 +134,10 @@ export class Shard {
     return this.#appliedIndex;
   }
 
-  /** What has to be in the engine together with the data that was applied so far. */
+  /** What has to be in the engine together with the data that was applied so far. Borrowed until the next such call. */
   metaForSeal(): Uint8Array {
     const meta: Meta = [this.#appliedIndex, this.#logTimeMs, this.#agreedFloor, this.#parts.machine.dump()];
-    return encode(meta);
+    return encodePlain(meta);
   }
 
   /** Proposes a write at the end of this turn. Only on the leader. */

@@ -3,8 +3,8 @@
  * with. A member that shows up with another directory has lost what it promised (votes, acknowledged entries), so it must
  * not speak under its old name.
  */
-import { decode, encode } from "cbor-x";
 import type { NodeId } from "../../protocol/ids.ts";
+import { decodePlain, encodePlain } from "../../protocol/plain.ts";
 import type { CommandBatchReader } from "./command-batch.ts";
 import type { AnswerReceiver, StateMachine } from "./state-machine.ts";
 
@@ -38,7 +38,7 @@ export class SystemMachine implements StateMachine {
   apply(commands: CommandBatchReader, _receiver: AnswerReceiver | undefined): void {
     const bytes = commands.rest();
     if (bytes.length === 0) return;
-    const command = decode(bytes) as SystemCommand;
+    const command = decodePlain(bytes) as SystemCommand;
     const { clusterId, incarnations } = this.#facts;
     if (command.kind === "found" && clusterId === "") {
       this.#set({ clusterId: command.clusterId, incarnations });
@@ -61,6 +61,7 @@ export class SystemMachine implements StateMachine {
   }
 }
 
+/** What `SystemMachine` applies. Borrowed until the next call. */
 export function encodeSystemCommand(command: SystemCommand): Uint8Array {
-  return encode(command);
+  return encodePlain(command);
 }
