@@ -75,6 +75,7 @@ export class Shard {
   #gathering: Proposal | undefined;
   readonly #proposals = new ProposalQueue();
   readonly #reads = new ReadQueue();
+  #lostReadsUpTo = 0;
   #appliedIndex: LogIndex;
   /** The latest time in the log, in milliseconds since the epoch. */
   #logTimeMs = 0;
@@ -332,7 +333,10 @@ export class Shard {
     }
     for (const entry of output.committed) this.#apply(entry);
     for (const grant of output.reads) this.#reads.granted(grant.round, grant.index);
-    if (output.lostReadsUpTo > 0) stats.errors += this.#reads.lost(output.lostReadsUpTo);
+    if (output.lostReadsUpTo > this.#lostReadsUpTo) {
+      this.#lostReadsUpTo = output.lostReadsUpTo;
+      stats.errors += this.#reads.lost(output.lostReadsUpTo);
+    }
   }
 
   #apply(entry: Entry): void {
