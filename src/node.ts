@@ -14,7 +14,6 @@ import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig } from "./config.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
 import { Membership } from "./membership.ts";
-import { Forwarder } from "./modes/forwarder.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
 import { nodeStatus, topologyOf } from "./node-status.ts";
 import { createRaft } from "./raft/raft.ts";
@@ -291,17 +290,12 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const { clock } = this.#env;
     const addresses = new Map(members.map((member) => [member.id, member.address]));
     const self = { id, address: addresses.get(id)! };
-    const forwarder = new Forwarder(
-      this.#peers,
-      clock,
-      DEFAULT_LIMITS.forwarding,
-      (request, shard, sink, requestId) => mode.execute(shard, request, sink, requestId, "forward"),
-    );
     const mode = new LinearizableMode({
       self: id,
       clock,
       host,
-      forwarder,
+      network: this.#peers,
+      forwarding: DEFAULT_LIMITS.forwarding,
       addressOf: (node) => addresses.get(node)!,
     });
     const status = () =>

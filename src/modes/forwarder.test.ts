@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import { type NodeId, nodeId, shardId } from "../../protocol/ids.ts";
-import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
+import type { ClientResponse } from "../../protocol/messages.ts";
 import type { Clock } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { Forwarder } from "./forwarder.ts";
@@ -21,22 +21,22 @@ function setUp() {
     endOfTurn: (callback) => callback(),
   };
   const sent: { node: NodeId; sink: ReplySink; id: number }[] = [];
-  const network = {
-    forward: (node: NodeId, _request: ClientRequest, sink: ReplySink, id: number) =>
-      void sent.push({ node, sink, id }),
-  };
   const answers: [number, ClientResponse][] = [];
   const client: ReplySink = { reply: (id, response) => void answers.push([id, response]) };
   let leader: NodeId | undefined;
   const limits = { waitMs: 1000, retryMs: 20, waitingMax: 2 };
-  const forwarder: Forwarder = new Forwarder(network, clock, limits, (request, shard, sink, id) =>
-    forwarder.forward(shard, leader, request, sink, id),
+  const forwarder: Forwarder = new Forwarder(
+    clock,
+    limits,
+    () => leader,
+    (node, _request, _shard, id) => void sent.push({ node, sink: forwarder, id }),
   );
   const get = { kind: "get", key: utf8("k"), consistency: "linearizable" } as const;
   return {
     sent,
     answers,
-    forward: (id: number) => forwarder.forward(shardId(0), leader, get, client, id),
+    isBusy: () => forwarder.isBusy(shardId(0)),
+    forward: (id: number) => forwarder.forward(shardId(0), get, client, id),
     elect: (node: string) => {
       leader = nodeId(node);
     },
@@ -94,4 +94,31 @@ test("what certainly did not happen is tried again; an unknown outcome is not", 
   expect(answers.map(([id, response]) => [id, response.kind === "error" && response.error])).toEqual([
     [1, "TIMEOUT"],
   ]);
+});
+
+test("requests for a shard never overtake each other, whoever comes to lead it meanwhile", () => {
+  const { sent, answers, forward, elect, wait } = setUp();
+  elect("n2");
+  forward(1);
+  elect("n3");
+  // n2 may still execute the first: the second must not get to n3 before that is known.
+  forward(2);
+  wait(20);
+  expect(sent.map(({ node }) => node)).toEqual([nodeId("n2")]);
+  sent[0]!.sink.reply(sent[0]!.id, errorResponse("NOT_LEADER", "n3 leads the shard"));
+  forward(3);
+  wait(20);
+  expect(sent.slice(1).map(({ node }) => node)).toEqual([nodeId("n3"), nodeId("n3")]);
+  for (const { sink, id } of sent.slice(1)) sink.reply(id, { kind: "pong" });
+  expect(answers.filter(([, response]) => response.kind === "pong").map(([id]) => id)).toEqual([1, 2]);
+});
+
+test("a shard is busy while requests for it are on their way", () => {
+  const { sent, forward, elect, isBusy } = setUp();
+  elect("n2");
+  expect(isBusy()).toBe(false);
+  forward(1);
+  expect(isBusy()).toBe(true);
+  sent[0]!.sink.reply(sent[0]!.id, { kind: "pong" });
+  expect(isBusy()).toBe(false);
 });

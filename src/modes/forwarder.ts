@@ -1,10 +1,10 @@
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import type { NodeId, ShardId } from "../../protocol/ids.ts";
-import type { ClientResponse } from "../../protocol/messages.ts";
-import type { PeerNetwork } from "../../protocol/peer-network.ts";
+import type { ClientResponse, ReadRequest, WriteRequest } from "../../protocol/messages.ts";
 import type { Clock } from "../env/env.ts";
-import type { ShardRequest } from "./linearizable.ts";
+
+export type ShardRequest = WriteRequest | ReadRequest;
 
 interface Forwarded {
   readonly shard: ShardId;
@@ -14,94 +14,120 @@ interface Forwarded {
   readonly startedMs: number;
 }
 
+/** The requests for one shard, which reach it in the order in which they came. */
+interface Lane {
+  /** Who was asked last. */
+  target: NodeId | undefined;
+  /** Requests that were sent and not answered. */
+  underWay: number;
+  /** Requests that wait to be sent, again or for the first time, in the order in which they came. */
+  waiting: number[];
+}
+
 export interface ForwarderLimits {
   /** How long a request may wait for its shard to have a leader. */
   readonly waitMs: number;
   /** How often waiting requests are tried again. */
   readonly retryMs: number;
-  /** Most requests that wait for a leader. */
+  /** Most requests of a shard that wait for a leader. */
   readonly waitingMax: number;
 }
 
 /**
  * Sends requests on to their shard's leader, for callers that know nothing of shards. What certainly did not happen
  * (no leader yet, or the wrong one) is tried again for a while, so that a failover looks like a slow answer; everything
- * else is the caller's to judge.
+ * else is the caller's to judge. The requests for a shard never overtake each other: a pipeline's second write of a key
+ * must not happen before its first.
  */
 export class Forwarder implements ReplySink {
-  readonly #network: Pick<PeerNetwork, "forward">;
   readonly #clock: Clock;
   readonly #limits: ForwarderLimits;
-  /** Executes a request again from the start. */
-  readonly #again: (forwarded: ShardRequest, shard: ShardId, sink: ReplySink, requestId: number) => void;
-  readonly #underWay = new Map<number, Forwarded>();
-  #waiting: number[] = [];
+  /** Has a node execute a request; its answer comes to this forwarder. */
+  readonly #execute: (at: NodeId, request: ShardRequest, shard: ShardId, requestId: number) => void;
+  /** Who leads a shard now. */
+  readonly #leaderOf: (shard: ShardId) => NodeId | undefined;
+  readonly #requests = new Map<number, Forwarded>();
+  readonly #lanes = new Map<ShardId, Lane>();
   #retryScheduled = false;
   #nextId = 1;
 
   constructor(
-    network: Pick<PeerNetwork, "forward">,
     clock: Clock,
     limits: ForwarderLimits,
-    again: (request: ShardRequest, shard: ShardId, sink: ReplySink, requestId: number) => void,
+    leaderOf: (shard: ShardId) => NodeId | undefined,
+    execute: (at: NodeId, request: ShardRequest, shard: ShardId, requestId: number) => void,
   ) {
-    this.#network = network;
     this.#clock = clock;
     this.#limits = limits;
-    this.#again = again;
+    this.#leaderOf = leaderOf;
+    this.#execute = execute;
   }
 
-  /** Has `leader` execute the request, or waits for there to be one. */
-  forward(
-    shard: ShardId,
-    leader: NodeId | undefined,
-    request: ShardRequest,
-    sink: ReplySink,
-    requestId: number,
-  ): void {
-    if (sink === this) {
-      // A request that waited and still can't be served here.
-      if (leader === undefined) this.#wait(requestId);
-      else this.#network.forward(leader, request, this, requestId);
-      return;
-    }
+  /** Whether requests for the shard have to come through here now, even if this node leads it: earlier ones are on their way. */
+  isBusy(shard: ShardId): boolean {
+    return this.#lanes.has(shard);
+  }
+
+  /** Has the shard's leader execute the request, now or when there is one and it is the request's turn. */
+  forward(shard: ShardId, request: ShardRequest, sink: ReplySink, requestId: number): void {
     const id = this.#nextId++;
-    this.#underWay.set(id, { shard, request, sink, requestId, startedMs: this.#clock.nowMs() });
-    if (leader === undefined) this.#wait(id);
-    else this.#network.forward(leader, request, this, id);
+    this.#requests.set(id, { shard, request, sink, requestId, startedMs: this.#clock.nowMs() });
+    let lane = this.#lanes.get(shard);
+    if (lane === undefined) {
+      lane = { target: undefined, underWay: 0, waiting: [] };
+      this.#lanes.set(shard, lane);
+    }
+    const leader = this.#leaderOf(shard);
+    if (leader === undefined || lane.waiting.length > 0 || (lane.underWay > 0 && lane.target !== leader)) {
+      this.#wait(lane, id);
+    } else {
+      this.#send(lane, leader, id);
+    }
   }
 
   reply(id: number, response: ClientResponse): void {
-    const forwarded = this.#underWay.get(id)!;
-    const mayRetry =
+    const { shard, startedMs } = this.#requests.get(id)!;
+    const lane = this.#lanes.get(shard)!;
+    lane.underWay--;
+    const didNotHappen =
       response.kind === "error" &&
       (response.error === "NOT_LEADER" ||
         response.error === "UNAVAILABLE" ||
-        response.error === "SHUTTING_DOWN") &&
-      this.#clock.nowMs() < forwarded.startedMs + this.#limits.waitMs;
-    if (mayRetry) {
-      this.#wait(id);
-      return;
-    }
-    this.#underWay.delete(id);
-    forwarded.sink.reply(forwarded.requestId, response);
+        response.error === "SHUTTING_DOWN");
+    if (didNotHappen && this.#clock.nowMs() < startedMs + this.#limits.waitMs) this.#wait(lane, id);
+    else this.#answer(lane, id, response);
   }
 
-  #wait(id: number): void {
+  #send(lane: Lane, leader: NodeId, id: number): void {
+    const { request, shard } = this.#requests.get(id)!;
+    // An answer that came at once may have closed the lane a moment ago.
+    this.#lanes.set(shard, lane);
+    lane.target = leader;
+    lane.underWay++;
+    this.#execute(leader, request, shard, id);
+  }
+
+  #answer(lane: Lane, id: number, response: ClientResponse): void {
+    const { shard, sink, requestId } = this.#requests.get(id)!;
+    this.#requests.delete(id);
+    if (lane.underWay === 0 && lane.waiting.length === 0) this.#lanes.delete(shard);
+    sink.reply(requestId, response);
+  }
+
+  #wait(lane: Lane, id: number): void {
+    const { waiting } = lane;
+    const { startedMs } = this.#requests.get(id)!;
     const { waitMs, waitingMax, retryMs } = this.#limits;
-    const forwarded = this.#underWay.get(id)!;
-    if (this.#clock.nowMs() >= forwarded.startedMs + waitMs || this.#waiting.length >= waitingMax) {
-      this.#underWay.delete(id);
-      forwarded.sink.reply(
-        forwarded.requestId,
-        errorResponse(
-          "UNAVAILABLE",
-          "the shard has no leader now: no majority of its replicas can be reached",
-        ),
-      );
+    if (this.#clock.nowMs() >= startedMs + waitMs || waiting.length >= waitingMax) {
+      const message = "the shard has no leader now: no majority of its replicas can be reached";
+      this.#answer(lane, id, errorResponse("UNAVAILABLE", message));
       return;
     }
-    this.#waiting.push(id);
+    // Ids grow, and answers to what was sent together come together: the place is almost always the end.
+    let place = waiting.length;
+    while (place > 0 && waiting[place - 1]! > id) place--;
+    waiting.splice(place, 0, id);
+    this.#lanes.set(this.#requests.get(id)!.shard, lane);
     if (this.#retryScheduled) return;
     this.#retryScheduled = true;
     this.#clock.timer(retryMs, () => this.#retry());
@@ -109,11 +135,16 @@ export class Forwarder implements ReplySink {
 
   #retry(): void {
     this.#retryScheduled = false;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const id of waiting) {
-      const { request, shard } = this.#underWay.get(id)!;
-      this.#again(request, shard, this, id);
+    for (const [shard, lane] of [...this.#lanes]) {
+      const ids = lane.waiting;
+      lane.waiting = [];
+      const leader = this.#leaderOf(shard);
+      // What was sent to an old leader and is not answered yet may still happen: nothing may pass it.
+      const mayGo = leader !== undefined && (lane.underWay === 0 || lane.target === leader);
+      for (const id of ids) {
+        if (mayGo && lane.waiting.length === 0) this.#send(lane, leader, id);
+        else this.#wait(lane, id);
+      }
     }
   }
 }

@@ -6,27 +6,38 @@ import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink, Routing } from "../../protocol/handler.ts";
 import type { NodeId, ShardId } from "../../protocol/ids.ts";
 import type { ClientResponse, ReadRequest, SessionStamp, WriteRequest } from "../../protocol/messages.ts";
+import type { PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Clock } from "../env/env.ts";
 import { SESSION_WINDOW_MAX } from "../shard/sessions.ts";
 import type { ShardHost } from "../shard/shard-host.ts";
-import type { Forwarder } from "./forwarder.ts";
+import { Forwarder, type ForwarderLimits, type ShardRequest } from "./forwarder.ts";
 
 export interface LinearizableParts {
   readonly self: NodeId;
-  readonly clock: Pick<Clock, "nowMs">;
+  readonly clock: Clock;
   readonly host: ShardHost;
-  readonly forwarder: Forwarder;
+  readonly network: Pick<PeerNetwork, "forward">;
+  readonly forwarding: ForwarderLimits;
   /** `host:port` of a member. */
   readonly addressOf: (node: NodeId) => string;
 }
 
-export type ShardRequest = WriteRequest | ReadRequest;
-
 export class LinearizableMode {
   readonly #parts: LinearizableParts;
+  readonly #forwarder: Forwarder;
 
   constructor(parts: LinearizableParts) {
     this.#parts = parts;
+    const { self, host, network, clock } = parts;
+    this.#forwarder = new Forwarder(
+      clock,
+      parts.forwarding,
+      (shard) => host.shard(shard).leader,
+      (at, request, shard, requestId) => {
+        if (at === self) this.execute(shard, request, this.#forwarder, requestId, "redirect");
+        else network.forward(at, request, this.#forwarder, requestId);
+      },
+    );
   }
 
   execute(
@@ -36,19 +47,19 @@ export class LinearizableMode {
     requestId: number,
     routing: Routing,
   ): void {
-    const { host, clock, self, forwarder } = this.#parts;
+    const { host, clock } = this.#parts;
     const shard = host.shard(shardId);
     const isRead = isReadRequest(request);
     if (isRead && request.consistency === "stale") {
       shard.readStale(request, sink, requestId, clock.nowMs());
-    } else if (shard.isLeader) {
-      if (isRead) shard.read(request, sink, requestId, clock.nowMs());
-      else this.#write(shardId, request, sink, requestId);
-    } else if (routing === "forward") {
-      const leader = shard.leader;
-      forwarder.forward(shardId, leader === self ? undefined : leader, request, sink, requestId);
-    } else {
+    } else if (routing === "forward" && (!shard.isLeader || this.#forwarder.isBusy(shardId))) {
+      this.#forwarder.forward(shardId, request, sink, requestId);
+    } else if (!shard.isLeader) {
       sink.reply(requestId, this.#redirect(shard.leader));
+    } else if (isRead) {
+      shard.read(request, sink, requestId, clock.nowMs());
+    } else {
+      this.#write(shardId, request, sink, requestId);
     }
   }
 
