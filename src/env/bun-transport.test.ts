@@ -370,6 +370,33 @@ describe("connecting and listening", () => {
     );
   });
 
+  test("connections that were reset before they were accepted harm nobody", async () => {
+    let opened = 0;
+    let closed = 0;
+    const listener = await listenFor({
+      opened: () => void opened++,
+      received() {},
+      closed: () => void closed++,
+    });
+    // While this thread waits for another process, nothing is accepted here: the resets are there first.
+    const script = `
+      import { connect } from "node:net";
+      let left = 20;
+      for (let i = left; i > 0; i--) {
+        const socket = connect(${listener.port}, "${HOST}", () => socket.resetAndDestroy());
+        socket.on("close", () => { if (--left === 0) process.exit(0); });
+      }
+    `;
+    expect(Bun.spawnSync([process.execPath, "-e", script]).exitCode).toBe(0);
+    const client = new Side();
+    const connection = transport.connect(HOST, listener.port, client);
+    await client.until(() => client.connection !== undefined);
+    connection.destroy();
+    await anotherRoundTrip();
+    expect(opened).toBeGreaterThan(0);
+    expect(closed).toBe(opened);
+  });
+
   test("the server's side knows who connected", async () => {
     const { serverEnd } = await pair();
     expect(serverEnd.remote).toMatch(/^127\.0\.0\.1:\d+$/);

@@ -44,11 +44,7 @@ async function listen(
       socket: {
         ...socketEvents,
         open(socket) {
-          const connection = new BunConnection(
-            handler,
-            address(socket.remoteAddress, socket.remotePort),
-            finishStallMs,
-          );
+          const connection = new BunConnection(handler, remoteOf(socket), finishStallMs);
           socket.data = connection;
           connection.onOpen(socket);
         },
@@ -241,6 +237,14 @@ class BunConnection implements Connection {
       this.destroy(new Error(`${this.remote} has neither read nor closed for ${this.#finishStallMs} ms`));
     }, this.#finishStallMs);
   }
+}
+
+/** Who connected. A connection that was reset before it could be accepted has no address any more. */
+function remoteOf(socket: { remoteAddress?: string; remotePort?: number }): string {
+  const { remoteAddress, remotePort } = socket;
+  return remoteAddress === undefined || remotePort === undefined
+    ? "an unknown address"
+    : address(remoteAddress, remotePort);
 }
 
 /** `host:port`, with brackets around an IPv6 address. */
