@@ -31,6 +31,8 @@ export interface ClusterSpec {
 const SERVING_MS_MAX = 15_000;
 /** How long a node that was away may take to have what the others have. */
 const CATCH_UP_MS_MAX = 15_000;
+/** How much of what each node printed is shown when a test fails. */
+const PRINTED_LINES_MAX = 150;
 /** Two runs may pick the same port at the same moment. */
 const PORT_ATTEMPTS = 5;
 
@@ -196,7 +198,7 @@ export class TestCluster {
 
   /** Writes the last lines that each node printed to this process's standard error. */
   printOutput(): void {
-    for (const { output } of this.nodes) console.error(output);
+    for (const { lines } of this.nodes) console.error(lines.slice(-PRINTED_LINES_MAX).join("\n"));
   }
 
   /** Ends everything and removes the data. */

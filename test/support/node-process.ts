@@ -8,8 +8,8 @@ const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 /** How long a node may take until it serves, or until it is gone after SIGTERM. Generous: a busy machine is no error. */
 const START_MS_MAX = 20_000;
 const STOP_MS_MAX = 20_000;
-/** How much of what a node printed is kept for the report of a failed test. */
-const OUTPUT_LINES_MAX = 200;
+/** How many of the lines that a node printed are kept. */
+const OUTPUT_LINES_MAX = 5000;
 const PAGE_BYTES = 4096;
 
 /** How a process ended. */
@@ -58,8 +58,8 @@ export class NodeProcess {
   }
 
   /** The last lines that the node printed, of all its lives. */
-  get output(): string {
-    return this.#output.join("\n");
+  get lines(): readonly string[] {
+    return this.#output;
   }
 
   /** Starts the process and waits until it says that it serves. Rejects with what it printed if it ends before. */
@@ -88,7 +88,9 @@ export class NodeProcess {
     const first = await within(`${this.id} serves`, START_MS_MAX, Promise.race([serves, child.exited]));
     if (first !== "serves") {
       await outputRead;
-      throw new Error(`${this.id} ended (exit code ${child.exitCode}) instead of serving:\n${this.output}`);
+      throw new Error(
+        `${this.id} ended (exit code ${child.exitCode}) instead of serving:\n${this.#output.join("\n")}`,
+      );
     }
   }
 
@@ -97,11 +99,7 @@ export class NodeProcess {
     const child = this.#process;
     if (child === undefined) return { code: null, signal: null };
     child.kill(signal);
-    await within(
-      `${this.id} is gone after ${signal}; it printed:\n${this.output}`,
-      STOP_MS_MAX,
-      child.exited,
-    );
+    await within(`${this.id} is gone after ${signal}`, STOP_MS_MAX, child.exited);
     if (this.#process === child) this.#process = undefined;
     return { code: child.exitCode, signal: child.signalCode as NodeJS.Signals | null };
   }
