@@ -10,6 +10,7 @@
 import { assert } from "../lib/assert.ts";
 import { type Cursor, NO_BYTES } from "./cursor.ts";
 import { readU32 } from "./fixed-width.ts";
+import { type KeyedNodes, NewestIndex } from "./newest-index.ts";
 import { OPERATION_HEADER_BYTES, OPERATION_PUT } from "./write-batch.ts";
 
 const HEIGHT_MAX = 12;
@@ -41,6 +42,9 @@ export class Memtable {
   #height = 1;
   #count = 0;
   #random = 0x2545f491;
+  readonly #newest = new NewestIndex();
+  /** What the index needs; replaced when an array grows. */
+  #keyed: KeyedNodes;
   /** The last node before the searched place on each level, of the latest search for an insertion. */
   readonly #before = new Int32Array(HEIGHT_MAX).fill(HEAD);
 
@@ -48,9 +52,10 @@ export class Memtable {
   constructor(capacityBytes: number) {
     this.#arena = new Uint8Array(new SharedArrayBuffer(capacityBytes));
     this.#nodes = new Int32Array(new SharedArrayBuffer(Math.max(1024, capacityBytes >> 2) * 4));
+    this.#keyed = { nodes: this.#nodes, arena: this.#arena };
   }
 
-  /** A read-only view of a memtable that another thread has sealed. */
+  /** A read-only view of a memtable that another thread has sealed, for its cursor: `find` is the owner's. */
   static attach(shared: SharedMemtable): Memtable {
     const table = new Memtable(0);
     table.#nodes = new Int32Array(shared.nodes);
@@ -107,6 +112,9 @@ export class Memtable {
    * with `isTombstone` and `value`.
    */
   find(key: Uint8Array, sequence: number): number {
+    const newest = this.#newest.find(this.#keyed, key, 0, key.length);
+    if (newest === 0 || this.#sequence(newest) <= sequence) return newest;
+    // An older version is wanted: versions of a key follow each other in the list, newest first.
     const node = this.#firstAtOrAfter(key, sequence);
     if (node === 0) return 0;
     const nodes = this.#nodes;
@@ -188,6 +196,7 @@ export class Memtable {
       nodes[previous] = node;
     }
     this.#count++;
+    this.#newest.put(this.#keyed, node);
   }
 
   /** One to twelve, each next a quarter as likely. The shape of the list needs no chance that comes from outside. */
@@ -284,12 +293,14 @@ export class Memtable {
     const larger = new Uint8Array(new SharedArrayBuffer(capacity));
     larger.set(this.#arena.subarray(0, this.#arenaUsed));
     this.#arena = larger;
+    this.#keyed = { nodes: this.#nodes, arena: larger };
   }
 
   #growNodes(needed: number): void {
     const larger = new Int32Array(new SharedArrayBuffer(Math.max(needed, this.#nodes.length * 2) * 4));
     larger.set(this.#nodes.subarray(0, this.#nodesUsed));
     this.#nodes = larger;
+    this.#keyed = { nodes: larger, arena: this.#arena };
   }
 }
 
