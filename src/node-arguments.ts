@@ -2,7 +2,6 @@
 import { Command } from "commander";
 import { isNodeId, type NodeId } from "../protocol/ids.ts";
 import { SHARDS_MAX } from "../protocol/limits.ts";
-import { parseAddress } from "./client/address.ts";
 import {
   type EXIT_OK,
   type EXIT_USAGE,
@@ -23,6 +22,7 @@ import {
   reachableHost,
 } from "./config.ts";
 import { LOG_LEVELS, type LogLevel } from "./env/env.ts";
+import { parseAddress } from "./lib/address.ts";
 
 /** What the command line asks for. `stop`: print `text` (help, the version, or what is wrong) and exit with `exitCode`. */
 export type ParsedArguments =

@@ -5,7 +5,7 @@ import { CLIENT_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
 import type { Clock, Connection, ConnectionHandler, Transport } from "../../src/env/env.ts";
-import type { Address } from "./address.ts";
+import type { Address } from "../../src/lib/address.ts";
 import { RECONNECT_MS } from "./driver.ts";
 
 /** What a connection tells its owner. */

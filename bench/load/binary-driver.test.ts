@@ -4,8 +4,8 @@ import type { ClientRequest, ClientResponse, Topology } from "../../protocol/mes
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import { bunTransport } from "../../src/env/bun-transport.ts";
 import { systemClock } from "../../src/env/system-clock.ts";
+import { parseAddress } from "../../src/lib/address.ts";
 import { fromUtf8 } from "../../src/lib/bytes.ts";
-import { parseAddress } from "./address.ts";
 import { AnswerLog } from "./answer-log.ts";
 import { BinaryDriver } from "./binary-driver.ts";
 import { type FakeNode, startFakeNode } from "./fake-node.ts";

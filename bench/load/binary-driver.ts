@@ -6,7 +6,7 @@ import {
 } from "../../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import type { Clock, Transport } from "../../src/env/env.ts";
-import { type Address, parseAddress } from "./address.ts";
+import { type Address, parseAddress } from "../../src/lib/address.ts";
 import { BinaryConnection, type BinaryConnectionOwner } from "./binary-connection.ts";
 import { fetchTopology } from "./bootstrap.ts";
 import { type Driver, type DriverListener, REQUEST_TIMEOUT_MS, type RequestKind } from "./driver.ts";

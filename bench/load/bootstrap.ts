@@ -1,6 +1,6 @@
 import type { Topology } from "../../protocol/messages.ts";
 import type { Clock, Transport } from "../../src/env/env.ts";
-import type { Address } from "./address.ts";
+import type { Address } from "../../src/lib/address.ts";
 import { BinaryConnection } from "./binary-connection.ts";
 
 /** How long one node may take to connect and tell the topology. */

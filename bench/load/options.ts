@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type Address, parseAddress } from "./address.ts";
+import { type Address, parseAddress } from "../../src/lib/address.ts";
 import { DISTRIBUTIONS, type Distribution } from "./distribution.ts";
 import { WORKLOADS, type WorkloadName } from "./workload.ts";
 

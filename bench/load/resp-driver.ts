@@ -1,7 +1,7 @@
 import { ByteWriter } from "../../protocol/cbor.ts";
 import type { Clock, Connection, ConnectionHandler, Transport } from "../../src/env/env.ts";
+import type { Address } from "../../src/lib/address.ts";
 import { utf8 } from "../../src/lib/bytes.ts";
-import type { Address } from "./address.ts";
 import {
   type Driver,
   type DriverListener,

@@ -14,7 +14,7 @@
  * costs beside its promise is a stamp, an entry in a table and its bytes in the one buffer that a turn of the loop sends
  * (`connection.ts`).
  */
-export { parseAddress } from "./address.ts";
+export { parseAddress } from "../lib/address.ts";
 export type { Bytes } from "./bytes.ts";
 export type {
   BatchOptions,

@@ -14,8 +14,8 @@ import { CLIENT_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import type { ClientResponse } from "../../protocol/messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
 import type { Connection, ConnectionHandler, Env, Timer } from "../env/env.ts";
+import { parseAddress } from "../lib/address.ts";
 import { concatBytes } from "../lib/bytes.ts";
-import { parseAddress } from "./address.ts";
 import type { Call } from "./call.ts";
 
 /** Who hears what becomes of calls. */

@@ -54,6 +54,8 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   #pingedMs = 0;
   /** The last reason why there is no connection, so that the log tells it once and not at each attempt. */
   #toldReason = "";
+  /** Since when there is no connection. */
+  #missedSinceMs = 0;
 
   constructor(node: NodeId, address: PeerAddress, parts: PeersParts, turn: Turn) {
     this.#node = node;
@@ -70,7 +72,9 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   }
 
   start(): void {
-    if (this.#phase === "idle") this.#connect();
+    if (this.#phase !== "idle") return;
+    this.#missedSinceMs = this.#parts.env.clock.nowMs();
+    this.#connect();
   }
 
   stop(): void {
@@ -278,7 +282,11 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   #lose(reason: string, how: "finish" | "destroy" = "destroy"): void {
     const wasReady = this.#phase === "ready";
     const { env, limits, listener } = this.#parts;
-    if (reason !== this.#toldReason) {
+    const nowMs = env.clock.nowMs();
+    if (wasReady) this.#missedSinceMs = nowMs;
+    // Nodes that start together miss each other for a moment: that is no warning.
+    const isWorthTelling = wasReady || nowMs >= this.#missedSinceMs + limits.peerSilentMsMax;
+    if (isWorthTelling && reason !== this.#toldReason) {
       env.log.warn(wasReady ? "lost a peer" : "cannot reach a peer", { node: this.#node, reason });
       this.#toldReason = reason;
     }
