@@ -152,30 +152,32 @@ export class Memtable {
     const nodes = this.#nodes;
     const arena = this.#arena;
     const before = this.#before;
-    const keyEnd = keyOffset + keyLength;
     let level = this.#height - 1;
     let at = HEAD;
     // Where the walk stood last, so that it isn't compared again on the level below.
     let known = 0;
+    // How many first bytes the key shares with the nodes before and behind its place, as far as they are known: what lies
+    // between them shares as many, and is compared from there on.
+    let sharedBefore = 0;
+    let sharedBehind = 0;
     for (;;) {
       const next = nodes[at + LINKS + level]!;
       if (next !== 0 && next !== known) {
         const offset = nodes[next]!;
-        const nextEnd = offset + nodes[next + KEY_LENGTH]!;
-        const end = offset + Math.min(keyLength, nextEnd - offset);
-        let a = offset;
-        let b = keyOffset;
-        while (a < end && arena[a] === arena[b]) {
-          a++;
-          b++;
-        }
+        const length = nodes[next + KEY_LENGTH]!;
+        const most = Math.min(keyLength, length);
+        let shared = Math.min(sharedBefore, sharedBehind);
+        while (shared < most && arena[offset + shared] === arena[keyOffset + shared]) shared++;
         // An equal key has a lower sequence number, so it comes after the new entry.
-        const ahead = a < end ? arena[a]! < arena[b]! : nextEnd - offset < keyEnd - keyOffset;
+        const ahead =
+          shared < most ? arena[offset + shared]! < arena[keyOffset + shared]! : length < keyLength;
         if (ahead) {
           at = next;
+          sharedBefore = shared;
           continue;
         }
         known = next;
+        sharedBehind = shared;
       }
       before[level] = at;
       if (level === 0) break;
