@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
-import { type Action, assertLinearizable, checkLinearizable, type Operation } from "./linearizability.ts";
+import type { Action, Operation } from "./history.ts";
+import { assertLinearizable, checkLinearizable } from "./linearizability.ts";
 import { testSeed } from "./seed.ts";
 
 const SEED = testSeed("linearizability");

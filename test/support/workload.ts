@@ -5,7 +5,7 @@
 import { FlotillaError } from "../../src/client/client.ts";
 import { fromUtf8 } from "../../src/lib/bytes.ts";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
-import type { Action, Operation } from "./linearizability.ts";
+import type { Action, Operation } from "./history.ts";
 
 /** What a workload needs of a client; the client library's has it. */
 export interface WorkloadClient {
