@@ -58,7 +58,7 @@ export function readManifest(fs: FileSystem, directory: string): ManifestState |
   if (!fs.exists(path)) throw corrupt(currentPath, 0, `it names ${name}, which is not there`);
   const { bytes, records } = readRecordLog(fs, path, MANIFEST_MAGIC, true);
   const tables = new Map<number, TableMeta>();
-  let state = { nextFileNumber: 0, lastSequence: 0, flushedRecord: 0 };
+  let numbers = { nextFileNumber: 0, lastSequence: 0, flushedRecord: 0 };
   for (const { type, start, end } of records) {
     if (type !== EDIT) throw corrupt(path, start, `a record has the unknown type ${type}`);
     const edit = decodeEdit(bytes.subarray(start, end), path, start);
@@ -67,11 +67,12 @@ export function readManifest(fs: FileSystem, directory: string): ManifestState |
         throw corrupt(path, start, `an edit removes table ${number}, which is not there`);
     }
     for (const table of edit.added) tables.set(table.number, table);
-    state = edit;
+    const { nextFileNumber, lastSequence, flushedRecord } = edit;
+    numbers = { nextFileNumber, lastSequence, flushedRecord };
   }
   // A manifest is named only after its first record was durable.
   if (records.length === 0) throw corrupt(path, 0, "the manifest has no records");
-  return { ...state, tables: [...tables.values()] };
+  return { ...numbers, tables: [...tables.values()] };
 }
 
 /** Appends edits to the manifest. One caller at a time. */

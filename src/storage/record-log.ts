@@ -171,11 +171,12 @@ export function readRecordLog(
 ): RecordLogContents {
   const bytes = readWholeFile(fs, path);
   const records: { type: number; start: number; end: number }[] = [];
-  const headerFault = faultOfHeader(bytes, magic);
+  const headerFault = faultOfHeader(bytes);
   if (headerFault !== undefined) {
     refuseUnlessTorn(path, bytes, 0, headerFault, mayBeTorn);
     return { first: 0, bytes, records, end: 0 };
   }
+  checkKind(path, bytes, magic);
   const first = readU64(bytes, 16);
   let at = LOG_HEADER_BYTES;
   while (at < bytes.length) {
@@ -203,16 +204,25 @@ export function readWholeFile(fs: FileSystem, path: string): Uint8Array {
   }
 }
 
-function faultOfHeader(bytes: Uint8Array, magic: string): string | undefined {
+function faultOfHeader(bytes: Uint8Array): string | undefined {
   if (bytes.length < LOG_HEADER_BYTES) return `${bytes.length} bytes are too few for a header`;
   if (readBigU64(bytes, 24) !== xxh64(bytes.subarray(0, 24))) return "the header's checksum is wrong";
+  return undefined;
+}
+
+/** Refuses a file whose header is whole, but of another kind or version: that is no torn tail, whatever follows. */
+function checkKind(path: string, bytes: Uint8Array, magic: string): void {
   const found = new TextDecoder("latin1").decode(bytes.subarray(0, 8));
-  if (found !== magic) return `the file begins with ${JSON.stringify(found)}, expected ${magic}`;
+  if (found !== magic)
+    throw corrupt(path, 0, `the file begins with ${JSON.stringify(found)}, expected ${magic}`);
   const version = readU32(bytes, 8);
   if (version !== RECORD_LOG_VERSION) {
-    return `the file has format version ${version}, this program reads ${RECORD_LOG_VERSION}`;
+    throw corrupt(
+      path,
+      8,
+      `the file has format version ${version}, this program reads ${RECORD_LOG_VERSION}`,
+    );
   }
-  return undefined;
 }
 
 function faultOfRecord(bytes: Uint8Array, at: number): string | undefined {

@@ -53,7 +53,7 @@ export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Pr
     writer.abandon();
     throw error;
   }
-  await fs.syncDirectory(argument.directory);
+  fs.syncDirectorySync(argument.directory);
   return table;
 }
 
@@ -100,7 +100,7 @@ export async function compactTables(
   } finally {
     for (const reader of readers) reader.close();
   }
-  await fs.syncDirectory(argument.directory);
+  fs.syncDirectorySync(argument.directory);
   return written;
 }
 

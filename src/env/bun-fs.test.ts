@@ -1,0 +1,100 @@
+import { afterAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { bunFileSystem } from "./bun-fs.ts";
+import { FileError } from "./env.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "flotilla-fs-"));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const fs = bunFileSystem();
+const path = (name: string): string => join(directory, name);
+
+function codeOf(action: () => unknown): string {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof FileError) return error.code;
+    throw error;
+  }
+  return "nothing thrown";
+}
+
+test("files are created, written, read, cut, renamed and removed", async () => {
+  const handle = fs.open(path("a"), "create");
+  handle.write(Buffer.from("..hello.."), 2, 7, 0);
+  handle.write(Buffer.from("!"), 0, 1, 7);
+  await handle.sync();
+  handle.syncNow();
+  expect(handle.size()).toBe(8);
+  const target = Buffer.alloc(12, "-");
+  expect(handle.read(target, 1, 10, 0)).toBe(8);
+  expect(target.toString("latin1")).toBe("-hello\0\0!---");
+  expect(handle.read(target, 0, 5, 100)).toBe(0);
+  handle.truncate(3);
+  expect(handle.size()).toBe(3);
+  handle.close();
+  handle.close();
+  fs.rename(path("a"), path("b"));
+  await fs.syncDirectory(directory);
+  fs.syncDirectorySync(directory);
+  expect([fs.exists(path("a")), fs.exists(path("b"))]).toEqual([false, true]);
+  fs.makeDirectory(path("x/y"));
+  expect(fs.list(directory)).toEqual(["b", "x"]);
+  expect(fs.list(path("nowhere"))).toEqual([]);
+  fs.remove(path("b"));
+  fs.remove(path("b"));
+  expect(fs.exists(path("b"))).toBe(false);
+});
+
+test("errors carry the errno's name and the path", () => {
+  fs.open(path("there"), "create").close();
+  expect(codeOf(() => fs.open(path("there"), "create"))).toBe("EEXIST");
+  expect(codeOf(() => fs.open(path("missing"), "read"))).toBe("ENOENT");
+  expect(codeOf(() => fs.open(path("missing"), "write"))).toBe("ENOENT");
+  const handle = fs.open(path("there"), "read");
+  expect(codeOf(() => handle.write(Buffer.from("x"), 0, 1, 0))).toBe("EBADF");
+  handle.close();
+  expect(() => fs.open(path("missing"), "read")).toThrow(`cannot open ${path("missing")}`);
+});
+
+test("a full disk is ENOSPC", () => {
+  // The device that is always full; where there is none, there is nothing to see.
+  if (!fs.exists("/dev/full")) return;
+  const handle = fs.open("/dev/full", "write");
+  expect(codeOf(() => handle.write(Buffer.alloc(10), 0, 10, 0))).toBe("ENOSPC");
+  handle.close();
+});
+
+test("a lock is held once, and given back", () => {
+  const lock = fs.lock(path("LOCK"));
+  expect(lock).toBeDefined();
+  expect(fs.lock(path("LOCK"))).toBeUndefined();
+  lock!.release();
+  const again = fs.lock(path("LOCK"));
+  expect(again).toBeDefined();
+  again!.release();
+});
+
+test("another process respects the lock, and its death by SIGKILL gives it back", async () => {
+  const script = `
+    const { bunFileSystem } = await import(${JSON.stringify(new URL("./bun-fs.ts", import.meta.url).href)});
+    const lock = bunFileSystem().lock(process.argv[1]);
+    console.log(lock === undefined ? "refused" : "locked");
+    if (lock !== undefined) setInterval(() => lock.release, 1000);
+  `;
+  const start = () => Bun.spawn([process.execPath, "-e", script, path("LOCK")], { stdout: "pipe" });
+  const firstLine = async (child: ReturnType<typeof start>): Promise<string> => {
+    for await (const chunk of child.stdout) return Buffer.from(chunk).toString().trim();
+    return "";
+  };
+  const holder = start();
+  expect(await firstLine(holder)).toBe("locked");
+  expect(fs.lock(path("LOCK"))).toBeUndefined();
+  expect(await firstLine(start())).toBe("refused");
+  holder.kill("SIGKILL");
+  await holder.exited;
+  const lock = fs.lock(path("LOCK"));
+  expect(lock).toBeDefined();
+  lock!.release();
+});
