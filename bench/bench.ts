@@ -1,0 +1,11 @@
+/** `bun run bench [filter]`: the micro-benchmarks of all parts; `filter` is a regular expression over their names. */
+import { run } from "mitata";
+import * as codec from "./codec.bench.ts";
+import * as raft from "./raft.bench.ts";
+import * as storage from "./storage.bench.ts";
+
+for (const part of [storage, codec, raft]) await part.register();
+const filter = process.argv[2];
+await run(filter === undefined ? {} : { filter: new RegExp(filter) });
+// Benchmarks leave files and threads open; nothing waits for them.
+process.exit(0);
