@@ -36,6 +36,8 @@ export class BlockCursor implements Cursor {
   #block = EMPTY_BLOCK;
   #at = 0;
   #next = 0;
+  /** A guess at `restartIndex`: in an index block a search ends at most one entry behind where it began. */
+  #restart = 0;
 
   /** Goes over to `block`, at no entry. */
   reset(block: Block): void {
@@ -51,6 +53,8 @@ export class BlockCursor implements Cursor {
 
   /** Which restart interval the entry is in: in an index block, the number of the entry. */
   get restartIndex(): number {
+    const guess = this.#restart;
+    if (guess < this.#block.restartCount && this.#block.restart(guess) === this.#at) return guess;
     let low = 0;
     let high = this.#block.restartCount - 1;
     while (low < high) {
@@ -81,16 +85,15 @@ export class BlockCursor implements Cursor {
   }
 
   seek(key: Uint8Array, sequence: number): void {
-    this.seekRange(key, 0, key.length, sequence);
-  }
-
-  seekRange(key: Uint8Array, start: number, end: number, sequence: number): void {
-    this.#readAt(this.#restartBefore(key, start, end, sequence));
-    while (this.valid && this.#compare(key, start, end, sequence) < 0) this.#readAt(this.#next);
+    this.#readAt(this.#restartBefore(key, sequence));
+    if (!this.valid || this.#compare(key, sequence) >= 0) return;
+    this.#restart++;
+    do this.#readAt(this.#next);
+    while (this.valid && this.#compare(key, sequence) < 0);
   }
 
   seekBefore(key: Uint8Array): void {
-    this.#seekLastBefore(key, 0, key.length, Number.MAX_SAFE_INTEGER);
+    this.#seekLastBefore(key, Number.MAX_SAFE_INTEGER);
   }
 
   next(): void {
@@ -110,10 +113,10 @@ export class BlockCursor implements Cursor {
     while (this.#next < target) this.#readAt(this.#next);
   }
 
-  #seekLastBefore(key: Uint8Array, start: number, end: number, sequence: number): void {
-    let at = this.#restartBefore(key, start, end, sequence);
+  #seekLastBefore(key: Uint8Array, sequence: number): void {
+    let at = this.#restartBefore(key, sequence);
     let found = -1;
-    for (this.#readAt(at); this.valid && this.#compare(key, start, end, sequence) < 0; this.#readAt(at)) {
+    for (this.#readAt(at); this.valid && this.#compare(key, sequence) < 0; this.#readAt(at)) {
       found = this.#at;
       at = this.#next;
     }
@@ -128,21 +131,22 @@ export class BlockCursor implements Cursor {
   }
 
   /** The offset of the last restart point that is before (key, sequence), or of the first one. */
-  #restartBefore(key: Uint8Array, start: number, end: number, sequence: number): number {
+  #restartBefore(key: Uint8Array, sequence: number): number {
     const block = this.#block;
     if (block.restartCount === 0) return block.entriesEnd;
     let low = 0;
     let high = block.restartCount - 1;
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
-      if (this.#compareRestart(block.restart(middle), key, start, end, sequence) < 0) low = middle;
+      if (this.#compareRestart(block.restart(middle), key, sequence) < 0) low = middle;
       else high = middle - 1;
     }
+    this.#restart = low;
     return block.restart(low);
   }
 
   /** The order of the whole key at a restart point against (key, sequence), without moving there. */
-  #compareRestart(offset: number, key: Uint8Array, start: number, end: number, sequence: number): number {
+  #compareRestart(offset: number, key: Uint8Array, sequence: number): number {
     const { bytes } = this.#block;
     // Shared length: always the one byte 0 at a restart point.
     let at = offset + 1;
@@ -159,13 +163,13 @@ export class BlockCursor implements Cursor {
     }
     while (bytes[at++]! >= 0x80);
     const keyAt = at + 8;
-    const order = compareRanges(bytes, keyAt, keyAt + keyLength, key, start, end);
+    const order = compareRanges(bytes, keyAt, keyAt + keyLength, key, 0, key.length);
     if (order !== 0) return order;
     return sequence - (readU32(bytes, at + 4) * 0x1_0000_0000 + readU32(bytes, at));
   }
 
-  #compare(key: Uint8Array, start: number, end: number, sequence: number): number {
-    const order = compareRanges(this.keyBytes, 0, this.keyEnd, key, start, end);
+  #compare(key: Uint8Array, sequence: number): number {
+    const order = compareRanges(this.keyBytes, 0, this.keyEnd, key, 0, key.length);
     return order !== 0 ? order : sequence - this.sequence;
   }
 

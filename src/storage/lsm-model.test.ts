@@ -84,7 +84,7 @@ const options: fc.Arbitrary<Partial<LsmOptions>> = fc.record({
 });
 
 test("random operations under random options give the answers of a sorted map", async () => {
-  const runs = Number(process.env.FLOTILLA_MODEL_RUNS ?? 250);
+  const runs = Number(process.env.FLOTILLA_MODEL_RUNS ?? 500);
   await fc.assert(
     fc.asyncProperty(options, fc.array(step, { minLength: 20, maxLength: 120 }), async (chosen, steps) => {
       await new Comparison(chosen).run(steps);

@@ -367,7 +367,7 @@ class LsmEngine implements Engine {
       });
       this.#flushes++;
     }
-    // The table took the memtable's place for readers within `#changeTables`' last step; no read came in between.
+    // Until here both the memtable and its table were read, which is the same twice; neither was ever missing.
     this.#sealed.shift();
     this.#wal.removeFlushed(this.#flushedRecord);
     this.#listener?.flushed(oldest.seal);

@@ -1,8 +1,8 @@
 import { type Cursor, compareCursors, NO_BYTES } from "./cursor.ts";
 
 /**
- * Several cursors as one, in inner order: a binary heap of those that are at an entry. Entries that are equal in key
- * and sequence number do not occur, since every operation has its own number.
+ * Several cursors as one, in inner order: a binary heap of those that are at an entry. An entry may come twice, from a
+ * memtable and from the table that was just made of it; the readers above go by keys, and don't mind.
  */
 export class MergeCursor implements Cursor {
   valid = false;
