@@ -11,12 +11,13 @@ import { ByteWriter, CborReader } from "../../protocol/cbor.ts";
 import { decodeWrite, encodeWrite } from "../../protocol/client.ts";
 import { INDEX_ZERO, type LogIndex, logIndex } from "../../protocol/ids.ts";
 import type { WriteRequest } from "../../protocol/messages.ts";
-import { readU64 } from "./log-segment.ts";
+import { Slab } from "../lib/slab.ts";
 
 const HEADER_BYTES = 16;
 
 /** Gathers commands for one entry. */
 export class CommandBatch {
+  readonly #slab = new Slab(64 * 1024);
   readonly #writer = new ByteWriter();
 
   constructor() {
@@ -46,7 +47,7 @@ export class CommandBatch {
     this.#writer.patchU32(4, timeMs >>> 0);
     this.#writer.patchU32(8, Math.floor(floor / 0x1_0000_0000));
     this.#writer.patchU32(12, floor >>> 0);
-    const data = this.#writer.view().slice();
+    const data = this.#slab.copy(this.#writer.view());
     this.#writer.reset();
     this.#begin();
     return data;
@@ -67,9 +68,8 @@ export class CommandBatchReader {
   floor: LogIndex = INDEX_ZERO;
 
   open(data: Uint8Array): void {
-    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-    this.timeMs = readU64(view, 0);
-    this.floor = logIndex(readU64(view, 8));
+    this.timeMs = readU64Of(data, 0);
+    this.floor = logIndex(readU64Of(data, 8));
     this.#data = data;
     this.#reader.reset(data, HEADER_BYTES, data.length);
   }
@@ -83,4 +83,10 @@ export class CommandBatchReader {
   next(): WriteRequest | undefined {
     return this.#reader.remaining === 0 ? undefined : decodeWrite(this.#reader);
   }
+}
+
+function readU64Of(bytes: Uint8Array, at: number): number {
+  let value = 0;
+  for (let i = at; i < at + 8; i++) value = value * 256 + bytes[i]!;
+  return value;
 }

@@ -34,14 +34,20 @@ import {
 export interface LogStoreOptions {
   /** A segment that has grown beyond this is closed, and the next one begun. */
   readonly segmentBytes: number;
-  /** Entry data kept in memory for followers and for applying; older entries are read from the files. */
+  /**
+   * Entry data kept in memory for followers and for applying, with about what the objects around it take; older entries
+   * are read from the files.
+   */
   readonly cacheBytes: number;
 }
 
 export const DEFAULT_LOG_STORE_OPTIONS: LogStoreOptions = {
   segmentBytes: 64 * 1024 * 1024,
-  cacheBytes: 64 * 1024 * 1024,
+  cacheBytes: 16 * 1024 * 1024,
 };
+
+/** About what an entry takes in memory beside its data. */
+const SLOT_BYTES = 256;
 
 /** What a record's payload consists of. */
 const ITEM = { entries: 1, hardState: 2, compacted: 3 } as const;
@@ -143,7 +149,7 @@ export class LogStore {
         log.put(entry.index, slot);
         this.#gatheredSlots.push(slot);
         this.#cached.push(slot);
-        this.#cachedBytes += entry.data.length;
+        this.#cachedBytes += entry.data.length + SLOT_BYTES;
       }
     }
     if (hardState !== undefined) {
@@ -241,7 +247,7 @@ export class LogStore {
       const slot = this.#cached[this.#cachedHead]!;
       if (slot.segment === undefined) break;
       slot.data = undefined;
-      this.#cachedBytes -= slot.length;
+      this.#cachedBytes -= slot.length + SLOT_BYTES;
       this.#cachedHead++;
     }
     if (this.#cachedHead > 4096 && this.#cachedHead * 2 > this.#cached.length) {

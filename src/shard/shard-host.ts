@@ -52,11 +52,14 @@ export class ShardHost implements PeerListener {
   /** By group: the system group first. */
   #shards: readonly Shard[] = [];
   #awake = new Set<Shard>();
-  #advancing = new Set<Shard>();
+  /** The other set, that of the turn that is being ended. */
+  #applying = new Set<Shard>();
   #turnScheduled = false;
   /** Shards that advanced since the last flush began, and those of the flush under way. */
   #gathered = new Set<Shard>();
   #flushing: Set<Shard> | undefined;
+  /** Shards whose writes wait for the flush under way. */
+  readonly #waitingToPropose = new Set<Shard>();
   #diskFull: string | undefined;
   readonly #plan: LeaderPlan;
   #timers: Timer[] = [];
@@ -149,23 +152,26 @@ export class ShardHost implements PeerListener {
     this.#turnScheduled = false;
     if (this.#stopped) return;
     const { buffer, engine, network, env } = this.#parts;
-    while (this.#awake.size > 0) {
-      const advancing = this.#awake;
-      this.#awake = this.#advancing;
-      this.#advancing = advancing;
-      for (const shard of advancing) {
-        shard.advance();
-        this.#gathered.add(shard);
-      }
-      buffer.commit();
-      const nowMs = env.clock.nowMs();
-      for (const shard of advancing) shard.serveReads(nowMs);
-      advancing.clear();
+    const advanced = this.#awake;
+    this.#awake = this.#applying;
+    this.#applying = advanced;
+    for (const shard of advanced) {
+      // While the log is being synced, writes wait: the entries that they make are fewer and larger for it, and could
+      // not be acknowledged before the next sync anyway.
+      shard.advance(this.#flushing === undefined);
+      this.#gathered.add(shard);
+      if (shard.hasGatheredWrites) this.#waitingToPropose.add(shard);
     }
-    // Here, and only here, what is in the memtable and what the groups say they have applied are the same.
-    engine.sealIfFull();
+    // Others wait for what is sent, and the disk takes its time: both are under way while this node applies.
     network.flush();
     this.#flush();
+    for (const shard of advanced) shard.applyCommitted();
+    buffer.commit();
+    const nowMs = env.clock.nowMs();
+    for (const shard of advanced) shard.serveReads(nowMs);
+    advanced.clear();
+    // Here, and only here, what is in the memtable and what the groups say they have applied are the same.
+    engine.sealIfFull();
   }
 
   #flush(): void {
@@ -191,6 +197,8 @@ export class ShardHost implements PeerListener {
     const flushed = this.#flushing!;
     this.#flushing = undefined;
     for (const shard of flushed) shard.flushEnded();
+    for (const shard of this.#waitingToPropose) this.wake(shard);
+    this.#waitingToPropose.clear();
   }
 
   #flushFailed(error: Error): void {

@@ -76,6 +76,8 @@ export class Shard {
   readonly #proposals = new ProposalQueue();
   readonly #reads = new ReadQueue();
   #lostReadsUpTo = 0;
+  /** Outputs whose commits wait to be applied, and whose reads to be granted. */
+  readonly #unapplied: Output[] = [];
   #appliedIndex: LogIndex;
   /** The latest time in the log, in milliseconds since the epoch. */
   #logTimeMs = 0;
@@ -129,6 +131,11 @@ export class Shard {
 
   get isLeader(): boolean {
     return this.#core.role === "leader";
+  }
+
+  /** Whether writes are gathered that were not proposed yet. */
+  get hasGatheredWrites(): boolean {
+    return this.#gathering !== undefined;
   }
 
   get appliedIndex(): LogIndex {
@@ -211,11 +218,25 @@ export class Shard {
     this.#parts.wake(this);
   }
 
-  /** Does all work there is: proposes, writes to the log store's record, sends, applies. */
-  advance(): void {
-    this.#submitWrites();
+  /**
+   * Does what others wait for: proposes, writes to the log store's record, sends. What was committed waits for
+   * `applyCommitted`. Without `mayPropose` the writes that were gathered stay where they are, and more may join them.
+   */
+  advance(mayPropose: boolean): void {
+    if (mayPropose) this.#submitWrites();
     this.#submitReads();
     while (this.#core.hasOutput) this.#handle(this.#core.takeOutput());
+  }
+
+  /** Applies what the last `advance` found committed, and answers the writes that this node proposed. */
+  applyCommitted(): void {
+    const outputs = this.#unapplied;
+    for (let i = 0; i < outputs.length; i++) {
+      const { committed, reads } = outputs[i]!;
+      for (let j = 0; j < committed.length; j++) this.#apply(committed[j]!);
+      for (let j = 0; j < reads.length; j++) this.#reads.granted(reads[j]!.round, reads[j]!.index);
+    }
+    outputs.length = 0;
   }
 
   /** Answers the reads that can be answered now. What was applied must be visible in the engine. */
@@ -331,8 +352,7 @@ export class Shard {
       if (write !== undefined) write.messages.push(...output.messagesAfterSync);
       else for (const message of output.messagesAfterSync) send(this.group, message);
     }
-    for (const entry of output.committed) this.#apply(entry);
-    for (const grant of output.reads) this.#reads.granted(grant.round, grant.index);
+    if (output.committed.length > 0 || output.reads.length > 0) this.#unapplied.push(output);
     if (output.lostReadsUpTo > this.#lostReadsUpTo) {
       this.#lostReadsUpTo = output.lostReadsUpTo;
       stats.errors += this.#reads.lost(output.lostReadsUpTo);
