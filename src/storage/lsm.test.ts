@@ -279,6 +279,31 @@ test("a flush on a full disk is tried again, wherever it was stopped", async () 
   }
 });
 
+test("a compaction that finds the disk full is tried again, also where only the manifest lacks space", async () => {
+  for (const kind of [".manifest", ".table"]) {
+    const fs = new MemoryFileSystem();
+    const engine = await open(fs, { options: { level0Tables: 2 } });
+    await put(engine, "a", "1");
+    await engine.flush();
+    await put(engine, "b", "2");
+    const flushed = engine.flush();
+    let failures = 0;
+    let writes = 0;
+    fs.onOperation = (operation, path) => {
+      // The first write of either kind is the flush's.
+      if (operation !== "write" || !path.endsWith(kind) || ++writes === 1 || failures >= 3) return;
+      failures++;
+      throw new FileError("ENOSPC", "no space left");
+    };
+    await flushed;
+    await until(() => engine.stats().compactions === 1 && engine.readOnlyReason === undefined);
+    expect(failures).toBe(3);
+    await put(engine, "c", "3");
+    expect([get(engine, "a"), get(engine, "b"), get(engine, "c")]).toEqual(["1", "2", "3"]);
+    await engine.close();
+  }
+});
+
 test("writers are told to slow down and to stop, logged ones wait, and it eases", async () => {
   const fs = new MemoryFileSystem();
   let letGo: () => void = () => {};

@@ -18,6 +18,7 @@ import type { Env, FileLock, Timer } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import { COMPACT_JOB, FLUSH_JOB } from "./background-jobs.ts";
 import { BlockCache } from "./block-cache.ts";
+import { Catalog } from "./catalog.ts";
 import { type CompactionPlan, pickCompaction } from "./compaction-policy.ts";
 import { SEQUENCE_MAX } from "./cursor.ts";
 import type {
@@ -39,7 +40,7 @@ import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
 import { RangeIterator } from "./range-iterator.ts";
 import { recoverStore } from "./recovery.ts";
-import { StorageError } from "./storage-error.ts";
+import { isDiskFull, messageOf, StorageError } from "./storage-error.ts";
 import type { CompactArgument, FlushArgument } from "./table-building.ts";
 import type { WrittenTable } from "./table-writer.ts";
 import { type RecoveredWal, Wal } from "./wal.ts";
@@ -111,7 +112,7 @@ class LsmEngine implements Engine {
   readonly #lock: FileLock;
   readonly #cache: BlockCache;
   readonly #levels: Levels;
-  readonly #manifest: ManifestWriter;
+  readonly #catalog: Catalog;
   readonly #wal: Wal;
   readonly #snapshots = new Set<Snapshot>();
 
@@ -121,13 +122,6 @@ class LsmEngine implements Engine {
   #sequence: number;
   #nextSeal = 1;
   #flushWaiters: FlushWaiter[] = [];
-
-  // What the manifest says.
-  #nextFileNumber: number;
-  #durableSequence: number;
-  #flushedRecord: number;
-  /** The manifest's last change; the next one waits for it. */
-  #manifestTurn: Promise<void> = Promise.resolve();
 
   #flushing: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
@@ -162,14 +156,16 @@ class LsmEngine implements Engine {
     this.#lock = store.lock;
     this.#cache = cache;
     this.#levels = store.levels;
-    this.#manifest = store.manifest;
+    this.#catalog = new Catalog(store.manifest, store.levels, store.state, options.manifestBytes, {
+      retryAfter: (error) => this.#retryManifest(error),
+      checkAlive: () => {
+        if (this.#failure !== undefined) throw this.#failure;
+      },
+    });
     this.#memtable = store.memtable;
     this.#sequence = store.lastSequence;
-    this.#nextFileNumber = store.state.nextFileNumber;
-    this.#durableSequence = store.state.lastSequence;
-    this.#flushedRecord = store.state.flushedRecord;
     this.#wal = new Wal(env.fs, env.clock, directory, options.walFileBytes, store.wal, {
-      newFileNumber: () => this.#nextFileNumber++,
+      newFileNumber: () => this.#catalog.newFileNumber(),
       apply: (bytes, start, end, count) => this.#apply(bytes, start, end, count),
       applied: () => this.sealIfFull(),
       ready: () => this.#readyToLog(),
@@ -289,7 +285,7 @@ class LsmEngine implements Engine {
       this.#wal.abandon();
       this.#rejectFlushWaiters(this.#refusal);
       this.#levels.close();
-      this.#manifest.close();
+      this.#catalog.close();
       this.#lock.release();
     }
   }
@@ -332,7 +328,6 @@ class LsmEngine implements Engine {
       while (this.#sealed.length > 0 && this.#failure === undefined) {
         try {
           await this.#flushOldest();
-          this.#tablesFull = this.#writable("tables", this.#tablesFull);
         } catch (error) {
           if (!isDiskFull(error)) throw error;
           this.#tablesFull = this.#full("a memtable can't be written to a table", error, this.#tablesFull);
@@ -354,22 +349,20 @@ class LsmEngine implements Engine {
     if (oldest.memtable.count > 0) {
       const argument: FlushArgument = {
         directory: this.#directory,
-        fileNumber: this.#nextFileNumber++,
+        fileNumber: this.#catalog.newFileNumber(),
         memtable: oldest.memtable.share(),
         snapshots: this.#snapshotSequences(),
         table: this.#tableOptions(),
       };
       const table = (await this.#env.background.run(FLUSH_JOB, argument)) as WrittenTable;
       const { lastSequence, lastRecord } = oldest;
-      await this.#changeTables([metaOf(table, 0)], [], () => {
-        this.#durableSequence = lastSequence;
-        this.#flushedRecord = lastRecord;
-      });
+      await this.#catalog.change([metaOf(table, 0)], [], { lastSequence, flushedRecord: lastRecord });
+      this.#tablesFull = this.#writable("tables", this.#tablesFull);
       this.#flushes++;
     }
     // Until here both the memtable and its table were read, which is the same twice; neither was ever missing.
     this.#sealed.shift();
-    this.#wal.removeFlushed(this.#flushedRecord);
+    this.#wal.removeFlushed(this.#catalog.flushedRecord);
     this.#listener?.flushed(oldest.seal);
     const waiting = this.#flushWaiters;
     this.#flushWaiters = waiting.filter(({ seal }) => seal > oldest.seal);
@@ -396,6 +389,7 @@ class LsmEngine implements Engine {
       while (plan !== undefined && this.#refusal === undefined) {
         try {
           await this.#runCompaction(plan);
+          this.#tablesFull = this.#writable("tables", this.#tablesFull);
         } catch (error) {
           if (!isDiskFull(error)) throw error;
           this.#env.log.warn("compaction waits for disk space", {
@@ -418,7 +412,7 @@ class LsmEngine implements Engine {
     const bytesRead = bytesOf(inputs);
     // A merge is hardly longer than what went into it; a quarter more is on the safe side.
     const outputsMax = Math.ceil((bytesRead * 1.25) / this.#options.tableBytes) + 1;
-    const outputs = Array.from({ length: outputsMax }, () => this.#nextFileNumber++);
+    const outputs = Array.from({ length: outputsMax }, () => this.#catalog.newFileNumber());
     const argument: CompactArgument = {
       directory: this.#directory,
       inputs: inputs.map(({ number }) => number),
@@ -430,7 +424,7 @@ class LsmEngine implements Engine {
     };
     const written = (await this.#env.background.run(COMPACT_JOB, argument)) as WrittenTable[];
     const added = written.map((table) => metaOf(table, outputLevel));
-    await this.#changeTables(added, argument.inputs, () => {});
+    await this.#catalog.change(added, argument.inputs);
     this.#compactions++;
     this.#compactionBytesRead += bytesRead;
     this.#compactionBytesWritten += bytesOf(added);
@@ -440,62 +434,6 @@ class LsmEngine implements Engine {
       outputs: added.length,
       bytesRead,
     });
-  }
-
-  // --- The manifest.
-
-  /**
-   * Makes a change of the tables durable, then visible. `advance` moves what the manifest says beside the tables. Waits
-   * as long as the disk is full; one change at a time.
-   */
-  async #changeTables(
-    added: readonly TableMeta[],
-    removed: readonly number[],
-    advance: () => void,
-  ): Promise<void> {
-    const previous = this.#manifestTurn;
-    let done!: () => void;
-    this.#manifestTurn = new Promise((resolve) => {
-      done = resolve;
-    });
-    await previous;
-    try {
-      if (this.#failure !== undefined) throw this.#failure;
-      advance();
-      for (;;) {
-        try {
-          await this.#manifest.append({ ...this.#manifestState([]), added, removed });
-          break;
-        } catch (error) {
-          if (!isDiskFull(error) || this.#closing) throw error;
-          this.#tablesFull = this.#full("the manifest can't be written", error, this.#tablesFull);
-          await this.#retryDelay();
-        }
-      }
-      this.#tablesFull = this.#writable("tables", this.#tablesFull);
-      this.#levels.change(added, removed);
-      if (this.#manifest.size >= this.#options.manifestBytes) await this.#replaceManifest();
-    } finally {
-      done();
-    }
-  }
-
-  async #replaceManifest(): Promise<void> {
-    try {
-      await this.#manifest.replace(this.#nextFileNumber++, this.#manifestState(this.#levels.metas.flat()));
-    } catch (error) {
-      // The old one still counts, and the next change tries again.
-      if (!isDiskFull(error)) throw error;
-    }
-  }
-
-  #manifestState(tables: readonly TableMeta[]): ManifestState {
-    return {
-      nextFileNumber: this.#nextFileNumber,
-      lastSequence: this.#durableSequence,
-      flushedRecord: this.#flushedRecord,
-      tables,
-    };
   }
 
   #tableOptions(): FlushArgument["table"] {
@@ -510,6 +448,13 @@ class LsmEngine implements Engine {
   }
 
   // --- Trouble.
+
+  /** The manifest can't be written: nothing is flushed meanwhile. */
+  async #retryManifest(error: unknown): Promise<void> {
+    if (this.#closing) throw error;
+    this.#tablesFull = this.#full("the manifest can't be written", error, this.#tablesFull);
+    await this.#retryDelay();
+  }
 
   async #readyToLog(): Promise<void> {
     for (;;) {
@@ -629,13 +574,4 @@ function bytesOf(tables: readonly TableMeta[]): number {
   let bytes = 0;
   for (const table of tables) bytes += table.bytes;
   return bytes;
-}
-
-function isDiskFull(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return code === "ENOSPC" || code === "EDQUOT";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -23,3 +23,14 @@ export class StorageError extends Error {
 export function corrupt(path: string, offset: number, what: string): StorageError {
   return new StorageError("CORRUPT", `${path}: damaged at offset ${offset}: ${what}`);
 }
+
+/** Whether a file system call failed because there is no space: what can pass. */
+export function isDiskFull(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "ENOSPC" || code === "EDQUOT";
+}
+
+/** What an error of any kind says. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
