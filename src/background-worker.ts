@@ -2,9 +2,10 @@
  * The composition root of the background thread: it runs the named jobs that `bun-background.ts` sends. Jobs take turns
  * where they pause, so a flush does not wait for a long compaction to end.
  */
+
+import { backgroundJobs } from "./background-jobs.ts";
 import type { JobRequest, WorkerMessage } from "./env/bun-background.ts";
 import { bunFileSystem } from "./env/bun-fs.ts";
-import { storageJobs } from "./storage/background-jobs.ts";
 
 declare const self: Worker;
 
@@ -15,7 +16,7 @@ const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve
 
 async function run({ id, job, argument }: JobRequest): Promise<void> {
   try {
-    const action = storageJobs.get(job);
+    const action = backgroundJobs.get(job);
     if (action === undefined) throw new Error(`there is no job ${job}`);
     say({ kind: "done", id, result: await action(fs, argument, pause) });
   } catch (error) {

@@ -18,7 +18,7 @@ import { MemoryFileSystem } from "./support/memory-fs.ts";
 import { testSeed } from "./support/seed.ts";
 import { VirtualClock } from "./support/virtual-clock.ts";
 
-const RUNS = 40;
+const RUNS = 150;
 const LOSSES = 4;
 const KEYS = 12;
 const silent = () => {};

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { groupId, logIndex, nodeId, term } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
+import { inlineBackground } from "../../test/support/inline-background.ts";
 import { bunFileSystem } from "../env/bun-fs.ts";
 import { FileError, type FileHandle, type FileSystem } from "../env/env.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
@@ -30,8 +31,11 @@ const hardState = (inTerm: number, votedFor: string) => ({
   commit: logIndex(0),
 });
 const open = (fs: FileSystem = bunFileSystem(), segmentBytes = 1 << 20, cacheBytes = 1 << 20) =>
-  LogStore.open({ fs }, directory, { segmentBytes, cacheBytes });
-const segments = () => readdirSync(directory).sort();
+  LogStore.open({ fs, background: inlineBackground(fs) }, directory, { segmentBytes, cacheBytes });
+const segments = () =>
+  readdirSync(directory)
+    .filter((name) => name.endsWith(".log"))
+    .sort();
 const contents = (store: LogStore, group = G1) => {
   const log = store.group(group);
   return log

@@ -8,28 +8,36 @@
  */
 
 import { ByteWriter } from "../../protocol/cbor.ts";
-import type { GroupId, LogIndex, NodeId, Term } from "../../protocol/ids.ts";
-import { groupId, indexPlus, logIndex, nodeId, TERM_ZERO, term } from "../../protocol/ids.ts";
+import type { GroupId, LogIndex } from "../../protocol/ids.ts";
+import { indexPlus, TERM_ZERO } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
 import type { Env, FileError } from "../env/env.ts";
-import { assert } from "../lib/assert.ts";
-import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { xxh32 } from "../lib/hash.ts";
 import type { HardState } from "../raft/types.ts";
 import { type EntrySlot, GroupLog } from "./group-log.ts";
 import {
+  beginEntries,
+  type ItemVisitor,
+  readItems,
+  writeCompacted,
+  writeEntry,
+  writeHardState,
+} from "./log-items.ts";
+import {
   beginRecord,
   LogDamageError,
+  previousEnd,
   RECORD_HEADER_BYTES,
-  type RecordPlace,
   readRecords,
-  readU64,
+  SEGMENT_HEADER_BYTES,
   type Segment,
   sealRecord,
   segmentHeader,
   wasInterrupted,
-  writeU64,
 } from "./log-segment.ts";
+import { LogSpare } from "./log-spare.ts";
+
+export type LogStoreEnv = Pick<Env, "fs" | "background">;
 
 export interface LogStoreOptions {
   /** A segment that has grown beyond this is closed, and the next one begun. */
@@ -42,23 +50,23 @@ export interface LogStoreOptions {
 }
 
 export const DEFAULT_LOG_STORE_OPTIONS: LogStoreOptions = {
-  segmentBytes: 64 * 1024 * 1024,
+  segmentBytes: 32 * 1024 * 1024,
   cacheBytes: 16 * 1024 * 1024,
 };
 
 /** About what an entry takes in memory beside its data. */
 const SLOT_BYTES = 256;
 
-/** What a record's payload consists of. */
-const ITEM = { entries: 1, hardState: 2, compacted: 3 } as const;
-const ENTRY_KINDS = ["noop", "commands"] as const;
+/** A log that has written this part of a segment is in use, and worth a file that is allocated ahead. */
+const SPARE_FROM = 1 / 32;
 
 export class LogStore {
-  readonly #env: Pick<Env, "fs">;
+  readonly #env: LogStoreEnv;
   readonly #directory: string;
   readonly #options: LogStoreOptions;
   readonly #groups = new Map<GroupId, GroupLog>();
   readonly #segments: Segment[] = [];
+  readonly #spare: LogSpare;
   /** The record that is being gathered, its slots, and where in the record their data is. */
   #gathering = new ByteWriter();
   #gatheredSlots: EntrySlot[] = [];
@@ -74,19 +82,21 @@ export class LogStore {
   #cachedHead = 0;
   #cachedBytes = 0;
 
-  private constructor(env: Pick<Env, "fs">, directory: string, options: LogStoreOptions) {
+  private constructor(env: LogStoreEnv, directory: string, options: LogStoreOptions) {
     this.#env = env;
     this.#directory = directory;
     this.#options = options;
+    this.#spare = new LogSpare(env, directory, options.segmentBytes);
     beginRecord(this.#gathering);
   }
 
   /** Opens the log in `directory`, or begins one. Throws `LogDamageError` where it holds what it can't have written. */
   static open(
-    env: Pick<Env, "fs">,
+    env: LogStoreEnv,
     directory: string,
     options: LogStoreOptions = DEFAULT_LOG_STORE_OPTIONS,
   ): LogStore {
+    env.fs.makeDirectory(directory);
     const store = new LogStore(env, directory, options);
     store.#recover();
     return store;
@@ -125,17 +135,9 @@ export class LogStore {
     const log = this.group(group);
     const first = entries[0];
     if (first !== undefined) {
-      const writer = this.#gathering;
-      writer.u8(ITEM.entries);
-      writer.u16(group);
-      writeU64(writer, first.index);
-      writer.u32(entries.length);
+      beginEntries(this.#gathering, group, first.index, entries.length);
       for (const entry of entries) {
         const checksum = xxh32(entry.data);
-        writeU64(writer, entry.term);
-        writer.u8(ENTRY_KINDS.indexOf(entry.kind));
-        writer.u32(entry.data.length);
-        writer.u32(checksum);
         const slot: EntrySlot = {
           term: entry.term,
           kind: entry.kind,
@@ -143,13 +145,12 @@ export class LogStore {
           checksum,
           data: entry.data,
           segment: undefined,
-          offset: writer.length,
+          offset: writeEntry(this.#gathering, entry, checksum),
         };
-        writer.append(entry.data);
         log.put(entry.index, slot);
         this.#gatheredSlots.push(slot);
         this.#cached.push(slot);
-        this.#cachedBytes += entry.data.length + SLOT_BYTES;
+        this.#cachedBytes += slot.length + SLOT_BYTES;
       }
     }
     if (hardState !== undefined) {
@@ -180,6 +181,7 @@ export class LogStore {
     segment.durable = start + record.length;
     this.#evict();
     this.#dropSegments();
+    if (segment.end > this.#options.segmentBytes * SPARE_FROM) this.#spare.want();
   }
 
   /** Forgets entries of a group up to and including `index`: their effects are durable elsewhere and no member needs them. */
@@ -195,10 +197,12 @@ export class LogStore {
     this.#segments.length = 0;
   }
 
-  /** Turns what was gathered into a record that is ready to be written, in a new segment if the old one is full. */
+  /** Turns what was gathered into a record that is ready to be written, in a new segment if it is time for one. */
   #seal(): void {
-    if (this.#segments.at(-1)!.end > this.#options.segmentBytes)
-      this.#beginSegment(this.#segments.at(-1)!.number + 1);
+    const last = this.#segments.at(-1)!;
+    const isFull = last.end > this.#options.segmentBytes;
+    const couldBeFaster = last.allocatedBytes === 0 && this.#spare.isReady;
+    const segment = isFull || couldBeFaster ? this.#beginSegment(last.number + 1, last.end) : last;
     const spare = this.#flushing;
     this.#flushing = this.#gathering;
     this.#gathering = spare;
@@ -206,7 +210,7 @@ export class LogStore {
     this.#flushingSlots = this.#gatheredSlots;
     this.#gatheredSlots = spareSlots;
     beginRecord(this.#gathering);
-    sealRecord(this.#flushing, this.#segments.at(-1)!.durable);
+    sealRecord(this.#flushing, segment.number, segment.durable);
     this.#unwritten = true;
     this.#droppableBelow = this.#oldestNeeded();
   }
@@ -215,30 +219,38 @@ export class LogStore {
    * Creates a segment. It begins with the hard state and the compaction point of every group, so that earlier segments
    * are needed for their entries only.
    */
-  #beginSegment(number: number): void {
+  #beginSegment(number: number, previousEndsAt: number): Segment {
+    const { fs } = this.#env;
     const path = `${this.#directory}/${segmentName(number)}`;
-    // A file of that name can only be what a failed attempt to begin this segment left: nothing in it was acknowledged.
-    this.#env.fs.remove(path);
-    const file = this.#env.fs.open(path, "create");
+    const spare = this.#spare.take();
+    const madeAt = spare ?? path;
+    // A file of the segment's name can only be what a failed attempt to begin it left: nothing in it was acknowledged.
+    if (spare === undefined) fs.remove(path);
+    const file = fs.open(madeAt, spare === undefined ? "create" : "write");
+    const allocatedBytes = spare === undefined ? 0 : file.size();
     const record = new ByteWriter();
     beginRecord(record);
     for (const [group, log] of this.#groups) {
       writeCompacted(record, group, log.compacted.index, log.compacted.term);
       writeHardState(record, group, log.hardState);
     }
-    sealRecord(record, 0);
-    const header = segmentHeader(number);
+    sealRecord(record, number, 0);
     try {
-      file.write(header, 0, header.length, 0);
-      file.write(record.view(), 0, record.length, header.length);
+      // A spare may have been an old segment: it must not be found under its old name with new contents.
+      if (spare !== undefined) fs.syncDirectorySync(this.#directory);
+      file.write(segmentHeader(number, previousEndsAt), 0, SEGMENT_HEADER_BYTES, 0);
+      file.write(record.view(), 0, record.length, SEGMENT_HEADER_BYTES);
       file.syncNow();
-      this.#env.fs.syncDirectorySync(this.#directory);
+      if (spare !== undefined) fs.rename(spare, path);
+      fs.syncDirectorySync(this.#directory);
     } catch (error) {
       file.close();
       throw error;
     }
-    const end = header.length + record.length;
-    this.#segments.push({ number, path, file, end, durable: end });
+    const end = SEGMENT_HEADER_BYTES + record.length;
+    const segment = { number, path, file, allocatedBytes, end, durable: end };
+    this.#segments.push(segment);
+    return segment;
   }
 
   /** Lets go of the oldest cached data beyond the limit; what is not in a file yet stays. */
@@ -272,112 +284,86 @@ export class LogStore {
     while (this.#segments[0]!.number < this.#droppableBelow) {
       const segment = this.#segments.shift()!;
       segment.file.close();
-      this.#env.fs.remove(segment.path);
+      this.#spare.offer(segment.path);
     }
   }
 
   #recover(): void {
     const { fs } = this.#env;
-    fs.makeDirectory(this.#directory);
     const numbers = fs
       .list(this.#directory)
       .map(segmentNumber)
-      .filter((number) => number !== undefined);
-    numbers.sort((a, b) => a - b);
-    for (const [place, number] of numbers.entries()) {
-      const path = `${this.#directory}/${segmentName(number)}`;
-      const file = fs.open(path, "write");
-      const bytes = new Uint8Array(file.size());
-      file.read(bytes, 0, bytes.length, 0);
-      const last = place === numbers.length - 1;
-      if (last && wasInterrupted(bytes, number)) {
-        file.close();
-        fs.remove(path);
-        break;
-      }
-      const segment: Segment = { number, path, file, end: 0, durable: 0 };
-      this.#segments.push(segment);
-      segment.end = readRecords(bytes, path, number, last, (record, view) =>
-        this.#replay(segment, record, bytes, view),
-      );
-      // Entries of a torn tail were never acknowledged; without them the file ends where the log does.
-      if (segment.end < bytes.length) file.truncate(segment.end);
-      segment.durable = segment.end;
-      if (last) file.syncNow();
+      .filter((number) => number !== undefined)
+      .sort((a, b) => a - b);
+    const newest = numbers.at(-1);
+    if (newest !== undefined && wasInterrupted(this.#readFile(newest), newest)) {
+      fs.remove(`${this.#directory}/${segmentName(newest)}`);
+      numbers.pop();
     }
+    // Segments are dropped from the oldest on, but the disk may have forgotten one removal and not a later one.
+    const gap = numbers.findLastIndex((number, place) => place > 0 && numbers[place - 1] !== number - 1);
+    for (const number of numbers.splice(0, Math.max(0, gap)))
+      fs.remove(`${this.#directory}/${segmentName(number)}`);
+    for (const [place, number] of numbers.entries()) this.#recoverSegment(number, numbers[place + 1]);
     for (const [group, log] of this.#groups) {
       if (log.compacted.index === 0 || log.compacted.term > 0) continue;
       throw new LogDamageError(
         `cannot read the Raft log in ${this.#directory}: group ${group} begins at entry ${log.firstIndex}, and what was before it is missing`,
       );
     }
-    if (this.#segments.length === 0) this.#beginSegment((numbers.at(-1) ?? 0) + 1);
+    if (this.#segments.length === 0) this.#beginSegment((newest ?? 0) + 1, 0);
   }
 
-  #replay(segment: Segment, record: RecordPlace, bytes: Uint8Array, view: DataView): void {
-    let at = record.payloadStart;
-    while (at < record.end) {
-      const item = view.getUint8(at);
-      const group = groupId(view.getUint16(at + 1));
-      const log = this.group(group);
-      at += 3;
-      if (item === ITEM.entries) {
-        const first = readU64(view, at);
-        const count = view.getUint32(at + 8);
-        at += 12;
-        for (let i = 0; i < count; i++) {
-          const length = view.getUint32(at + 9);
-          const slot: EntrySlot = {
-            term: term(readU64(view, at)),
-            kind: ENTRY_KINDS[view.getUint8(at + 8)]!,
-            length,
-            checksum: view.getUint32(at + 13),
-            data: undefined,
-            segment,
-            offset: at + 17,
-          };
-          const index = logIndex(first + i);
-          // Where segments were dropped entries are missing; the mark that allowed it comes later, with the term.
-          if (index > log.lastIndex + 1) log.begin(indexPlus(index, -1), TERM_ZERO);
-          if (index > log.compacted.index) log.put(index, slot);
-          at += 17 + length;
-        }
-      } else if (item === ITEM.hardState) {
-        const nameLength = view.getUint8(at + 16);
-        const name = fromUtf8(bytes.subarray(at + 17, at + 17 + nameLength));
-        log.hardState = {
-          term: term(readU64(view, at)),
-          commit: logIndex(readU64(view, at + 8)),
-          votedFor: nameLength === 0 ? undefined : nodeId(name),
-        };
-        at += 17 + nameLength;
-      } else {
-        assert(
-          item === ITEM.compacted,
-          `${segment.path}, offset ${at - 3}: item of kind ${item} in a sound record`,
-        );
-        log.begin(logIndex(readU64(view, at)), term(readU64(view, at + 8)));
-        at += 16;
-      }
+  /** Reads a segment back; `next` is the number of the one behind it, which says where this one ends. */
+  #recoverSegment(number: number, next: number | undefined): void {
+    const path = `${this.#directory}/${segmentName(number)}`;
+    const all = this.#readFile(number);
+    const isLast = next === undefined;
+    const bytes = isLast ? all : all.subarray(0, this.#endBefore(next));
+    const file = this.#env.fs.open(path, "write");
+    const segment: Segment = { number, path, file, allocatedBytes: 0, end: 0, durable: 0 };
+    this.#segments.push(segment);
+    const visitor = this.#replayInto(segment);
+    segment.end = readRecords(bytes, path, number, isLast, (record, view) =>
+      readItems(bytes, view, record, visitor),
+    );
+    segment.durable = segment.end;
+    if (!isLast) return;
+    // What is behind the end was never acknowledged, and must not be found by a later recovery.
+    if (segment.end < bytes.length) file.truncate(segment.end);
+    file.syncNow();
+  }
+
+  #endBefore(next: number): number {
+    const path = `${this.#directory}/${segmentName(next)}`;
+    return previousEnd(this.#readFile(next, SEGMENT_HEADER_BYTES), path, next);
+  }
+
+  #readFile(number: number, bytesMax = Number.POSITIVE_INFINITY): Uint8Array {
+    const file = this.#env.fs.open(`${this.#directory}/${segmentName(number)}`, "read");
+    try {
+      const bytes = new Uint8Array(Math.min(file.size(), bytesMax));
+      file.read(bytes, 0, bytes.length, 0);
+      return bytes;
+    } finally {
+      file.close();
     }
   }
-}
 
-function writeHardState(writer: ByteWriter, group: GroupId, state: HardState): void {
-  writer.u8(ITEM.hardState);
-  writer.u16(group);
-  writeU64(writer, state.term);
-  writeU64(writer, state.commit);
-  const name = utf8((state.votedFor ?? "") satisfies NodeId | "");
-  writer.u8(name.length);
-  writer.append(name);
-}
-
-function writeCompacted(writer: ByteWriter, group: GroupId, index: LogIndex, compactedTerm: Term): void {
-  writer.u8(ITEM.compacted);
-  writer.u16(group);
-  writeU64(writer, index);
-  writeU64(writer, compactedTerm);
+  #replayInto(segment: Segment): ItemVisitor {
+    return {
+      entry: (group, index, stored) => {
+        const log = this.group(group);
+        // Where segments were dropped entries are missing; the mark that allowed it comes later, with the term.
+        if (index > log.lastIndex + 1) log.begin(indexPlus(index, -1), TERM_ZERO);
+        if (index > log.compacted.index) log.put(index, { ...stored, data: undefined, segment });
+      },
+      hardState: (group, state) => {
+        this.group(group).hardState = state;
+      },
+      compacted: (group, index, compactedTerm) => this.group(group).begin(index, compactedTerm),
+    };
+  }
 }
 
 function segmentName(number: number): string {

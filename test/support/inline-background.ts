@@ -1,5 +1,5 @@
+import { backgroundJobs } from "../../src/background-jobs.ts";
 import type { Background, FileSystem } from "../../src/env/env.ts";
-import { storageJobs } from "../../src/storage/background-jobs.ts";
 
 /**
  * The background jobs on the caller's own thread, cut into steps where they pause: for tests and simulations. `pause`
@@ -11,7 +11,7 @@ export function inlineBackground(
 ): Background {
   return {
     run: async (job, argument) => {
-      const action = storageJobs.get(job);
+      const action = backgroundJobs.get(job);
       if (action === undefined) throw new Error(`there is no job ${job}`);
       await pause();
       return action(fs, argument, pause);
