@@ -38,6 +38,7 @@ import { type LsmOptions, lsmOptions } from "./lsm-options.ts";
 import type { ManifestState, ManifestWriter, TableMeta } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
+import { Pins } from "./pins.ts";
 import { RangeIterator } from "./range-iterator.ts";
 import { recoverStore } from "./recovery.ts";
 import { isDiskFull, messageOf, StorageError } from "./storage-error.ts";
@@ -115,6 +116,8 @@ class LsmEngine implements Engine {
   readonly #catalog: Catalog;
   readonly #wal: Wal;
   readonly #snapshots = new Set<Snapshot>();
+  /** Snapshots and open iterators. */
+  readonly #pins = new Pins();
 
   #memtable: Memtable;
   /** Oldest first. */
@@ -214,16 +217,23 @@ class LsmEngine implements Engine {
     for (const { memtable } of this.#sealed) if (memtable.count > 0) cursors.push(memtable.cursor());
     if (this.#memtable.count > 0) cursors.push(this.#memtable.cursor());
     const cursor = cursors.length === 1 ? cursors[0]! : new MergeCursor(cursors);
-    return new RangeIterator(cursor, range, range.snapshot?.sequence ?? this.#sequence, release);
+    const pin = { sequence: range.snapshot?.sequence ?? this.#sequence };
+    this.#pins.add(pin);
+    return new RangeIterator(cursor, range, pin.sequence, () => {
+      this.#pins.remove(pin);
+      release();
+    });
   }
 
   snapshot(): Snapshot {
     if (this.#refusal !== undefined) throw this.#refusal;
     const release = (): void => {
       this.#snapshots.delete(snapshot);
+      this.#pins.remove(snapshot);
     };
     const snapshot: Snapshot = { sequence: this.#sequence, release, [Symbol.dispose]: release };
     this.#snapshots.add(snapshot);
+    this.#pins.add(snapshot);
     return snapshot;
   }
 
@@ -291,7 +301,7 @@ class LsmEngine implements Engine {
   }
 
   #apply(bytes: Uint8Array, start: number, end: number, count: number): void {
-    this.#memtable.insert(bytes, start, end, count, this.#sequence + 1);
+    this.#memtable.insert(bytes, start, end, count, this.#sequence + 1, this.#pins.newest);
     this.#sequence += count;
   }
 

@@ -6,10 +6,15 @@ import { SEQUENCE_MAX } from "./cursor.ts";
 import { Memtable } from "./memtable.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
-function insert(memtable: Memtable, sequence: number, fill: (batch: EncodedBatch) => void): void {
+function insert(
+  memtable: Memtable,
+  sequence: number,
+  fill: (batch: EncodedBatch) => void,
+  keepUpTo?: number,
+): void {
   const batch = new EncodedBatch();
   fill(batch);
-  memtable.insert(batch.bytes, BATCH_HEADER_BYTES, batch.byteLength, batch.count, sequence);
+  memtable.insert(batch.bytes, BATCH_HEADER_BYTES, batch.byteLength, batch.count, sequence, keepUpTo);
 }
 
 test("random entries come out sorted, whatever the capacity it begins with", () => {
@@ -63,4 +68,25 @@ test("sequence numbers above 32 bits keep their order", () => {
   const seen: number[] = [];
   for (cursor.seekToFirst(); cursor.valid; cursor.next()) seen.push(cursor.sequence);
   expect(seen).toEqual([high + 2 ** 31, high, 3]);
+});
+
+test("an overwritten version is kept for those who read at its sequence number, and for nobody else", () => {
+  const memtable = new Memtable(1000);
+  const put = (sequence: number, keepUpTo: number) =>
+    insert(memtable, sequence, (batch) => batch.put(utf8("k"), utf8(`v${sequence}`)), keepUpTo);
+  const read = (sequence: number) => {
+    const node = memtable.find(utf8("k"), sequence);
+    return node === 0 ? undefined : Buffer.from(memtable.value(node)).toString();
+  };
+  put(5, -1);
+  put(6, -1);
+  expect(memtable.count).toBe(1);
+  // Somebody reads at 6 from now on.
+  put(7, 6);
+  put(8, 6);
+  expect(memtable.count).toBe(2);
+  expect([read(5), read(6), read(7), read(8)]).toEqual([undefined, "v6", "v6", "v8"]);
+  insert(memtable, 9, (batch) => batch.delete(utf8("k")), 6);
+  expect(memtable.isTombstone(memtable.find(utf8("k"), SEQUENCE_MAX))).toBe(true);
+  expect(read(6)).toBe("v6");
 });

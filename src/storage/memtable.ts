@@ -5,10 +5,10 @@
  * There is no object per entry. The bytes of whole batches are copied into one arena as they are; a node is a few
  * 32-bit integers in a second array that say where its key and value lie, its sequence number, and what comes next on
  * each of its levels. Both arrays are over shared memory, so a sealed memtable is handed to the thread that writes its
- * table without being copied. Nothing is ever changed or moved but the links, so readers need no care.
+ * table without being copied. Bytes are never moved, and a version that somebody may still read is never changed.
  */
 import { assert } from "../lib/assert.ts";
-import { type Cursor, NO_BYTES } from "./cursor.ts";
+import { type Cursor, NO_BYTES, SEQUENCE_MAX } from "./cursor.ts";
 import { readU32 } from "./fixed-width.ts";
 import { type KeyedNodes, NewestIndex } from "./newest-index.ts";
 import { OPERATION_HEADER_BYTES, OPERATION_PUT } from "./write-batch.ts";
@@ -85,9 +85,17 @@ export class Memtable {
 
   /**
    * Inserts `count` encoded operations, which are `bytes[start, end)`, with the sequence numbers from `sequence` on.
-   * The bytes are copied.
+   * The bytes are copied. `keepUpTo` is the newest sequence number that a snapshot or an iterator reads at: a version
+   * above it that is overwritten is not kept, and its node serves the new one.
    */
-  insert(bytes: Uint8Array, start: number, end: number, count: number, sequence: number): void {
+  insert(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    count: number,
+    sequence: number,
+    keepUpTo = SEQUENCE_MAX,
+  ): void {
     let at = this.#arenaUsed;
     const length = end - start;
     if (at + length > this.#arena.length) this.#growArena(length);
@@ -101,7 +109,12 @@ export class Memtable {
       const valueLength = readU32(arena, at + 5);
       const put = arena[at] === OPERATION_PUT;
       at += OPERATION_HEADER_BYTES;
-      this.#link(at, keyLength, put ? valueLength : -1, sequence + i);
+      const newest = this.#newest.find(this.#keyed, arena, at, at + keyLength);
+      if (newest !== 0 && this.#sequence(newest) > keepUpTo) {
+        this.#set(newest, at, keyLength, put ? valueLength : -1, sequence + i);
+      } else {
+        this.#link(at, keyLength, put ? valueLength : -1, sequence + i);
+      }
       at += keyLength + valueLength;
     }
     assert(at === this.#arenaUsed, `memtable: a batch of ${count} operations ended at ${at}`);
@@ -187,11 +200,7 @@ export class Memtable {
     while (this.#height < height) before[this.#height++] = HEAD;
     const node = this.#nodesUsed;
     this.#nodesUsed = node + LINKS + height;
-    nodes[node] = keyOffset;
-    nodes[node + KEY_LENGTH] = keyLength;
-    nodes[node + VALUE_LENGTH] = valueLength;
-    nodes[node + SEQUENCE_LOW] = sequence | 0;
-    nodes[node + SEQUENCE_HIGH] = (sequence / TWO_32) | 0;
+    this.#set(node, keyOffset, keyLength, valueLength, sequence);
     for (let i = 0; i < height; i++) {
       const previous = before[i]! + LINKS + i;
       nodes[node + LINKS + i] = nodes[previous]!;
@@ -199,6 +208,15 @@ export class Memtable {
     }
     this.#count++;
     this.#newest.put(this.#keyed, node);
+  }
+
+  #set(node: number, keyOffset: number, keyLength: number, valueLength: number, sequence: number): void {
+    const nodes = this.#nodes;
+    nodes[node] = keyOffset;
+    nodes[node + KEY_LENGTH] = keyLength;
+    nodes[node + VALUE_LENGTH] = valueLength;
+    nodes[node + SEQUENCE_LOW] = sequence | 0;
+    nodes[node + SEQUENCE_HIGH] = (sequence / TWO_32) | 0;
   }
 
   /** One to twelve, each next a quarter as likely. The shape of the list needs no chance that comes from outside. */
