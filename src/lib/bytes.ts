@@ -21,13 +21,6 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && Buffer.compare(a, b) === 0;
 }
 
-/** Whether `bytes` begins with `prefix`. */
-export function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
-  if (bytes.length < prefix.length) return false;
-  for (let i = 0; i < prefix.length; i++) if (bytes[i] !== prefix[i]) return false;
-  return true;
-}
-
 /**
  * The smallest byte string greater than every string that begins with `prefix`, or `undefined` when there is none
  * (a prefix that is empty or all 0xFF). A prefix scan is the range from `prefix` up to and excluding it.
