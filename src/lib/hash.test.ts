@@ -1,0 +1,18 @@
+import { expect, test } from "bun:test";
+import { xxh32, xxh64 } from "./hash.ts";
+import { seededRandom } from "./prng.ts";
+
+test("the hashes are those of Bun, for every length up to several stripes", () => {
+  const random = seededRandom(11);
+  for (let length = 0; length < 300; length++) {
+    const bytes = Uint8Array.from({ length }, () => random.below(256));
+    expect(xxh64(bytes)).toBe(Bun.hash.xxHash64(bytes));
+    expect(xxh32(bytes)).toBe(Bun.hash.xxHash32(bytes));
+    expect(xxh32(bytes, 7)).toBe(Bun.hash.xxHash32(bytes, 7));
+  }
+});
+
+test("a view is hashed, not the buffer behind it", () => {
+  const bytes = Uint8Array.from({ length: 100 }, (_, i) => i);
+  expect(xxh64(bytes.subarray(10, 50))).toBe(xxh64(bytes.slice(10, 50)));
+});
