@@ -93,6 +93,11 @@ export const DEFAULT_LIMITS = {
   waitingRequestsMax: 65_536,
   /** How much a leader sends ahead of one follower's answers. */
   replication: { appendBytesMax: 1 * MIB, inflightAppendsMax: 64, inflightBytesMax: 16 * MIB },
+  /** Scans over all shards that this node coordinates, and scans of single shards that it serves. */
+  scans: {
+    gathers: { activeMax: 8, waitingMax: 4096 },
+    shardScans: { activeMax: 32, waitingMax: 4096 },
+  },
   /** Requests on the way to the leader, for clients that know nothing of shards. */
   forwarding: { waitMs: 2_500, retryMs: 20, waitingMax: 65_536 },
 } as const;

@@ -314,6 +314,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     return new Router({
       shards,
       mode,
+      scanLimits: DEFAULT_LIMITS.scans,
       topology: () => topologyOf(host, membership.facts.clusterId, members),
       nodeStatus: () => ({ kind: "nodeStatus", status: status() }),
       clusterStatus: (sink, requestId) => {

@@ -7,10 +7,12 @@ import { shardOfSlot, slotOf } from "../protocol/slots.ts";
 import { GatherScan } from "./gather-scan.ts";
 import { unreachable } from "./lib/assert.ts";
 import type { LinearizableMode } from "./modes/linearizable.ts";
+import { ScanGate, type ScanGateLimits } from "./scan-gate.ts";
 
 export interface RouterParts {
   readonly shards: number;
   readonly mode: LinearizableMode;
+  readonly scanLimits: { readonly gathers: ScanGateLimits; readonly shardScans: ScanGateLimits };
   readonly topology: () => ClientResponse;
   readonly nodeStatus: () => ClientResponse;
   /** Answers by itself, when the other nodes have answered or a deadline has passed. */
@@ -22,8 +24,17 @@ const PONG: ClientResponse = { kind: "pong" };
 export class Router implements RequestHandler {
   readonly #parts: RouterParts;
 
+  // Scans of one shard have a gate of their own: they are what the gathers of other nodes wait for.
+  readonly #gathers: ScanGate;
+  readonly #shardScans: ScanGate;
+
   constructor(parts: RouterParts) {
     this.#parts = parts;
+    const { gathers, shardScans } = parts.scanLimits;
+    this.#gathers = new ScanGate(gathers, (scan, sink, requestId) => this.#gather(scan, sink, requestId));
+    this.#shardScans = new ScanGate(shardScans, (scan, sink, requestId, routing) =>
+      parts.mode.execute(scan.shard!, scan, sink, requestId, routing),
+    );
   }
 
   execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
@@ -85,13 +96,15 @@ export class Router implements RequestHandler {
   }
 
   #scan(request: Scan, sink: ReplySink, requestId: number, routing: Routing): void {
-    const { shards, mode } = this.#parts;
-    if (request.shard !== undefined) {
-      if (this.#refusesShard(request.shard, sink, requestId)) return;
-      mode.execute(request.shard, request, sink, requestId, routing);
-      return;
+    if (request.shard === undefined) this.#gathers.run(request, sink, requestId, routing);
+    else if (!this.#refusesShard(request.shard, sink, requestId)) {
+      this.#shardScans.run(request, sink, requestId, routing);
     }
-    // No single node leads all shards, so there is nobody to redirect to: the parts are fetched from their leaders.
+  }
+
+  /** No single node leads all shards, so there is nobody to redirect to: the parts are fetched from their leaders. */
+  #gather(request: Scan, sink: ReplySink, requestId: number): void {
+    const { shards, mode } = this.#parts;
     const gather = new GatherScan(request, shards, sink, requestId);
     for (let shard = 0; shard < shards; shard++) {
       mode.execute(shardId(shard), { ...request, shard: shardId(shard) }, gather, shard, "forward");
