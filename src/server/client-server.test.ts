@@ -4,8 +4,15 @@ import { encodeRequest } from "../../protocol/client.ts";
 import { beginFrame, endFrame } from "../../protocol/frame.ts";
 import { CLIENT_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import { NO_SESSION } from "../../protocol/messages.ts";
-import { utf8 } from "../lib/bytes.ts";
-import { BinaryClient, eventually, pushableClock, startServer, type TestServer } from "./test-harness.ts";
+import { fromUtf8, utf8 } from "../lib/bytes.ts";
+import {
+  BinaryClient,
+  type Executed,
+  eventually,
+  pushableClock,
+  startServer,
+  type TestServer,
+} from "./test-harness.ts";
 
 let running: TestServer | undefined;
 afterEach(async () => {
@@ -150,17 +157,19 @@ test("beyond the limit of requests under way nothing more is read, until answers
   const { port, handler } = await start({ requestsInFlightMax: 4 });
   handler.held = [];
   const client = await BinaryClient.connect(port);
-  for (let id = 1; id <= 10; id++) client.send({ kind: "ping" }, id);
+  for (let id = 1; id <= 10; id++) client.send(get(`k${id}`), id);
   const witness = await BinaryClient.connect(port);
   witness.send({ kind: "ping" }, 99);
-  await eventually(() => handler.held?.some(({ requestId }) => requestId === 99) === true);
+  await eventually(() => handler.held?.some(({ request }) => request.kind === "ping") === true);
   expect(handler.held.length).toBe(5);
+  const heldOf = (id: number) =>
+    handler.held!.find(({ request }) => request.kind === "get" && fromUtf8(request.key) === `k${id}`);
   for (let id = 1; id <= 10; id++) {
-    await eventually(() => handler.held!.some(({ requestId }) => requestId === id));
-    handler.release(handler.held.find(({ requestId }) => requestId === id)!);
+    await eventually(() => heldOf(id) !== undefined);
+    handler.release(heldOf(id)!);
     expect((await client.next()).id).toBe(id);
   }
-  handler.release(handler.held.find(({ requestId }) => requestId === 99)!);
+  handler.release(handler.held.find(({ request }) => request.kind === "ping")!);
   expect((await witness.next()).id).toBe(99);
 });
 
@@ -210,17 +219,46 @@ test("a client that reads late gets everything", async () => {
   for (let id = 1; id <= 400; id++) expect((await client.next()).id).toBe(id);
 });
 
-test("replies that come all at once and are not read cut the connection at the hard limit", async () => {
+test("values that come all at once are kept as far as there is room; the others are asked for again", async () => {
+  const { port, server, handler } = await start({
+    replyBytesPause: 64 * 1024,
+    replyBytesMax: 67 * 1024 * 1024,
+  });
+  for (let id = 1; id <= 200; id++) handler.values.set(`k${id}`, new Uint8Array(1024 * 1024).fill(id));
+  const held: Executed[] = [];
+  handler.held = held;
+  const client = await BinaryClient.connect(port);
+  client.raw.pause();
+  for (let id = 1; id <= 200; id++) client.send(get(`k${id}`), id);
+  await eventually(() => held.length === 200);
+  handler.held = undefined;
+  for (const executed of held) handler.release(executed);
+  expect(handler.executed).toBe(200);
+  expect(server.connections).toBe(1);
+  client.raw.resume();
+  const answered = new Map<number, number | undefined>();
+  for (let i = 0; i < 200; i++) {
+    const { id, response } = await client.next();
+    answered.set(id, response.kind === "value" ? response.value?.at(-1) : undefined);
+  }
+  expect([...answered].sort(([a], [b]) => a - b)).toEqual(
+    Array.from({ length: 200 }, (_, i) => [i + 1, i + 1]),
+  );
+  // Each that found no room is asked for once more, when there is room for it.
+  expect(handler.executed).toBeLessThanOrEqual(400);
+});
+
+test("answers that can't be asked for again and are not read cut the connection at the hard limit", async () => {
   const { port, server, handler, log } = await start({
     replyBytesPause: 64 * 1024,
     replyBytesMax: 70 * 1024 * 1024,
   });
-  handler.values.set("big", new Uint8Array(1024 * 1024));
   handler.held = [];
   const client = await BinaryClient.connect(port);
   client.raw.pause();
-  for (let id = 1; id <= 200; id++) client.send(get("big"), id);
+  for (let id = 1; id <= 200; id++) client.send(put("k", utf8("v")), id);
   await eventually(() => handler.held?.length === 200);
+  handler.answer = { kind: "value", value: new Uint8Array(1024 * 1024), ageMs: 0 };
   for (const executed of handler.held) handler.release(executed);
   await eventually(() => server.connections === 0);
   expect(log.lines.join("\n")).toContain("bytes of replies wait to be read");

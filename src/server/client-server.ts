@@ -11,9 +11,10 @@ import { type ErrorName, ProtocolError } from "../../protocol/errors.ts";
 import { type Frame, FrameReader } from "../../protocol/frame.ts";
 import type { ReplySink, RequestHandler } from "../../protocol/handler.ts";
 import { CLIENT_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
-import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
+import type { ClientRequest, ClientResponse, ReadRequest } from "../../protocol/messages.ts";
 import type { Connection, Env } from "../env/env.ts";
 import { Backpressure } from "./backpressure.ts";
+import { DeferredReads, isDeferrable } from "./deferred-reads.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { Served } from "./served.ts";
 import type { Turn, TurnMember } from "./turn.ts";
@@ -27,6 +28,8 @@ export interface ClientParts {
 
 /** Replies that were gathered beyond this are sent before the turn ends, so that the buffer is used again. */
 const SEND_AT_BYTES = 256 * 1024;
+/** Of slots, which do not go round here. */
+const SLOT_MASK = 0x7fff_ffff;
 
 export class ClientConnection implements Served, ReplySink, TurnMember {
   readonly #connection: Connection;
@@ -36,6 +39,11 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
   readonly #reader = new FrameReader(CLIENT_FRAME_BYTES_MAX);
   readonly #writer = new ByteWriter();
   #inFlight = 0;
+  /** By slot of a request under way: the client's id for it, and the request if it may be asked again. */
+  readonly #ids: number[] = [];
+  readonly #reads: (ReadRequest | undefined)[] = [];
+  readonly #freeSlots: number[] = [];
+  readonly #deferred = new DeferredReads();
   #marked = false;
   /** `ending`: nothing more is received, and the connection finishes when all that was is answered. */
   #phase: "open" | "ending" | "closed" = "open";
@@ -56,12 +64,20 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
   }
 
   /** Writes the answer behind those of this turn. A client that used one id twice gets two answers with it. */
-  reply(requestId: number, response: ClientResponse): void {
+  reply(slot: number, response: ClientResponse): void {
+    const read = this.#reads[slot];
+    if (read !== undefined) {
+      this.#deferred.answered(slot);
+      if (response.kind !== "error" && this.#phase !== "closed" && !this.#hasRoom) {
+        this.#deferred.defer(slot, read, lengthOf(response));
+        this.#mark();
+        return;
+      }
+      this.#reads[slot] = undefined;
+    }
+    this.#freeSlots.push(slot);
     this.#inFlight--;
-    if (this.#phase === "closed") return;
-    encodeResponse(this.#writer, response, requestId);
-    this.#mark();
-    if (this.#writer.length >= SEND_AT_BYTES) this.#send();
+    this.#answer(this.#ids[slot]!, response);
   }
 
   endTurn(): void {
@@ -82,6 +98,7 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
   closed(): void {
     this.#phase = "closed";
     this.#writer.reset();
+    this.#deferred.clear();
   }
 
   sweep(): void {
@@ -100,6 +117,7 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
     if (this.#reading) return;
     this.#reading = true;
     try {
+      this.#resumeReads();
       while (this.#phase !== "closed" && !this.#busy()) {
         const frame = this.#reader.next();
         if (frame === undefined) break;
@@ -121,8 +139,7 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
       request = decodeRequest(frame);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.#inFlight++;
-      this.reply(frame.requestId, {
+      this.#answer(frame.requestId, {
         kind: "error",
         error: error.error,
         message: error.message,
@@ -131,13 +148,38 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
       return;
     }
     this.#inFlight++;
-    this.#parts.handler.execute(request, this, frame.requestId, "redirect");
+    const slot = this.#freeSlots.pop() ?? this.#ids.length;
+    this.#ids[slot] = frame.requestId;
+    this.#reads[slot] = isDeferrable(request) ? request : undefined;
+    this.#parts.handler.execute(request, this, slot, "redirect");
+  }
+
+  #answer(requestId: number, response: ClientResponse): void {
+    if (this.#phase === "closed") return;
+    encodeResponse(this.#writer, response, requestId);
+    this.#mark();
+    if (this.#writer.length >= SEND_AT_BYTES) this.#send();
+  }
+
+  /** Asks again for what there was no room for, as far as there is room now. */
+  #resumeReads(): void {
+    while (!this.#deferred.isEmpty && this.#hasRoom) {
+      const slot = this.#deferred.first(0, SLOT_MASK);
+      this.#parts.handler.execute(this.#deferred.take(slot), this, slot, "redirect");
+    }
+  }
+
+  /** Whether an answer that may be long can be written. */
+  get #hasRoom(): boolean {
+    const ahead = this.#writer.length + this.#connection.queuedBytes + this.#deferred.askedBytes;
+    return ahead <= this.#parts.limits.replyBytesPause;
   }
 
   #busy(): boolean {
     return (
       this.#inFlight >= this.#parts.limits.requestsInFlightMax ||
       this.#writer.length > this.#parts.limits.replyBytesPause ||
+      !this.#deferred.isEmpty ||
       this.#backpressure.choked
     );
   }
@@ -188,4 +230,13 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
     this.#marked = true;
     this.#turn.mark(this);
   }
+}
+
+/** About how many bytes an answer takes. */
+function lengthOf(response: ClientResponse): number {
+  if (response.kind === "value") return response.value?.length ?? 0;
+  if (response.kind !== "entries") return 0;
+  let bytes = 0;
+  for (const { key, value } of response.entries) bytes += key.length + value.length;
+  return bytes;
 }

@@ -253,6 +253,51 @@ test("a client that reads late gets everything, in order", async () => {
   }
 });
 
+test("values that come all at once, in any order, arrive whole and in order however late they are read", async () => {
+  const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+  console.log(`values in random order: SEED=${seed}`);
+  const random = seededRandom(seed);
+  const server = await start({ replyBytesPause: 64 * 1024, replyBytesMax: 65 * 1024 * 1024 });
+  const { handler } = server;
+  const bytes = 512 * 1024;
+  for (let i = 0; i < 200; i++) handler.values.set(`k${i}`, new Uint8Array(bytes).fill(i));
+  const held = hold(server);
+  const client = await RawClient.connect(server.port);
+  client.pause();
+  client.write(Array.from({ length: 200 }, (_, i) => `GET k${i}\r\nEXISTS k${i}\r\n`).join(""));
+  await eventually(() => held.length === 400);
+  handler.held = undefined;
+  while (held.length > 0) handler.release(held.splice(random.below(held.length), 1)[0]!);
+  client.write("PING\r\n");
+  client.resume();
+  for (let i = 0; i < 200; i++) {
+    expect(await client.expect(`$${bytes}\r\n`)).toBe(`$${bytes}\r\n`);
+    const value = await client.take(bytes + 2);
+    expect([value[0], value[bytes - 1]]).toEqual([i, i]);
+    expect(await client.expect(":1\r\n")).toBe(":1\r\n");
+  }
+  expect(await client.expect("+PONG\r\n")).toBe("+PONG\r\n");
+});
+
+test("a write behind a value that found no room waits until that was read again", async () => {
+  const server = await start({ replyBytesPause: 64 * 1024 });
+  const { handler } = server;
+  const first = new Uint8Array(8 * 1024 * 1024).fill(1);
+  handler.values.set("a", first);
+  handler.values.set("b", utf8("old"));
+  const held = hold(server);
+  const client = await RawClient.connect(server.port);
+  client.pause();
+  client.write("GET a\r\nGET b\r\nSET b new\r\nGET b\r\n");
+  await eventually(() => held.length === 2);
+  handler.held = undefined;
+  for (const executed of held) handler.release(executed);
+  client.resume();
+  await client.take(`$${first.length}\r\n`.length + first.length + 2);
+  const expected = "$3\r\nold\r\n+OK\r\n$3\r\nnew\r\n";
+  expect(await client.expect(expected)).toBe(expected);
+});
+
 test("a reply that would gather too much is an error instead", async () => {
   const { port, handler } = await start({ gatherBytesMax: 100_000 });
   handler.values.set("a", new Uint8Array(60_000));

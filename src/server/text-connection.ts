@@ -10,14 +10,15 @@ import { ByteWriter } from "../../protocol/cbor.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import { KEY_BYTES_MAX } from "../../protocol/limits.ts";
-import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
+import type { ClientRequest, ClientResponse, ReadRequest } from "../../protocol/messages.ts";
 import { RespReader, RespWriter } from "../../protocol/resp.ts";
 import type { Connection } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import { Backpressure } from "./backpressure.ts";
+import { DeferredReads } from "./deferred-reads.ts";
 import type { Served } from "./served.ts";
 import type { TextClients } from "./text-clients.ts";
-import type { Arguments, Shape, TextCommand, TextSession } from "./text-command.ts";
+import { type Arguments, SHAPE, type Shape, type TextCommand, type TextSession } from "./text-command.ts";
 import { findCommand, isHttp, unknownCommand } from "./text-commands.ts";
 import { errorText } from "./text-errors.ts";
 import { Overlap } from "./text-overlap.ts";
@@ -53,8 +54,12 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
   readonly #mask: number;
   readonly #shapes: Uint8Array;
   readonly #muted: Uint8Array;
-  /** Replies that came before their turn. */
+  /** Replies that came before their turn, and how long they are together. */
   readonly #early: (Uint8Array | undefined)[] = [];
+  #earlyBytes = 0;
+  /** Requests whose answer is a value, while they are under way. */
+  readonly #reads: (ReadRequest | undefined)[] = [];
+  readonly #deferred = new DeferredReads();
   #head = 0;
   #tail = 0;
   /** The slot whose reply is being written, -1 for none. */
@@ -101,6 +106,16 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
   }
 
   reply(slot: number, response: ClientResponse): void {
+    const read = this.#reads[slot];
+    if (read !== undefined) {
+      this.#deferred.answered(slot);
+      if (response.kind === "value" && this.#phase !== "closed" && !this.#hasRoom(slot)) {
+        this.#deferred.defer(slot, read, response.value?.length ?? 0);
+        this.#mark();
+        return;
+      }
+      this.#reads[slot] = undefined;
+    }
     const writer = this.begin(slot);
     writeResponse(writer, this.#shapes[slot] as Shape, response);
     this.end(slot);
@@ -125,6 +140,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
   closed(): void {
     this.#phase = "closed";
     this.#out.reset();
+    this.#deferred.clear();
     this.clients.left(this);
   }
 
@@ -143,6 +159,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
 
   request(request: ClientRequest, slot: number, shape: Shape): void {
     this.#shapes[slot] = shape;
+    if (shape === SHAPE.value && this.#muted[slot] === 0) this.#reads[slot] = request as ReadRequest;
     this.clients.handler.execute(request, this, slot, "forward");
   }
 
@@ -169,6 +186,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
       this.#early[slot] = NOTHING;
     } else if (slot !== this.#head) {
       this.#early[slot] = new Uint8Array(scratch.view());
+      this.#earlyBytes += scratch.length;
       scratch.reset();
     }
     if (slot === this.#head) this.#advance();
@@ -221,6 +239,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
     if (this.#pumping) return;
     this.#pumping = true;
     try {
+      this.#resumeReads();
       while ((this.#phase === "open" || this.#phase === "ending") && !this.#busy()) {
         if (!this.#next()) break;
       }
@@ -232,6 +251,24 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
     }
     this.#finishIfDone();
     this.#adjustReading();
+  }
+
+  /** Asks again for values that there was no room for, the oldest command's first, as far as there is room now. */
+  #resumeReads(): void {
+    while (!this.#deferred.isEmpty) {
+      const slot = this.#deferred.first(this.#head, this.#mask);
+      if (!this.#hasRoom(slot)) return;
+      this.clients.handler.execute(this.#deferred.take(slot), this, slot, "forward");
+    }
+  }
+
+  /**
+   * Whether the value of `slot` may be written. What came before its turn does not count against the oldest command:
+   * its reply is what those others wait for.
+   */
+  #hasRoom(slot: number): boolean {
+    const ahead = this.#out.length + this.#connection.queuedBytes + this.#deferred.askedBytes;
+    return (slot === this.#head ? ahead : ahead + this.#earlyBytes) <= this.clients.limits.replyBytesPause;
   }
 
   /** Takes up the next command; false if there is none, or it has to wait for those before it. */
@@ -298,6 +335,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
       const early = this.#early[this.#head];
       if (early === undefined) return;
       this.#out.append(early);
+      this.#earlyBytes -= early.length;
       this.#early[this.#head] = undefined;
       this.#head = (this.#head + 1) & this.#mask;
     }
@@ -306,7 +344,8 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
   #busy(): boolean {
     return (
       ((this.#tail + 1) & this.#mask) === this.#head ||
-      this.#out.length > this.clients.limits.replyBytesPause ||
+      this.#out.length + this.#earlyBytes > this.clients.limits.replyBytesPause ||
+      !this.#deferred.isEmpty ||
       this.#backpressure.choked
     );
   }
