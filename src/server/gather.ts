@@ -42,11 +42,11 @@ export class Gather implements ReplySink {
   reply(index: number, response: ClientResponse): void {
     this.#underWay--;
     const bytes = this.#steps.collect(index, response);
-    if (bytes === undefined) this.#failure ??= errorText(response);
-    else this.#bytes += bytes;
-    const { gatherBytesMax } = this.#session.clients.limits;
-    if (this.#bytes > gatherBytesMax) {
-      this.#failure ??= `ERR the reply would be larger than ${gatherBytesMax} bytes`;
+    if (bytes === undefined) {
+      this.#failure ??= errorText(response);
+    } else {
+      this.#bytes += bytes;
+      if (!this.#session.hold(bytes)) this.#failure ??= `ERR ${this.#session.tooMuchHeld}`;
     }
     if (this.#underWay > 0 || this.#asking) return;
     if (this.#asked === this.#count || this.#failure !== undefined) this.#finish();
@@ -72,6 +72,7 @@ export class Gather implements ReplySink {
   }
 
   #finish(): void {
+    this.#session.hold(-this.#bytes);
     const writer = this.#session.begin(this.#slot);
     if (this.#failure !== undefined) writer.error(this.#failure);
     else this.#steps.write(writer);

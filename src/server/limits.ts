@@ -20,7 +20,10 @@ export interface ServerLimits {
   readonly stopMsMax: number;
   /** How often deadlines are looked at: they are kept to this precision. */
   readonly sweepMs: number;
-  /** Text mode: most bytes that one reply over many keys (MGET, KEYS, SCANRANGE) gathers before it is written. */
+  /**
+   * Text mode: most bytes that a connection's replies over many keys (MGET, KEYS, SCANRANGE) gather before they are
+   * written, together with what its client has not taken.
+   */
   readonly gatherBytesMax: number;
   /** Text mode: how many places of unfinished SCANs a node remembers. */
   readonly scanCursorsMax: number;
@@ -76,7 +79,11 @@ export function assertServerLimits(limits: ServerLimits): void {
   assert(limits.connectionsMax >= 1, "connectionsMax must allow a connection");
   assert(limits.requestsInFlightMax >= 1, "requestsInFlightMax must allow a request");
   assert(limits.replyBytesPause <= limits.replyBytesMax, "reading must pause before a connection is cut");
-  assert(limits.gatherBytesMax < limits.replyBytesMax, "one gathered reply must not cut its connection");
+  assert(limits.gatherBytesMax < limits.replyBytesMax, "gathered replies must not cut their connection");
+  assert(
+    limits.replyBytesPause <= limits.gatherBytesMax,
+    "unread replies alone must not keep any from gathering",
+  );
   assert(limits.sweepMs > 0, "deadlines must be looked at");
   assert(limits.peerPingMs * 2 <= limits.peerSilentMsMax, "a lost ping alone must not end a peer connection");
   assert(limits.peerBundleBytes <= limits.peerQueuedBytesMax, "a bundle must fit into a peer's queue");

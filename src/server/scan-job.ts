@@ -39,16 +39,17 @@ export class ScanJob implements ReplySink {
 
   reply(_requestId: number, response: ClientResponse): void {
     if (response.kind !== "entries") {
+      this.#session.hold(-this.#bytes);
       this.#session.error(this.#slot, errorText(response));
       return;
     }
-    const { env, limits } = this.#session.clients;
     const { entries, more } = response;
+    const before = this.#bytes;
     for (const entry of entries) this.#bytes += this.#steps.visit(entry);
     this.#left -= entries.length;
-    if (this.#bytes > limits.gatherBytesMax) {
-      const most = `the reply would be larger than ${limits.gatherBytesMax} bytes`;
-      this.#session.error(this.#slot, `ERR ${most}; ask for less with SCAN or LIMIT`);
+    if (!this.#session.hold(this.#bytes - before)) {
+      this.#session.hold(-this.#bytes);
+      this.#session.error(this.#slot, `ERR ${this.#session.tooMuchHeld}; ask for less with SCAN or LIMIT`);
       return;
     }
     const last = more ? entries.at(-1) : undefined;
@@ -56,9 +57,10 @@ export class ScanJob implements ReplySink {
     if (next !== undefined && this.#left > 0) {
       this.#start = next;
       // The handler is not called from within its own answer.
-      env.clock.endOfTurn(() => this.#ask());
+      this.#session.clients.env.clock.endOfTurn(() => this.#ask());
       return;
     }
+    this.#session.hold(-this.#bytes);
     this.#steps.write(this.#session.begin(this.#slot), next);
     this.#session.end(this.#slot);
   }

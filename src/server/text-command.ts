@@ -98,6 +98,13 @@ export interface TextSession {
   readonly protocolVersion: 2 | 3;
   /** Has the node execute `request`; its response is written under `slot` in `shape`. */
   request(request: ClientRequest, slot: number, shape: Shape): void;
+  /**
+   * Counts `bytes` that a command keeps for its reply until it is written (then they are taken off again: negative).
+   * `false`: together with the replies that wait to be read they are more than a connection may have (`tooMuchHeld` says
+   * so in words), and the command has to give up.
+   */
+  hold(bytes: number): boolean;
+  readonly tooMuchHeld: string;
   /** Starts the reply of `slot`: what is written up to `end` is the reply. One at a time. */
   begin(slot: number): RespWriter;
   end(slot: number): void;

@@ -299,16 +299,38 @@ test("a write behind a value that found no room waits until that was read again"
 });
 
 test("a reply that would gather too much is an error instead", async () => {
-  const { port, handler } = await start({ gatherBytesMax: 100_000 });
+  const { port, handler } = await start({ replyBytesPause: 50_000, gatherBytesMax: 100_000 });
   handler.values.set("a", new Uint8Array(60_000));
   handler.values.set("b", new Uint8Array(60_000));
   const client = await RawClient.connect(port);
-  client.write("MGET a b\r\nSCANPREFIX ''\r\n");
-  await client.until(() => client.received.toString().split("\r\n").length === 3);
-  expect(client.received.toString()).toBe(
-    "-ERR the reply would be larger than 100000 bytes\r\n" +
-      "-ERR the reply would be larger than 100000 bytes; ask for less with SCAN or LIMIT\r\n",
-  );
+  const refusal = "-ERR the replies of this connection would be larger than 100000 bytes";
+  for (let i = 0; i < 2; i++) {
+    client.write("MGET a b\r\nSCANPREFIX ''\r\n");
+    const expected = `${refusal}\r\n${refusal}; ask for less with SCAN or LIMIT\r\n`;
+    expect(await client.expect(expected)).toBe(expected);
+  }
+  // What was given up does not count any more.
+  client.write("MGET a\r\n");
+  expect(await client.expect("*1\r\n$60000\r\n")).toBe("*1\r\n$60000\r\n");
+});
+
+test("many commands over many keys at once gather no more than one may", async () => {
+  const server = await start({ replyBytesPause: 50_000, gatherBytesMax: 100_000 });
+  server.handler.values.set("a", new Uint8Array(60_000));
+  const held = hold(server);
+  const client = await RawClient.connect(server.port);
+  client.write("MGET a none\r\n".repeat(3));
+  await eventually(() => held.length === 6);
+  for (const executed of held) {
+    if (executed.request.kind === "get" && executed.request.key.length === 1)
+      server.handler.release(executed);
+  }
+  for (const executed of held) {
+    if (executed.request.kind === "get" && executed.request.key.length > 1) server.handler.release(executed);
+  }
+  await client.take("*2\r\n$60000\r\n".length + 60_002 + "$-1\r\n".length);
+  const refusal = "-ERR the replies of this connection would be larger than 100000 bytes\r\n";
+  expect(await client.expect(refusal.repeat(2))).toBe(refusal.repeat(2));
 });
 
 test("keys of the longest length work, also at the step of a scan; longer ones are refused", async () => {

@@ -57,6 +57,8 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
   /** Replies that came before their turn, and how long they are together. */
   readonly #early: (Uint8Array | undefined)[] = [];
   #earlyBytes = 0;
+  /** What commands over many keys have gathered for replies that they have not written yet. */
+  #heldBytes = 0;
   /** Requests whose answer is a value, while they are under way. */
   readonly #reads: (ReadRequest | undefined)[] = [];
   readonly #deferred = new DeferredReads();
@@ -161,6 +163,16 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
     this.#shapes[slot] = shape;
     if (shape === SHAPE.value && this.#muted[slot] === 0) this.#reads[slot] = request as ReadRequest;
     this.clients.handler.execute(request, this, slot, "forward");
+  }
+
+  hold(bytes: number): boolean {
+    this.#heldBytes += bytes;
+    const waiting = this.#out.length + this.#connection.queuedBytes + this.#earlyBytes;
+    return bytes <= 0 || this.#heldBytes + waiting <= this.clients.limits.gatherBytesMax;
+  }
+
+  get tooMuchHeld(): string {
+    return `the replies of this connection would be larger than ${this.clients.limits.gatherBytesMax} bytes`;
   }
 
   begin(slot: number): RespWriter {
