@@ -54,3 +54,27 @@ test("a proposal that waited too long has an unknown outcome, and is answered on
   expect(queue.applied(logIndex(3), term(1))).toBeUndefined();
   expect(queue.applied(logIndex(4), term(1))).toBe(late.proposal);
 });
+
+test("what an earlier term of office left unreplicated does not stand in the way of the next one's", () => {
+  const queue = new ProposalQueue();
+  const lost = [proposalAt(11, 1), proposalAt(12, 1), proposalAt(13, 1)];
+  for (const { proposal } of lost) queue.push(proposal);
+  // Another leader's entry took place 10, this node leads again in term 3: entry 11 begins the term, 12 is a write.
+  const next = proposalAt(12, 3);
+  queue.push(next.proposal);
+  expect(queue.applied(logIndex(10), term(2))).toBeUndefined();
+  expect(queue.applied(logIndex(11), term(3))).toBeUndefined();
+  expect(queue.applied(logIndex(12), term(3))).toBe(next.proposal);
+  for (const { answers } of lost) expect(errors(answers)).toEqual(["NOT_LEADER", "NOT_LEADER"]);
+  expect(next.answers).toEqual([]);
+  expect(queue.waiting).toBe(0);
+});
+
+test("proposals of earlier terms in the log wait for their own entries", () => {
+  const queue = new ProposalQueue();
+  const { proposal, answers } = proposalAt(3, 1);
+  queue.push(proposal);
+  expect(queue.applied(logIndex(2), term(1))).toBeUndefined();
+  expect(answers).toEqual([]);
+  expect(queue.applied(logIndex(3), term(1))).toBe(proposal);
+});

@@ -65,21 +65,27 @@ export class ProposalQueue {
   }
 
   /**
-   * The proposal whose entry is applied now, if the entry is this node's. Another leader's entry in its place means that
-   * the proposal was overwritten, and never happens.
+   * The proposal whose entry is applied now, if the entry is this node's. An entry of a later term means that every
+   * proposal of an earlier one that is left was overwritten and never happens: terms never go back along a log. There may
+   * be several, and proposals of this node's next term of office behind them, at the same indexes.
    */
   applied(index: LogIndex, entryTerm: Term): Proposal | undefined {
-    const first = this.#queue[this.#head];
-    if (first === undefined || first.index > index) return undefined;
-    this.#shift();
-    if (first.index === index && first.term === entryTerm) return first;
-    first.fail(
-      errorResponse(
-        "NOT_LEADER",
-        "another leader took over before this write was replicated; it did not happen",
-      ),
-    );
-    return undefined;
+    for (;;) {
+      const first = this.#queue[this.#head];
+      if (first === undefined || first.term > entryTerm) return undefined;
+      if (first.term === entryTerm) {
+        if (first.index !== index) return undefined;
+        this.#shift();
+        return first;
+      }
+      this.#shift();
+      first.fail(
+        errorResponse(
+          "NOT_LEADER",
+          "another leader took over before this write was replicated; it did not happen",
+        ),
+      );
+    }
   }
 
   /** Gives up waiting for what was proposed before `startedBeforeMs`: it may still happen. */
