@@ -378,6 +378,29 @@ describe("deadlines", () => {
     expect((await failureOf(world, client.get("a"))).code).toBe("UNAVAILABLE");
   });
 
+  test("a write that waits for a session in vain says why there is none", async () => {
+    const { world, cluster, client } = await connected(1, 1);
+    cluster.nodes[0]!.behave((r) => (r.kind === "openSession" ? errorResponse("READ_ONLY") : "serve"));
+    const error = await failureOf(world, client.put("a", "1"));
+    expect(error).toMatchObject({ code: "READ_ONLY", outcome: "notDone" });
+    expect(error.message).toMatch(
+      /^put of "a" failed: opening a session on shard 0 failed after \d+ attempts: 10\.0\.0\.1:7001 says READ_ONLY: as the test wants it; nothing was changed$/,
+    );
+  });
+
+  test("what was said before an answer stayed away is not forgotten", async () => {
+    const { world, cluster, client } = await connected(1, 1);
+    let refusals = 0;
+    cluster.nodes[0]!.behave((r) => {
+      if (r.kind !== "get") return "serve";
+      return refusals++ === 0 ? errorResponse("UNAVAILABLE") : "ignore";
+    });
+    expect((await failureOf(world, client.get("a"))).message).toBe(
+      'get of "a" failed after 2 attempts: 10.0.0.1:7001 did not answer in time ' +
+        "(before that: 10.0.0.1:7001 says UNAVAILABLE: as the test wants it)",
+    );
+  });
+
   test("a write that was sent and not answered ends with outcome unknown", async () => {
     const { world, cluster, client } = await connected(1, 1, { requestTimeoutMs: 1000 });
     await world.until(client.put("a", "1"));

@@ -50,6 +50,8 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   readonly #connections = new Map<string, NodeConnection>();
   readonly #deadlines: Deadlines<Call>;
   #sessions: (ShardSession | undefined)[] = [];
+  /** The requests for sessions that are under way: what is wrong with them is wrong with the writes that wait. */
+  readonly #openings = new Map<ShardSession, Call>();
   #refreshing: Promise<void> | undefined;
   #refreshedMs = Number.NEGATIVE_INFINITY;
   #closed = false;
@@ -144,16 +146,23 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
 
   openSession(session: ShardSession): void {
     const slot = Math.ceil((session.shard * SLOTS) / this.#topology.shards);
-    this.run({ kind: "openSession", shard: shardId(session.shard) }, SESSION, { slot }).then(
-      (id) => session.opened(id),
-      (error: FlotillaError) => {
-        for (const call of session.failed()) {
-          if (call.settled) continue;
-          call.problem = error.message;
-          this.#fail(call, error.code);
-        }
-      },
-    );
+    const request = { kind: "openSession", shard: shardId(session.shard) } as const;
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    const opening = new Call(request, SESSION, { slot }, resolve as (value: unknown) => void, reject);
+    this.#openings.set(session, opening);
+    this.#start(opening);
+    promise
+      .finally(() => this.#openings.delete(session))
+      .then(
+        (id) => session.opened(id),
+        (error: FlotillaError) => {
+          for (const call of session.failed()) {
+            if (call.settled) continue;
+            call.problem = error.message;
+            this.#fail(call, error.code);
+          }
+        },
+      );
   }
 
   admitted(call: Call): void {
@@ -278,15 +287,29 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   }
 
   #expire(call: Call): void {
+    const { problem, problemCode } = this.#lastProblem(call);
+    call.problem = problem;
+    call.problemCode = problemCode;
+    this.#giveUp(call);
+  }
+
+  /** What a call that has run out of time was waiting for. */
+  #lastProblem(call: Call): Pick<Call, "problem" | "problemCode"> {
     const { connection } = call;
     if (connection?.has(call)) {
-      call.problemCode = "TIMEOUT";
-      call.problem = `${connection.address} did not answer in time`;
-    } else if (connection !== undefined) {
-      call.problemCode = "UNAVAILABLE";
-      call.problem = `there was no connection to ${connection.address} in time`;
+      // What the attempts before it were told says more than that the last one was not answered.
+      const before = call.problem === "" ? "" : ` (before that: ${call.problem})`;
+      return { problem: `${connection.address} did not answer in time${before}`, problemCode: "TIMEOUT" };
     }
-    this.#giveUp(call);
+    if (connection !== undefined) {
+      const problem = `there was no connection to ${connection.address} in time`;
+      return { problem, problemCode: "UNAVAILABLE" };
+    }
+    const opening =
+      call.attempts === 0 && call.session !== undefined ? this.#openings.get(call.session) : undefined;
+    if (opening === undefined) return call;
+    const { problem, problemCode } = this.#lastProblem(opening);
+    return { problem: failureOf(opening, problem), problemCode };
   }
 
   /** Ends a call that is out of the list of deadlines already. */
@@ -319,13 +342,13 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   #error(call: Call, code: ErrorName): FlotillaError {
     // A stamped retry is answered with the result of the one execution, so that result holds for all attempts.
     const outcome: Outcome = call.mayHaveHappened && code !== "NOT_AN_INTEGER" ? "unknown" : "notDone";
-    const attempts = `${call.attempts} attempt${call.attempts === 1 ? "" : "s"}`;
-    const problem = call.problem === "" ? "no node was asked yet" : call.problem;
     const consequence = call.isWrite ? `; ${outcomeInWords(outcome)}` : "";
-    return new FlotillaError(
-      code,
-      `${describeRequest(call.request)} failed after ${attempts}: ${problem}${consequence}`,
-      outcome,
-    );
+    return new FlotillaError(code, `${failureOf(call, call.problem)}${consequence}`, outcome);
   }
+}
+
+/** A call's failure in a sentence: what was asked, how often, and why it failed. */
+function failureOf({ request, attempts }: Call, problem: string): string {
+  const tries = attempts === 0 ? "" : ` after ${attempts} attempt${attempts === 1 ? "" : "s"}`;
+  return `${describeRequest(request)} failed${tries}: ${problem === "" ? "no node was asked yet" : problem}`;
 }
