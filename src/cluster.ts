@@ -9,7 +9,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
-import { newCommand, parseOptions, Stop, wholeNumber } from "./command-line.ts";
+import { newCommand, parseOptions, Stop, scriptCommand, wholeNumber } from "./command-line.ts";
 import {
   DEFAULT_HOST,
   DEFAULT_PORT,
@@ -25,6 +25,8 @@ const EXIT_FAILED = 1;
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 /** How long nodes may take to stop before they are killed; they give up by themselves before. */
 const STOP_MS_MAX = DEFAULT_TIMINGS.stopMsMax + 3_000;
+/** A stop that takes longer than this is explained. */
+const STOP_NOTICE_MS = 1_500;
 const MAIN = join(import.meta.dir, "main.ts");
 
 interface ClusterOptions {
@@ -141,14 +143,18 @@ function announceWhenReady(): void {
   const last = options.port + options.nodes - 1;
   const ports = options.nodes === 1 ? address(options.port) : `${address(options.port)}-${last}`;
   const count = alive.length === nodes.length ? `${nodes.length}` : `${alive.length} of ${nodes.length}`;
-  const port = alive[0]!.args[3]!;
-  const redis =
-    options.host === DEFAULT_HOST ? `redis-cli -p ${port}` : `redis-cli -h ${options.host} -p ${port}`;
-  const isDefault = options.host === DEFAULT_HOST && options.port === DEFAULT_PORT;
-  const repl = isDefault ? "bun run repl" : `bun run repl --addr ${address(Number(port))}`;
+  const processes = alive.map((node) => `${node.id} is process ${node.process.pid}`).join(", ");
   console.log(
-    `${count} node${nodes.length === 1 ? "" : "s"} serve on ${ports}: ${redis}, ${repl}; Ctrl-C stops`,
+    `${count} node${nodes.length === 1 ? " serves" : "s serve"} on ${ports} (${processes}); ` +
+      `connect with: ${howToConnect(Number(alive[0]!.args[3]))}; Ctrl-C stops`,
   );
+}
+
+function howToConnect(port: number): string {
+  const host = reachableHost(options.host);
+  const isDefault = host === DEFAULT_HOST && options.port === DEFAULT_PORT;
+  const repl = scriptCommand("repl", isDefault ? [] : ["--addr", address(port)], process.env);
+  return `${repl}  or  redis-cli ${host === DEFAULT_HOST ? "" : `-h ${host} `}-p ${port}`;
 }
 
 function onEnd(node: RunningNode): void {
@@ -156,7 +162,7 @@ function onEnd(node: RunningNode): void {
   const { exitCode, signalCode } = node.process;
   if (!stopping) {
     const how = signalCode === null ? `ended with exit code ${exitCode}` : `was killed by ${signalCode}`;
-    console.error(`${node.id} ${how}; to bring it back: bun run node ${node.args.map(quoted).join(" ")}`);
+    console.error(`${node.id} ${how}; to bring it back: ${scriptCommand("node", node.args, process.env)}`);
     announceWhenReady();
   }
   if (nodes.length < options.nodes || nodes.some((other) => !other.ended)) return;
@@ -172,6 +178,10 @@ function onSignal(number: number): void {
     process.exit(128 + number);
   }
   stopping = true;
+  setTimeout(() => {
+    const late = nodes.filter((node) => !node.ended).map((node) => node.id);
+    console.error(`waiting for ${late.join(", ")} to stop; Ctrl-C again kills`);
+  }, STOP_NOTICE_MS);
   // Not by a signal: at Ctrl-C the terminal has sent them one already, and a second one would mean "at once".
   for (const node of nodes) node.process.stdin.end();
   setTimeout(() => {
@@ -197,9 +207,4 @@ async function eachLine(stream: ReadableStream<Uint8Array>, onLine: (line: strin
 function address(port: number): string {
   const host = reachableHost(options.host);
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-/** An argument as a shell wants it. */
-function quoted(argument: string): string {
-  return /^[\w.,:=/@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }

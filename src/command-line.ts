@@ -73,6 +73,23 @@ export function readSettingsFile<Options extends object>(path: string, command: 
   }
 }
 
+/**
+ * The command that runs a script of this package the way in which the user ran this one: with npm where npm did it, since
+ * there may be no Bun on the PATH then.
+ */
+export function scriptCommand(script: string, args: readonly string[], env: Environment): string {
+  const isNpm = env.npm_config_user_agent?.startsWith("npm/") === true;
+  const separator = isNpm && args.length > 0 ? ["--"] : [];
+  return [isNpm ? "npm run" : "bun run", script, ...separator, ...args.map(shellQuoted)].join(" ");
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** An argument as a shell wants it. */
+function shellQuoted(argument: string): string {
+  return /^[\w.,:=/@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
+}
+
 /** A number without sign, fraction or exponent; `undefined` for any other text. */
 export function wholeNumber(text: string): number | undefined {
   return /^\d{1,10}$/.test(text) ? Number(text) : undefined;

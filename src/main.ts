@@ -15,6 +15,7 @@
  * else goes to the log on standard error. The heavy parts are loaded only once the arguments are known to be right.
  */
 import { writeSync } from "node:fs";
+import { scriptCommand } from "./command-line.ts";
 import { DEFAULT_TIMINGS, type NodeConfig } from "./config.ts";
 import { consoleLog } from "./env/console-log.ts";
 import { FileError, type Log } from "./env/env.ts";
@@ -122,7 +123,7 @@ function servingLine({ id, host, port, dataDirectory, members }: NodeConfig): st
   const redisHost = self.host === "127.0.0.1" ? "" : `-h ${self.host} `;
   return (
     `${id} serves on ${host.includes(":") ? `[${host}]` : host}:${port} (data in ${dataDirectory}); ` +
-    `connect with: bun run repl --addr ${self.address}  or  redis-cli ${redisHost}-p ${port}`
+    `connect with: ${scriptCommand("repl", ["--addr", self.address], process.env)}  or  redis-cli ${redisHost}-p ${port}`
   );
 }
 

@@ -32,6 +32,8 @@ class Started {
   constructor(file: "main.ts" | "cluster.ts", args: readonly string[]) {
     this.process = Bun.spawn([process.execPath, join(SOURCES, file), ...args], {
       cwd: directory,
+      // As Bun runs it: npm would have it name npm's commands.
+      env: { ...process.env, npm_config_user_agent: "bun" },
       stdin: "pipe",
       stdout: "pipe",
       stderr: "pipe",
@@ -264,12 +266,13 @@ describe("bun run cluster", () => {
   test("says in one line that it serves, and stops with all its nodes", async () => {
     const { cluster, port } = startCluster("stopped");
     await cluster.says(/serve on/);
-    expect(cluster.out).toBe(
-      `3 nodes serve on 127.0.0.1:${port}-${port + 2}: redis-cli -p ${port}, ` +
-        `bun run repl --addr 127.0.0.1:${port}; Ctrl-C stops\n`,
-    );
     const nodes = childrenOf(cluster.process.pid);
     expect(nodes).toHaveLength(3);
+    const processes = nodes.map((pid, index) => `n${index + 1} is process ${pid}`).join(", ");
+    expect(cluster.out).toBe(
+      `3 nodes serve on 127.0.0.1:${port}-${port + 2} (${processes}); connect with: ` +
+        `bun run repl --addr 127.0.0.1:${port}  or  redis-cli -p ${port}; Ctrl-C stops\n`,
+    );
     cluster.process.kill("SIGINT");
     expect(await cluster.exitCode()).toBe(0);
     expect(nodes.filter(isAlive)).toEqual([]);
