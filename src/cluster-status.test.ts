@@ -82,3 +82,12 @@ test("of two that say they lead, the one of the higher term is believed", () => 
   ];
   expect(clusterStatus(members, statuses, []).shards[0]!.leader).toBe(nodeId("n2"));
 });
+
+test("what a member lacks is not known while its leader has not heard of it", () => {
+  const leader = shardView("leader", 3, [
+    ["n2", 0, true],
+    ["n3", 0, false],
+  ]);
+  const status = clusterStatus(members, [node("n1", leader), undefined, undefined], []);
+  expect(status.shards[0]!.lag.map((row) => row.entries)).toEqual([0, 10, null]);
+});

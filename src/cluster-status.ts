@@ -117,7 +117,10 @@ function shardSummary(shard: number, members: readonly ClusterMember[], answered
     commitIndex: best.commitIndex,
     appliedIndex: best.appliedIndex,
     lag: members.map(({ id }) => {
-      const matched = leader?.view.replicas.find((replica) => replica.node === id)?.matchIndex;
+      const replica = leader?.view.replicas.find(({ node }) => node === id);
+      // A leader that has not heard of a member since its election does not know what that member has.
+      const isHeardOf = replica !== undefined && (replica.active || replica.matchIndex > 0);
+      const matched = isHeardOf ? replica.matchIndex : undefined;
       const reachedIndex = id === leader?.id ? leader.view.lastIndex : matched;
       return {
         node: id,

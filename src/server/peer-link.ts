@@ -123,7 +123,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   /** Has the node execute `request`; see `PeerNetwork.forward`. */
   forward(request: ClientRequest, sink: ReplySink, requestId: number): void {
     if (this.#phase !== "ready") {
-      refuse(sink, requestId, "UNAVAILABLE", `${this.#node}, which has to serve this, is not connected`);
+      refuse(sink, requestId, "UNAVAILABLE", `${this.#node} is not connected`);
       return;
     }
     if (this.#full() || this.#forwards.full) {
