@@ -9,7 +9,10 @@ export interface AllocateArgument {
   readonly bytes: number;
 }
 
-/** Makes `path` a file of `bytes` zeros, durably, in steps that leave the disk to others in between. */
+/**
+ * Makes `path` a file of `bytes` zeros, durably, in steps that leave the disk to others in between. What can't be made as
+ * a whole is removed: the last of the space is for the log itself.
+ */
 export async function allocateFile(
   fs: FileSystem,
   { path, bytes }: AllocateArgument,
@@ -19,14 +22,17 @@ export async function allocateFile(
   // What an attempt that failed half-way has left.
   fs.remove(path);
   const file = fs.open(path, "create");
+  let done = false;
   try {
     for (let at = 0; at < bytes; at += zeros.length) {
       file.write(zeros, 0, Math.min(zeros.length, bytes - at), at);
       file.syncNow();
       await pause();
     }
+    done = true;
   } finally {
     file.close();
+    if (!done) fs.remove(path);
   }
 }
 
@@ -40,6 +46,8 @@ export class LogSpare {
   readonly #path: string;
   readonly #bytes: number;
   #state: "none" | "making" | "ready" = "none";
+  /** For which segment's successor a spare could not be made. */
+  #failedFor: number | undefined;
 
   constructor(env: Pick<Env, "fs" | "background">, directory: string, bytes: number) {
     this.#env = env;
@@ -53,9 +61,12 @@ export class LogSpare {
     return this.#state === "ready";
   }
 
-  /** Has a spare made if there is none. A log can do without: what goes wrong is left at that until the next call. */
-  want(): void {
-    if (this.#state !== "none") return;
+  /**
+   * Has a spare made for the segment after `segment`, if there is none. A log can do without: what goes wrong is left at
+   * that until the next segment.
+   */
+  want(segment: number): void {
+    if (this.#state !== "none" || this.#failedFor === segment) return;
     this.#state = "making";
     const argument: AllocateArgument = { path: this.#path, bytes: this.#bytes };
     this.#env.background.run(ALLOCATE_JOB, argument).then(
@@ -64,6 +75,7 @@ export class LogSpare {
       },
       () => {
         this.#state = "none";
+        this.#failedFor = segment;
       },
     );
   }

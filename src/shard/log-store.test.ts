@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { groupId, logIndex, nodeId, term } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
 import { inlineBackground } from "../../test/support/inline-background.ts";
+import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { bunFileSystem } from "../env/bun-fs.ts";
 import { FileError, type FileHandle, type FileSystem } from "../env/env.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { LogDamageError } from "./log-segment.ts";
-import { isDiskFull, LogStore } from "./log-store.ts";
+import { isDiskFull, LogStore, LogSyncError } from "./log-store.ts";
 
 const G1 = groupId(1);
 const G2 = groupId(2);
@@ -212,6 +213,118 @@ describe("log store", () => {
       again.append(G1, undefined, []);
       again.close();
     }
+  });
+});
+
+describe("log store on a disk in trouble", () => {
+  const options = { segmentBytes: 200, cacheBytes: 1 << 20 };
+  const openOn = (fs: MemoryFileSystem) =>
+    LogStore.open({ fs, background: inlineBackground(fs) }, "/data/log", options);
+  const failure = (flushing: Promise<void>) => flushing.then(String, (error: unknown) => error);
+
+  test("a failed sync is final, also one that says the disk is full", async () => {
+    const fs = new MemoryFileSystem();
+    const store = openOn(fs);
+    store.append(G1, undefined, [entry(1, 1)]);
+    fs.onOperation = (operation) => {
+      if (operation === "sync") throw new FileError("ENOSPC", "no space left on device");
+    };
+    const error = await failure(store.flush());
+    expect(error).toBeInstanceOf(LogSyncError);
+    expect(isDiskFull(error)).toBe(false);
+  });
+
+  test.each(["sync", "syncDirectory"] as const)("so is a failed %s where a segment begins", async (what) => {
+    const fs = new MemoryFileSystem();
+    const store = openOn(fs);
+    store.append(G1, undefined, [entry(1, 1, "x".repeat(300))]);
+    await store.flush();
+    store.append(G1, undefined, [entry(2, 1)]);
+    fs.onOperation = (operation) => {
+      if (operation === what) throw new FileError("ENOSPC", "no space left on device");
+    };
+    expect(await failure(store.flush())).toBeInstanceOf(LogSyncError);
+  });
+
+  test("what is gathered while no segment can be begun waits for a flush of its own", async () => {
+    const fs = new MemoryFileSystem();
+    const store = openOn(fs);
+    store.append(G1, undefined, [entry(1, 1, "x".repeat(300))]);
+    await store.flush();
+    store.append(G1, undefined, [entry(2, 1)]);
+    fs.capacityBytes = fs.usedBytes;
+    expect(isDiskFull(await failure(store.flush()))).toBe(true);
+    // Whoever gathers this is told that it is durable by the next flush, not by the one that is tried again.
+    store.append(G1, undefined, [entry(3, 1)]);
+    fs.capacityBytes = Number.POSITIVE_INFINITY;
+    await store.flush();
+    expect(store.hasGathered).toBe(true);
+    const retried = openOn(fs.copy());
+    expect(retried.group(G1).lastIndex).toBe(logIndex(2));
+    await store.flush();
+    expect(store.hasGathered).toBe(false);
+    expect(openOn(fs.copy()).group(G1).lastIndex).toBe(logIndex(3));
+  });
+
+  test("a spare that does not fit leaves the rest of the disk to the log, until the next segment", async () => {
+    const fs = new MemoryFileSystem();
+    const store = LogStore.open({ fs, background: inlineBackground(fs) }, "/data/log", {
+      segmentBytes: 4096,
+      cacheBytes: 1 << 20,
+    });
+    let attempts = 0;
+    fs.onOperation = (operation, path) => {
+      if (operation === "create" && path.endsWith("/spare")) attempts++;
+    };
+    fs.capacityBytes = fs.usedBytes + 3000;
+    for (let i = 1; i <= 10; i++) {
+      store.append(G1, undefined, [entry(i, 1, "x".repeat(200))]);
+      await store.flush();
+      // The attempt is made, and undone, in the background.
+      for (let step = 0; step < 20; step++) await Promise.resolve();
+    }
+    expect(attempts).toBe(1);
+    expect(fs.exists("/data/log/spare")).toBe(false);
+  });
+
+  test("a closed segment whose end is missing is damage, also where a record ended", async () => {
+    const fs = new MemoryFileSystem();
+    const store = openOn(fs);
+    const ends: number[] = [];
+    for (let i = 1; i <= 9; i++) {
+      store.append(G1, undefined, [entry(i, 1)]);
+      await store.flush();
+      ends.push(fs.readFile("/data/log/000000000001.log").length);
+    }
+    const path = "/data/log/000000000001.log";
+    fs.writeFile(path, fs.readFile(path).slice(0, ends[0]));
+    expect(() => openOn(fs.copy())).toThrow(/000000000001.log, offset \d+: the file ends there/);
+  });
+
+  test("the log's directory is durable before anything is in it", () => {
+    const fs = new MemoryFileSystem();
+    const synced: string[] = [];
+    fs.onOperation = (operation, path) => {
+      if (operation === "syncDirectory") synced.push(path);
+    };
+    openOn(fs);
+    expect(synced).toContain("/data");
+  });
+
+  test("files are removed only when what is left has been read without complaint", async () => {
+    const fs = new MemoryFileSystem();
+    const store = openOn(fs);
+    for (let i = 1; i <= 12; i++) {
+      store.append(G1, undefined, [entry(i, 1)]);
+      await store.flush();
+    }
+    // A segment in the middle is gone, and with it entries that are still needed.
+    fs.remove("/data/log/000000000002.log");
+    const files = () => fs.list("/data/log").filter((name) => name.endsWith(".log"));
+    const before = files();
+    expect(before.length).toBeGreaterThan(2);
+    expect(() => openOn(fs)).toThrow(LogDamageError);
+    expect(files()).toEqual(before);
   });
 });
 

@@ -11,9 +11,10 @@ import { ByteWriter } from "../../protocol/cbor.ts";
 import type { GroupId, LogIndex } from "../../protocol/ids.ts";
 import { indexPlus, TERM_ZERO } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
-import type { Env, FileError } from "../env/env.ts";
+import type { Env, FileError, FileHandle } from "../env/env.ts";
 import { xxh32 } from "../lib/hash.ts";
 import type { HardState } from "../raft/types.ts";
+import { makeDurableDirectory } from "../storage/durable-directory.ts";
 import { type EntrySlot, GroupLog } from "./group-log.ts";
 import {
   beginEntries,
@@ -57,6 +58,14 @@ export const DEFAULT_LOG_STORE_OPTIONS: LogStoreOptions = {
 /** About what an entry takes in memory beside its data. */
 const SLOT_BYTES = 256;
 
+/**
+ * A sync failed, whatever its reason. The system may have marked what it could not write as clean, so that a second sync
+ * would succeed and prove nothing: the node has to stop.
+ */
+export class LogSyncError extends Error {
+  override readonly name = "LogSyncError";
+}
+
 /** A log that has written this part of a segment is in use, and worth a file that is allocated ahead. */
 const SPARE_FROM = 1 / 32;
 
@@ -73,9 +82,9 @@ export class LogStore {
   /** The other writer: the record that is being flushed, or that could not be written yet. */
   #flushing = new ByteWriter();
   #flushingSlots: EntrySlot[] = [];
-  /** A sealed record that a full disk has not taken yet. */
+  /** There is a record that a full disk has not taken yet. */
   #unwritten = false;
-  /** Segments before this one are not needed any more once the sealed record is durable. */
+  /** Segments before this one are not needed any more once the record that is being flushed is durable. */
   #droppableBelow = 0;
   /** Slots whose data is in memory, oldest first. */
   #cached: EntrySlot[] = [];
@@ -96,7 +105,7 @@ export class LogStore {
     directory: string,
     options: LogStoreOptions = DEFAULT_LOG_STORE_OPTIONS,
   ): LogStore {
-    env.fs.makeDirectory(directory);
+    makeDurableDirectory(env.fs, directory);
     const store = new LogStore(env, directory, options);
     store.#recover();
     return store;
@@ -160,16 +169,17 @@ export class LogStore {
   }
 
   /**
-   * Writes what was gathered and makes it durable. Rejects with `ENOSPC` when the disk is full: nothing is lost, the same
-   * flush may be called again later. Any other failure is final: what is on disk is unknown (a failed fsync marks pages
-   * clean), so the caller must stop the node.
+   * Writes what was gathered when it was called, and makes that durable. Rejects with `ENOSPC` when the disk is full:
+   * nothing is lost, and calling it again tries the same record again; what was gathered meanwhile is not part of it. Any
+   * other failure is final, a failed sync above all (`LogSyncError`): the caller must stop the node.
    */
   async flush(): Promise<void> {
-    if (!this.#unwritten) this.#seal();
-    const segment = this.#segments.at(-1)!;
+    if (!this.#unwritten) this.#takeGathered();
     const record = this.#flushing;
-    segment.file.write(record.view(), 0, record.length, segment.end);
+    const segment = this.#segmentToWrite();
     const start = segment.end;
+    sealRecord(record, segment.number, segment.durable);
+    segment.file.write(record.view(), 0, record.length, start);
     segment.end += record.length;
     this.#unwritten = false;
     for (const slot of this.#flushingSlots) {
@@ -177,11 +187,15 @@ export class LogStore {
       slot.segment = segment;
     }
     this.#flushingSlots.length = 0;
-    await segment.file.sync();
-    segment.durable = start + record.length;
+    try {
+      await segment.file.sync();
+    } catch (error) {
+      throw syncFailed(segment.path, error);
+    }
+    segment.durable = segment.end;
     this.#evict();
     this.#dropSegments();
-    if (segment.end > this.#options.segmentBytes * SPARE_FROM) this.#spare.want();
+    if (segment.end > this.#options.segmentBytes * SPARE_FROM) this.#spare.want(segment.number);
   }
 
   /** Forgets entries of a group up to and including `index`: their effects are durable elsewhere and no member needs them. */
@@ -197,12 +211,8 @@ export class LogStore {
     this.#segments.length = 0;
   }
 
-  /** Turns what was gathered into a record that is ready to be written, in a new segment if it is time for one. */
-  #seal(): void {
-    const last = this.#segments.at(-1)!;
-    const isFull = last.end > this.#options.segmentBytes;
-    const couldBeFaster = last.allocatedBytes === 0 && this.#spare.isReady;
-    const segment = isFull || couldBeFaster ? this.#beginSegment(last.number + 1, last.end) : last;
+  /** What was gathered becomes the record to flush, and a new one is begun. */
+  #takeGathered(): void {
     const spare = this.#flushing;
     this.#flushing = this.#gathering;
     this.#gathering = spare;
@@ -210,9 +220,17 @@ export class LogStore {
     this.#flushingSlots = this.#gatheredSlots;
     this.#gatheredSlots = spareSlots;
     beginRecord(this.#gathering);
-    sealRecord(this.#flushing, segment.number, segment.durable);
     this.#unwritten = true;
+    // Here, where all compaction marks are in this record or in earlier ones.
     this.#droppableBelow = this.#oldestNeeded();
+  }
+
+  /** Where the next record goes: the newest segment, or a new one if it is time for one. */
+  #segmentToWrite(): Segment {
+    const last = this.#segments.at(-1)!;
+    const isFull = last.end > this.#options.segmentBytes;
+    const couldBeFaster = last.allocatedBytes === 0 && this.#spare.isReady;
+    return isFull || couldBeFaster ? this.#beginSegment(last.number + 1, last.end) : last;
   }
 
   /**
@@ -237,12 +255,12 @@ export class LogStore {
     sealRecord(record, number, 0);
     try {
       // A spare may have been an old segment: it must not be found under its old name with new contents.
-      if (spare !== undefined) fs.syncDirectorySync(this.#directory);
+      if (spare !== undefined) this.#syncDirectory();
       file.write(segmentHeader(number, previousEndsAt), 0, SEGMENT_HEADER_BYTES, 0);
       file.write(record.view(), 0, record.length, SEGMENT_HEADER_BYTES);
-      file.syncNow();
+      syncNow(file);
       if (spare !== undefined) fs.rename(spare, path);
-      fs.syncDirectorySync(this.#directory);
+      this.#syncDirectory();
     } catch (error) {
       file.close();
       throw error;
@@ -251,6 +269,14 @@ export class LogStore {
     const segment = { number, path, file, allocatedBytes, end, durable: end };
     this.#segments.push(segment);
     return segment;
+  }
+
+  #syncDirectory(): void {
+    try {
+      this.#env.fs.syncDirectorySync(this.#directory);
+    } catch (error) {
+      throw syncFailed(this.#directory, error);
+    }
   }
 
   /** Lets go of the oldest cached data beyond the limit; what is not in a file yet stays. */
@@ -279,7 +305,7 @@ export class LogStore {
     return oldest;
   }
 
-  /** Removes segments that were not needed when the record that is durable now was sealed: the compaction marks are on disk. */
+  /** Removes segments that were not needed when the record that is durable now was taken: the compaction marks are on disk. */
   #dropSegments(): void {
     while (this.#segments[0]!.number < this.#droppableBelow) {
       const segment = this.#segments.shift()!;
@@ -302,8 +328,7 @@ export class LogStore {
     }
     // Segments are dropped from the oldest on, but the disk may have forgotten one removal and not a later one.
     const gap = numbers.findLastIndex((number, place) => place > 0 && numbers[place - 1] !== number - 1);
-    for (const number of numbers.splice(0, Math.max(0, gap)))
-      fs.remove(`${this.#directory}/${segmentName(number)}`);
+    const forgotten = numbers.splice(0, Math.max(0, gap));
     for (const [place, number] of numbers.entries()) this.#recoverSegment(number, numbers[place + 1]);
     for (const [group, log] of this.#groups) {
       if (log.compacted.index === 0 || log.compacted.term > 0) continue;
@@ -311,6 +336,7 @@ export class LogStore {
         `cannot read the Raft log in ${this.#directory}: group ${group} begins at entry ${log.firstIndex}, and what was before it is missing`,
       );
     }
+    for (const number of forgotten) fs.remove(`${this.#directory}/${segmentName(number)}`);
     if (this.#segments.length === 0) this.#beginSegment((newest ?? 0) + 1, 0);
   }
 
@@ -319,7 +345,7 @@ export class LogStore {
     const path = `${this.#directory}/${segmentName(number)}`;
     const all = this.#readFile(number);
     const isLast = next === undefined;
-    const bytes = isLast ? all : all.subarray(0, this.#endBefore(next));
+    const bytes = isLast ? all : upTo(this.#endBefore(next), all, path);
     const file = this.#env.fs.open(path, "write");
     const segment: Segment = { number, path, file, allocatedBytes: 0, end: 0, durable: 0 };
     this.#segments.push(segment);
@@ -331,7 +357,7 @@ export class LogStore {
     if (!isLast) return;
     // What is behind the end was never acknowledged, and must not be found by a later recovery.
     if (segment.end < bytes.length) file.truncate(segment.end);
-    file.syncNow();
+    syncNow(file);
   }
 
   #endBefore(next: number): number {
@@ -364,6 +390,28 @@ export class LogStore {
       compacted: (group, index, compactedTerm) => this.group(group).begin(index, compactedTerm),
     };
   }
+}
+
+/** The part of a segment's file that was written, as the header of the next one has it. */
+function upTo(end: number, all: Uint8Array, path: string): Uint8Array {
+  if (end <= all.length) return all.subarray(0, end);
+  throw new LogDamageError(
+    `cannot read the Raft log: ${path}, offset ${all.length}: the file ends there, but the next one says that it had ${end} bytes`,
+  );
+}
+
+function syncNow(file: FileHandle): void {
+  try {
+    file.syncNow();
+  } catch (error) {
+    throw syncFailed(file.path, error);
+  }
+}
+
+function syncFailed(path: string, error: unknown): LogSyncError {
+  return new LogSyncError(`cannot make the Raft log durable: ${path}: ${(error as Error).message}`, {
+    cause: error,
+  });
 }
 
 function segmentName(number: number): string {

@@ -3,9 +3,9 @@
  * again, a new manifest begins, and what no longer belongs to the store is removed. Damage is found before anything is
  * changed.
  */
-import { dirname } from "node:path";
 import type { FileSystem } from "../env/env.ts";
 import type { BlockCache } from "./block-cache.ts";
+import { makeDurableDirectory } from "./durable-directory.ts";
 import { CURRENT, LOCK, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
 import { Levels } from "./levels.ts";
 import type { OpenStore } from "./lsm.ts";
@@ -23,10 +23,7 @@ export async function recoverStore(
   cache: BlockCache,
   memtable: Memtable,
 ): Promise<OpenStore> {
-  if (!fs.exists(directory)) {
-    fs.makeDirectory(directory);
-    fs.syncDirectorySync(dirname(directory));
-  }
+  makeDurableDirectory(fs, directory);
   const lock = fs.lock(`${directory}/${LOCK}`);
   if (lock === undefined)
     throw new StorageError("LOCKED", `another process has the store in ${directory} open`);
