@@ -3,7 +3,7 @@
  *
  * Commands are arrays of bulk strings (`*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`), or lines that begin with anything but `*`. The
  * reader keeps its place inside of an unfinished command, so every byte is looked at once however the stream is cut, and
- * arguments are views of what arrived. It is as lenient as Redis where Redis is: the byte after a CR and the two after a
+ * long arguments are views of what arrived. It is as lenient as Redis where Redis is: the byte after a CR and the two after a
  * bulk string are skipped, not checked.
  */
 
@@ -19,7 +19,7 @@ import {
 import { plainView } from "./plain-view.ts";
 import { splitInline } from "./resp-inline.ts";
 
-/** A command and its arguments; at least one. Views of the bytes that were pushed. */
+/** A command and its arguments; at least one. Copies, or views of the bytes that were pushed. */
 export type RespCommand = readonly Uint8Array[];
 
 export interface RespLimits {
@@ -48,6 +48,8 @@ const ZERO = 0x30;
 const NOTHING = new Uint8Array(0);
 /** What a line with a length is read as while it isn't all there. */
 const INCOMPLETE = Number.NEGATIVE_INFINITY;
+/** Arguments up to this are copied: that costs less than a view, and keeps no chunk alive for the sake of a key. */
+const COPIED_BYTES_MAX = 256;
 /** A buffer larger than this is not kept for the beginning of a command that fills little of it. */
 const PINNED_BYTES_MAX = 16 * 1024;
 
@@ -77,7 +79,7 @@ export class RespReader {
     return this.#end - this.#start;
   }
 
-  /** Adds bytes that arrived. They belong to the reader from now on; commands are views of them. */
+  /** Adds bytes that arrived. They belong to the reader from now on; commands may be views of them. */
   push(chunk: Uint8Array): void {
     const waiting = this.#end - this.#start;
     if (waiting === 0) {
@@ -160,7 +162,10 @@ export class RespReader {
     const command: Uint8Array[] = [];
     for (let i = 0; i < spans.length; i += 2) {
       const from = this.#start + spans[i]!;
-      command.push(this.#buffer.subarray(from, from + spans[i + 1]!));
+      const to = from + spans[i + 1]!;
+      command.push(
+        to - from > COPIED_BYTES_MAX ? this.#buffer.subarray(from, to) : this.#buffer.slice(from, to),
+      );
     }
     // One command of very many arguments must not be paid for as long as the connection lives.
     if (spans.length > 1024) this.#spans = [];
