@@ -12,8 +12,10 @@ const code = await runOnce(process.argv.slice(2), {
   writeOut: (bytes) => void output.push(bytes),
   writeError: (text) => void process.stderr.write(text),
 });
+const bytes = Buffer.concat(output);
 try {
-  await Bun.write(Bun.stdout, Buffer.concat(output));
+  // Bun writes nothing by cutting the file off at its beginning, and so would lose what `>> file` is to keep.
+  if (bytes.length > 0) await Bun.write(Bun.stdout, bytes);
 } catch {
   // The reader of the output is gone (`| head`): nobody is left to tell.
 }

@@ -70,7 +70,7 @@ describe("help", () => {
 
       Arguments:
         key           the key
-        value         the value; "-" reads it from standard input
+        value         the value; bun run cli reads it from standard input for "-"
 
       Options:
         --if-absent   only if there is no such key

@@ -65,7 +65,10 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "put",
     alias: "set",
-    arguments: [KEY, { syntax: "<value>", summary: 'the value; "-" reads it from standard input' }],
+    arguments: [
+      KEY,
+      { syntax: "<value>", summary: 'the value; bun run cli reads it from standard input for "-"' },
+    ],
     options: [
       { flags: "--if-absent", summary: "only if there is no such key" },
       { flags: "--if-present", summary: "only if there is such a key" },

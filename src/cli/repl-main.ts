@@ -108,6 +108,11 @@ function readLines(terminal: Interface, repl: Repl): Promise<void> {
     if (!running) void runAll();
   });
   terminal.on("SIGINT", () => {
+    if (terminal.line === "") {
+      process.stdout.write("\n(exit or Ctrl-D ends)\n");
+      terminal.prompt();
+      return;
+    }
     // To the end of the line, then back to its beginning: both halves are gone.
     terminal.write(null, { ctrl: true, name: "e" });
     terminal.write(null, { ctrl: true, name: "u" });

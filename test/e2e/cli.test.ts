@@ -1,5 +1,8 @@
 /** The one-shot commands as a shell meets them: what they print, and their exit codes. */
 import { expect, test } from "bun:test";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { withCluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
@@ -22,6 +25,25 @@ async function cli(addresses: readonly string[], ...args: string[]): Promise<Ran
   const [output, errors, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   return { code, output, errors };
 }
+
+test("a command that prints nothing leaves the file that its output is added to as it was", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "flotilla-cli-"));
+  try {
+    const path = join(directory, "out");
+    writeFileSync(path, "kept\n");
+    const file = openSync(path, "a");
+    const child = Bun.spawn([process.execPath, CLI, "gett", "k"], {
+      stdin: "ignore",
+      stdout: file,
+      stderr: "ignore",
+    });
+    expect(await child.exited).toBe(2);
+    closeSync(file);
+    expect(readFileSync(path, "utf8")).toBe("kept\n");
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
 
 test("put, get and status, with a majority and without", async () => {
   await withCluster({ shards: 4 }, async (cluster) => {
@@ -58,7 +80,7 @@ test("put, get and status, with a majority and without", async () => {
     });
     const refused = await cli(at, "put", "k", "w", "--timeout", "1000");
     expect(refused.code).toBe(1);
-    expect(refused.errors).toMatch(/^error: put of "k" failed after/);
+    expect(refused.errors).toMatch(/^error: put of "k" failed.*the shard has no leader now/);
 
     await left.kill("SIGKILL");
     const nobody = await cli(at, "get", "k", "--timeout", "1000");
