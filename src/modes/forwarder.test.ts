@@ -22,14 +22,24 @@ function setUp() {
   };
   const sent: { node: NodeId; sink: ReplySink; id: number }[] = [];
   const answers: [number, ClientResponse][] = [];
-  const client: ReplySink = { reply: (id, response) => void answers.push([id, response]) };
+  let answered: (id: number) => void = () => {};
+  const client: ReplySink = {
+    reply: (id, response) => {
+      answers.push([id, response]);
+      answered(id);
+    },
+  };
+  let refusing = false;
   let leader: NodeId | undefined;
   const limits = { waitMs: 1000, retryMs: 20, waitingMax: 2 };
   const forwarder: Forwarder = new Forwarder(
     clock,
     limits,
     () => leader,
-    (node, _request, _shard, id) => void sent.push({ node, sink: forwarder, id }),
+    (node, _request, _shard, id) => {
+      sent.push({ node, sink: forwarder, id });
+      if (refusing) forwarder.reply(id, errorResponse("NOT_LEADER", "somebody else leads the shard"));
+    },
   );
   const get = { kind: "get", key: utf8("k"), consistency: "linearizable" } as const;
   return {
@@ -39,6 +49,12 @@ function setUp() {
     forward: (id: number) => forwarder.forward(shardId(0), get, client, id),
     elect: (node: string) => {
       leader = nodeId(node);
+    },
+    whenAnswered: (callback: (id: number) => void) => {
+      answered = callback;
+    },
+    refuseAtOnce: (refuse: boolean) => {
+      refusing = refuse;
     },
     wait: (ms: number) => {
       nowMs += ms;
@@ -111,6 +127,56 @@ test("requests for a shard never overtake each other, whoever comes to lead it m
   expect(sent.slice(1).map(({ node }) => node)).toEqual([nodeId("n3"), nodeId("n3")]);
   for (const { sink, id } of sent.slice(1)) sink.reply(id, { kind: "pong" });
   expect(answers.filter(([, response]) => response.kind === "pong").map(([id]) => id)).toEqual([1, 2]);
+});
+
+test("a caller that forwards its next request while it is answered keeps its order, and gets its answer", () => {
+  const { sent, answers, forward, elect, wait, whenAnswered } = setUp();
+  forward(1);
+  wait(600);
+  forward(2);
+  // The first one's time is over now; its answer lets the caller send a third.
+  whenAnswered((id) => {
+    if (id === 1) forward(3);
+  });
+  wait(400);
+  expect(answers.map(([id]) => id)).toEqual([1]);
+  elect("n2");
+  wait(20);
+  for (const { sink, id } of [...sent]) sink.reply(id, { kind: "pong" });
+  expect(answers.map(([id, response]) => [id, response.kind])).toEqual([
+    [1, "error"],
+    [2, "pong"],
+    [3, "pong"],
+  ]);
+});
+
+test("a request that comes while the last one's lane closes gets a lane of its own", () => {
+  const { sent, answers, forward, elect, wait, whenAnswered, isBusy } = setUp();
+  forward(1);
+  forward(2);
+  whenAnswered((id) => {
+    if (id === 2) forward(3);
+  });
+  wait(1000);
+  elect("n2");
+  wait(20);
+  for (const { sink, id } of [...sent]) sink.reply(id, { kind: "pong" });
+  expect(answers.map(([id]) => id)).toEqual([1, 2, 3]);
+  expect(isBusy()).toBe(false);
+});
+
+test("a refusal that comes at once is tried again later, and not in a circle", () => {
+  const { sent, answers, forward, elect, wait, refuseAtOnce } = setUp();
+  forward(1);
+  forward(2);
+  elect("n2");
+  refuseAtOnce(true);
+  wait(20);
+  expect(sent.map(({ id }) => id)).toEqual([1]);
+  refuseAtOnce(false);
+  wait(20);
+  for (const { sink, id } of sent.slice(1)) sink.reply(id, { kind: "pong" });
+  expect(answers.map(([id]) => id)).toEqual([1, 2]);
 });
 
 test("a shard is busy while requests for it are on their way", () => {

@@ -6,6 +6,11 @@ import type { Clock } from "../env/env.ts";
 
 export type ShardRequest = WriteRequest | ReadRequest;
 
+const NO_LEADER = errorResponse(
+  "UNAVAILABLE",
+  "the shard has no leader now: no majority of its replicas can be reached",
+);
+
 interface Forwarded {
   readonly shard: ShardId;
   readonly request: ShardRequest;
@@ -21,7 +26,7 @@ interface Lane {
   /** Requests that were sent and not answered. */
   underWay: number;
   /** Requests that wait to be sent, again or for the first time, in the order in which they came. */
-  waiting: number[];
+  readonly waiting: number[];
 }
 
 export interface ForwarderLimits {
@@ -100,13 +105,12 @@ export class Forwarder implements ReplySink {
 
   #send(lane: Lane, leader: NodeId, id: number): void {
     const { request, shard } = this.#requests.get(id)!;
-    // An answer that came at once may have closed the lane a moment ago.
-    this.#lanes.set(shard, lane);
     lane.target = leader;
     lane.underWay++;
     this.#execute(leader, request, shard, id);
   }
 
+  /** The caller may forward its next request during this: by then the lane is as if this one had never been. */
   #answer(lane: Lane, id: number, response: ClientResponse): void {
     const { shard, sink, requestId } = this.#requests.get(id)!;
     this.#requests.delete(id);
@@ -116,35 +120,52 @@ export class Forwarder implements ReplySink {
 
   #wait(lane: Lane, id: number): void {
     const { waiting } = lane;
-    const { startedMs } = this.#requests.get(id)!;
-    const { waitMs, waitingMax, retryMs } = this.#limits;
-    if (this.#clock.nowMs() >= startedMs + waitMs || waiting.length >= waitingMax) {
-      const message = "the shard has no leader now: no majority of its replicas can be reached";
-      this.#answer(lane, id, errorResponse("UNAVAILABLE", message));
+    if (waiting.length >= this.#limits.waitingMax) {
+      this.#answer(lane, id, NO_LEADER);
       return;
     }
     // Ids grow, and answers to what was sent together come together: the place is almost always the end.
     let place = waiting.length;
     while (place > 0 && waiting[place - 1]! > id) place--;
     waiting.splice(place, 0, id);
-    this.#lanes.set(this.#requests.get(id)!.shard, lane);
+    this.#scheduleRetry();
+  }
+
+  #scheduleRetry(): void {
     if (this.#retryScheduled) return;
     this.#retryScheduled = true;
-    this.#clock.timer(retryMs, () => this.#retry());
+    this.#clock.timer(this.#limits.retryMs, () => this.#retry());
   }
 
   #retry(): void {
     this.#retryScheduled = false;
     for (const [shard, lane] of [...this.#lanes]) {
-      const ids = lane.waiting;
-      lane.waiting = [];
-      const leader = this.#leaderOf(shard);
-      // What was sent to an old leader and is not answered yet may still happen: nothing may pass it.
-      const mayGo = leader !== undefined && (lane.underWay === 0 || lane.target === leader);
-      for (const id of ids) {
-        if (mayGo && lane.waiting.length === 0) this.#send(lane, leader, id);
-        else this.#wait(lane, id);
-      }
+      this.#expire(lane);
+      this.#sendWaiting(lane, this.#leaderOf(shard));
+      if (lane.waiting.length > 0) this.#scheduleRetry();
+    }
+  }
+
+  /** Gives up on what has waited for too long: the first ones. */
+  #expire(lane: Lane): void {
+    const startedBeforeMs = this.#clock.nowMs() - this.#limits.waitMs;
+    for (let id = lane.waiting[0]; id !== undefined; id = lane.waiting[0]) {
+      if (this.#requests.get(id)!.startedMs > startedBeforeMs) return;
+      lane.waiting.shift();
+      this.#answer(lane, id, NO_LEADER);
+    }
+  }
+
+  #sendWaiting(lane: Lane, leader: NodeId | undefined): void {
+    // What was sent to an old leader and is not answered yet may still happen: nothing may pass it.
+    if (leader === undefined || (lane.underWay > 0 && lane.target !== leader)) return;
+    // One after the other, so that whoever comes meanwhile finds those that are before it. The last that is there now is
+    // the last that is sent now: a refusal may come at once, and puts its request back.
+    const last = lane.waiting.at(-1);
+    for (let id = lane.waiting[0]; id !== undefined && id <= last!; id = lane.waiting[0]) {
+      lane.waiting.shift();
+      this.#send(lane, leader, id);
+      if (lane.waiting[0] === id) return;
     }
   }
 }
