@@ -60,7 +60,7 @@ const writer = new ByteWriter();
 function bytesOf(encode: () => void): Uint8Array {
   writer.reset();
   encode();
-  return writer.view().slice();
+  return writer.copy();
 }
 
 /** Encodes into a buffer that starts over after each call, as at the end of a turn. */

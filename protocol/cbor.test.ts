@@ -81,7 +81,7 @@ const fitsOracle = (item: Item) =>
 function written(build: (writer: ByteWriter) => void): Uint8Array {
   const writer = new ByteWriter(8);
   build(writer);
-  return writer.view().slice();
+  return writer.copy();
 }
 
 const failure = (run: () => unknown): ProtocolError => {

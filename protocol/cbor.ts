@@ -157,6 +157,11 @@ export class ByteWriter {
     return this.#bytes.subarray(start, end);
   }
 
+  /** A copy of what was written, owned by the caller. */
+  copy(): Uint8Array {
+    return this.#bytes.slice(0, this.#length);
+  }
+
   /** Forgets what was written from `length` on. */
   truncate(length: number): void {
     assert(length <= this.#length, `cannot truncate ${this.#length} written bytes to ${length}`);

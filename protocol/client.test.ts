@@ -22,7 +22,7 @@ import { decodeWrite, encodeWrite } from "./write-body.ts";
 
 function frameOf(writer: ByteWriter): Frame {
   const reader = new FrameReader(CLIENT_FRAME_BYTES_MAX);
-  reader.push(writer.view().slice());
+  reader.push(writer.copy());
   const frame = reader.next()!;
   expect(reader.next()).toBeUndefined();
   return frame;

@@ -10,7 +10,7 @@ function frameBytes(type: number, flags: number, requestId: number, body: Uint8A
   const mark = beginFrame(writer, type, flags, requestId);
   writer.append(body);
   endFrame(writer, mark);
-  return writer.view().slice();
+  return writer.copy();
 }
 
 function all(reader: FrameReader): Frame[] {

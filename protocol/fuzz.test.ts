@@ -50,7 +50,7 @@ function sample<T>(arbitrary: fc.Arbitrary<T>): T[] {
 function written(build: (writer: ByteWriter) => void): Uint8Array {
   const writer = new ByteWriter();
   build(writer);
-  return writer.view().slice();
+  return writer.copy();
 }
 
 function frameOf(bytes: Uint8Array): Frame {

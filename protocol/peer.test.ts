@@ -23,7 +23,7 @@ const N2 = nodeId("n2");
 
 function frameOf(writer: ByteWriter): Frame {
   const reader = new FrameReader(PEER_FRAME_BYTES_MAX);
-  reader.push(writer.view().slice());
+  reader.push(writer.copy());
   return reader.next()!;
 }
 

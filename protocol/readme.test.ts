@@ -64,7 +64,7 @@ const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 function written(build: (writer: ByteWriter) => void): Uint8Array {
   const writer = new ByteWriter();
   build(writer);
-  return writer.view().slice();
+  return writer.copy();
 }
 
 function frameOf(text: string): Frame {

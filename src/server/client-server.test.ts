@@ -84,7 +84,7 @@ test("a request one byte at a time is read like any other", async () => {
   const client = await BinaryClient.connect(port);
   const writer = new ByteWriter();
   encodeRequest(writer, put("k", utf8("value")), 5);
-  for (const byte of writer.view().slice()) client.raw.write(Uint8Array.of(byte));
+  for (const byte of writer.copy()) client.raw.write(Uint8Array.of(byte));
   expect(await client.next()).toEqual({ id: 5, response: { kind: "boolean", value: true } });
 });
 
@@ -291,7 +291,7 @@ test("answers for a connection that is gone are dropped", async () => {
 function corruptFrame(): Uint8Array {
   const writer = new ByteWriter();
   encodeRequest(writer, { kind: "ping" }, 2);
-  const bytes = writer.view().slice();
+  const bytes = writer.copy();
   bytes[bytes.length - 1]! ^= 1;
   return bytes;
 }
@@ -299,7 +299,7 @@ function corruptFrame(): Uint8Array {
 function lengthField(length: number): Uint8Array {
   const writer = new ByteWriter();
   writer.u32(length);
-  return writer.view().slice();
+  return writer.copy();
 }
 
 function delegate(

@@ -389,7 +389,7 @@ const lonely = async (limits: Partial<ServerLimits> = {}): Promise<Node> => {
 const frames = (write: (writer: ByteWriter) => void): Uint8Array => {
   const writer = new ByteWriter();
   write(writer);
-  return writer.view().slice();
+  return writer.copy();
 };
 
 test.each([

@@ -197,7 +197,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
       this.#muted[slot] = 0;
       this.#early[slot] = NOTHING;
     } else if (slot !== this.#head) {
-      this.#early[slot] = new Uint8Array(scratch.view());
+      this.#early[slot] = scratch.copy();
       this.#earlyBytes += scratch.length;
       scratch.reset();
     }

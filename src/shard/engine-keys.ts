@@ -18,9 +18,14 @@ export function metaKey(group: GroupId): Uint8Array {
   return Uint8Array.of(META, group >> 8, group & 0xff);
 }
 
+/** Keys up to this length have a view of the buffer that is kept. */
+const VIEWS_KEY_BYTES_MAX = 128;
+
 /** Builds engine keys of one shard in a buffer of its own, so that no key is allocated. */
 export class ShardKeys {
   readonly #scratch = new Uint8Array(DATA_PREFIX_BYTES + KEY_BYTES_MAX);
+  /** By length of the key. */
+  readonly #views: readonly Uint8Array[];
   readonly #shard: ShardId;
 
   constructor(shard: ShardId) {
@@ -28,17 +33,22 @@ export class ShardKeys {
     this.#scratch[0] = DATA;
     this.#scratch[1] = shard >> 8;
     this.#scratch[2] = shard & 0xff;
+    this.#views = Array.from({ length: VIEWS_KEY_BYTES_MAX + 1 }, (_, length) => this.#view(length));
   }
 
   /** The engine key of `key`; valid until the next call. */
   of(key: Uint8Array): Uint8Array {
     this.#scratch.set(key, DATA_PREFIX_BYTES);
-    return this.#scratch.subarray(0, DATA_PREFIX_BYTES + key.length);
+    return this.#views[key.length] ?? this.#view(key.length);
   }
 
   /** The engine key behind the shard's last one; owned by the caller. */
   end(): Uint8Array {
     const next = this.#shard + 1;
     return Uint8Array.of(DATA, next >> 8, next & 0xff);
+  }
+
+  #view(keyLength: number): Uint8Array {
+    return this.#scratch.subarray(0, DATA_PREFIX_BYTES + keyLength);
   }
 }

@@ -76,7 +76,7 @@ export function segmentHeader(number: number, previousEnd: number): Uint8Array {
   const hash = xxh64(writer.view());
   writeU64(writer, 0);
   patchHash(writer, 24, hash);
-  return writer.view().slice();
+  return writer.copy();
 }
 
 function patchU64(writer: ByteWriter, at: number, value: number): void {

@@ -44,7 +44,7 @@ function frame(
   const mark = beginFrame(writer, type, 0, 7);
   writer.append(body);
   endFrame(writer, mark);
-  const bytes = writer.view().slice();
+  const bytes = writer.copy();
   spoil(bytes);
   return bytes;
 }

@@ -183,5 +183,5 @@ export async function askNode(
 export function requestBytes(request: ClientRequest, requestId = 1): Uint8Array {
   const writer = new ByteWriter();
   encodeRequest(writer, request, requestId);
-  return writer.view().slice();
+  return writer.copy();
 }
