@@ -349,6 +349,12 @@ test("damage is refused with the file's name, and orphans are removed", async ()
   expect(() => get(reader, "a")).toThrow(`${DIRECTORY}/${table}: damaged at offset 0`);
   await reader.close();
 
+  const cut = fs.copy();
+  cut.writeFile(`${DIRECTORY}/${table}`, cut.readFile(`${DIRECTORY}/${table}`).subarray(0, 10));
+  await expect(open(cut)).rejects.toThrow(
+    `${DIRECTORY}/${table}: damaged at offset 10: the file has 10 bytes`,
+  );
+
   const missing = fs.copy();
   missing.remove(`${DIRECTORY}/${table}`);
   await expect(open(missing)).rejects.toMatchObject({ code: "CORRUPT" });

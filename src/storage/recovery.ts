@@ -6,10 +6,10 @@
 import type { FileSystem } from "../env/env.ts";
 import type { BlockCache } from "./block-cache.ts";
 import { makeDurableDirectory } from "./durable-directory.ts";
-import { CURRENT, LOCK, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
+import { CURRENT, filePath, LOCK, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
 import { Levels } from "./levels.ts";
 import type { OpenStore } from "./lsm.ts";
-import { type ManifestState, ManifestWriter, readManifest } from "./manifest.ts";
+import { type ManifestState, ManifestWriter, readManifest, type TableMeta } from "./manifest.ts";
 import type { Memtable } from "./memtable.ts";
 import { corrupt, StorageError } from "./storage-error.ts";
 import { recoverWal } from "./wal.ts";
@@ -35,6 +35,23 @@ export async function recoverStore(
   }
 }
 
+/** A table that was cut off is noticed at the start, and not when somebody reads what it lacks. */
+function checkLength(fs: FileSystem, directory: string, { number, bytes }: TableMeta): void {
+  const file = fs.open(filePath(directory, number, "table"), "read");
+  try {
+    const size = file.size();
+    if (size !== bytes) {
+      throw corrupt(
+        file.path,
+        Math.min(size, bytes),
+        `the file has ${size} bytes, and was written with ${bytes}`,
+      );
+    }
+  } finally {
+    file.close();
+  }
+}
+
 async function recoverLocked(
   fs: FileSystem,
   directory: string,
@@ -49,8 +66,9 @@ async function recoverLocked(
   }
   const state = found ?? NEW_STORE;
   const present = new Set(files.flatMap(({ parsed }) => (parsed?.kind === "table" ? [parsed.number] : [])));
-  for (const { number } of state.tables) {
-    if (!present.has(number)) throw corrupt(directory, 0, `table ${number} is missing`);
+  for (const table of state.tables) {
+    if (!present.has(table.number)) throw corrupt(directory, 0, `table ${table.number} is missing`);
+    checkLength(fs, directory, table);
   }
 
   let lastSequence = state.lastSequence;
