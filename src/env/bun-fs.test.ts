@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bunFileSystem } from "./bun-fs.ts";
@@ -70,6 +70,9 @@ test("a lock is held once, and given back", () => {
   const lock = fs.lock(path("LOCK"));
   expect(lock).toBeDefined();
   expect(fs.lock(path("LOCK"))).toBeUndefined();
+  // A lock takes no space, so that a full disk does not keep a node from saying that it is full.
+  expect(statSync(path("LOCK")).size).toBe(0);
+  expect(existsSync(`${path("LOCK")}-journal`)).toBe(false);
   lock!.release();
   const again = fs.lock(path("LOCK"));
   expect(again).toBeDefined();

@@ -128,6 +128,8 @@ function lock(path: string): FileLock | undefined {
   try {
     database = new Database(path, { create: true });
     database.run("PRAGMA locking_mode = EXCLUSIVE");
+    // Without a journal on disk the lock needs no space: a node can start, and say more, on a disk that is full.
+    database.run("PRAGMA journal_mode = MEMORY");
     database.run("BEGIN EXCLUSIVE");
   } catch (error) {
     database?.close();

@@ -38,6 +38,13 @@ test("nothing that is logged can forge a second line or reach the terminal's con
   expect(line).toBe('@ info bad\\u000aname key="a\\nb\\u001b[31m" empty="" equals="a=b"\n');
 });
 
+test("a cause that the message has in it already is not told again", () => {
+  const error = new Error("cannot open n1: no such file", { cause: new Error("no such file") });
+  expect(logged("info", (log) => log.error("failed", { error }))).toEqual([
+    '@ error failed error="cannot open n1: no such file"\n',
+  ]);
+});
+
 test("errors are told with their causes, bytes in hexadecimal, objects as JSON", () => {
   const error = new Error("cannot open n1", { cause: new Error("no such file") });
   expect(

@@ -44,9 +44,11 @@ function asText(value: unknown): string {
   return JSON.stringify(value, (_key, inner) => (typeof inner === "bigint" ? String(inner) : inner)) ?? "";
 }
 
-/** The message, and why, down to the first cause. */
+/** The message, and why, down to the first cause; what a message says already is not said twice. */
 function errorText(error: Error): string {
-  return error.cause instanceof Error ? `${error.message}: ${errorText(error.cause)}` : error.message;
+  if (!(error.cause instanceof Error)) return error.message;
+  const why = errorText(error.cause);
+  return error.message.includes(why) ? error.message : `${error.message}: ${why}`;
 }
 
 function writeToStandardError(line: string): void {
