@@ -59,18 +59,26 @@ export function readIdentity(
     return { identity, isNew: true };
   }
   const identity = parse(env.fs, path);
-  const refuse = (what: string): never => {
-    throw new StartError(`${directory} ${what}; nothing was changed`);
+  const refuse = (what: string, remedy: string): never => {
+    throw new StartError(`${directory} ${what}; nothing was changed (${remedy})`);
   };
-  if (identity.format !== FORMAT)
-    refuse(`has data of format ${identity.format}, and this program knows ${FORMAT} only`);
-  if (identity.node !== config.id) refuse(`belongs to node ${identity.node}, not to ${config.id}`);
+  const elsewhere = "or name another directory with --data";
+  if (identity.node !== config.id) {
+    refuse(
+      `belongs to node ${identity.node}, not to ${config.id}`,
+      `say --id ${identity.node}, ${elsewhere}`,
+    );
+  }
   if (identity.members.join() !== members.join()) {
-    refuse(`belongs to a cluster of ${identity.members.join(", ")}, not of ${members.join(", ")}`);
+    refuse(
+      `belongs to a cluster of ${identity.members.join(", ")}, not of ${members.join(", ")}`,
+      `members are fixed at the first start: say --peers as it was then, ${elsewhere}`,
+    );
   }
   if (identity.shards !== config.shards) {
     refuse(
       `belongs to a cluster with --shards ${identity.shards}, which can't be changed to ${config.shards}`,
+      `say --shards ${identity.shards}, ${elsewhere}`,
     );
   }
   return { identity, isNew: false };
@@ -100,10 +108,35 @@ function parse(fs: FileSystem, path: string): Identity {
   try {
     const bytes = new Uint8Array(file.size());
     file.read(bytes, 0, bytes.length, 0);
-    return JSON.parse(fromUtf8(bytes)) as Identity;
+    return checked(JSON.parse(fromUtf8(bytes)));
   } catch (error) {
-    throw new StartError(`cannot read ${path}: ${(error as Error).message}`, { cause: error });
+    throw new StartError(`cannot read ${path}: ${(error as Error).message}; nothing was changed`, {
+      cause: error,
+    });
   } finally {
     file.close();
   }
+}
+
+/** The file is small and people look into it: what an editor or a disk made of it must not get far. */
+function checked(json: unknown): Identity {
+  const found = (typeof json === "object" && json !== null ? json : {}) as Partial<Identity>;
+  const { format, node, incarnation, members, shards, facts } = found;
+  if (typeof format === "number" && format !== FORMAT) {
+    throw new Error(`it has format ${format}, and this program knows ${FORMAT} only`);
+  }
+  const isText = (value: unknown): boolean => typeof value === "string" && value !== "";
+  const isWhole =
+    format === FORMAT &&
+    isText(node) &&
+    isText(incarnation) &&
+    Array.isArray(members) &&
+    members.length > 0 &&
+    members.every(isText) &&
+    typeof shards === "number" &&
+    typeof facts?.clusterId === "string" &&
+    typeof facts.incarnations === "object" &&
+    facts.incarnations !== null;
+  if (!isWhole) throw new Error("it is not as a node writes it");
+  return found as Identity;
 }

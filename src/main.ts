@@ -54,21 +54,32 @@ async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
   } catch (error) {
     // A directory that can't be made or read is as much the user's to mend as a port in use.
     if (!(error instanceof StartError || error instanceof FileError)) throw error;
+    const { adviceOn } = await import("./advice.ts");
     complain(error.message);
+    const advice = adviceOn(error);
+    if (advice !== undefined) complain(advice);
     process.exit(EXIT_FAILED);
   }
 }
 
 async function build(config: NodeConfig, log: Log): Promise<FlotillaNode> {
-  const [{ createNode }, { bunFileSystem }, { bunTransport }, { bunBackground }, clocks, randomness] =
-    await Promise.all([
-      import("./node.ts"),
-      import("./env/bun-fs.ts"),
-      import("./env/bun-transport.ts"),
-      import("./env/bun-background.ts"),
-      import("./env/system-clock.ts"),
-      import("./env/system-random.ts"),
-    ]);
+  const [
+    { createNode },
+    { adviceOn },
+    { bunFileSystem },
+    { bunTransport },
+    { bunBackground },
+    clocks,
+    randomness,
+  ] = await Promise.all([
+    import("./node.ts"),
+    import("./advice.ts"),
+    import("./env/bun-fs.ts"),
+    import("./env/bun-transport.ts"),
+    import("./env/bun-background.ts"),
+    import("./env/system-clock.ts"),
+    import("./env/system-random.ts"),
+  ]);
   const env = {
     clock: clocks.systemClock(),
     random: randomness.systemRandom(),
@@ -77,7 +88,7 @@ async function build(config: NodeConfig, log: Log): Promise<FlotillaNode> {
     background: bunBackground(),
     log,
   };
-  return createNode(env, config, { onFatal: (error) => die(log, error, EXIT_DISK) });
+  return createNode(env, config, { onFatal: (error) => die(log, error, EXIT_DISK, adviceOn(error)) });
 }
 
 /** The first request stops the node gracefully; a second signal ends the process at once. */
@@ -110,11 +121,12 @@ function stopOnRequest(node: FlotillaNode, started: Promise<void>, log: Log, sto
 }
 
 /** Ends the process with the reason in the log: it can no longer trust its own state, or its disk. */
-function die(log: Log, reason: unknown, code: number = EXIT_BUG): never {
+function die(log: Log, reason: unknown, code: number = EXIT_BUG, advice?: string): never {
   const error = reason instanceof Error ? reason : new Error(String(reason));
   const isBug = code === EXIT_BUG || error instanceof AssertionError;
   log.error(isBug ? "stopping: a bug was found" : "stopping: the node cannot go on", { error });
   if (isBug && error.stack !== undefined) complain(error.stack);
+  if (advice !== undefined) complain(advice);
   process.exit(isBug ? EXIT_BUG : code);
 }
 

@@ -1,0 +1,59 @@
+import { expect, test } from "bun:test";
+import { nodeId } from "../protocol/ids.ts";
+import { MemoryFileSystem } from "../test/support/memory-fs.ts";
+import { memberAt, type NodeConfig } from "./config.ts";
+import { readIdentity, writeIdentity } from "./identity.ts";
+import { utf8 } from "./lib/bytes.ts";
+import { seededRandom } from "./lib/prng.ts";
+
+const DIRECTORY = "data/n1";
+const config = (changes: Partial<NodeConfig> = {}): NodeConfig => ({
+  id: nodeId("n1"),
+  host: "127.0.0.1",
+  port: 7001,
+  dataDirectory: DIRECTORY,
+  members: ["n1", "n2"].map((id, place) => memberAt(nodeId(id), "127.0.0.1", 7001 + place)),
+  shards: 8,
+  logLevel: "info",
+  ...changes,
+});
+
+function directory() {
+  const fs = new MemoryFileSystem();
+  fs.makeDirectory(DIRECTORY);
+  return { fs, random: seededRandom(1) };
+}
+
+test("a new directory gets an identity, and is known by it from then on", () => {
+  const env = directory();
+  const made = readIdentity(env, config());
+  expect(made.isNew).toBe(true);
+  writeIdentity(env.fs, DIRECTORY, made.identity);
+  expect(readIdentity(env, config())).toEqual({ identity: made.identity, isNew: false });
+});
+
+test("a directory of somebody else is refused with what would be right", () => {
+  const env = directory();
+  writeIdentity(env.fs, DIRECTORY, readIdentity(env, config()).identity);
+  const refusal = (changes: Partial<NodeConfig>) => () => readIdentity(env, config(changes));
+  expect(refusal({ id: nodeId("n2") })).toThrow(
+    "belongs to node n1, not to n2; nothing was changed (say --id n1,",
+  );
+  expect(refusal({ shards: 4 })).toThrow("can't be changed to 4; nothing was changed (say --shards 8,");
+  expect(refusal({ members: config().members.slice(0, 1) })).toThrow(
+    "belongs to a cluster of n1, n2, not of n1; nothing was changed (members are fixed",
+  );
+});
+
+test.each([
+  ["garbage", "cannot read data/n1/identity.json: JSON Parse error"],
+  ["", "cannot read data/n1/identity.json: JSON Parse error"],
+  ["null", "it is not as a node writes it; nothing was changed"],
+  ["{}", "it is not as a node writes it"],
+  ['{"format":1,"node":"n1"}', "it is not as a node writes it"],
+  ['{"format":2,"node":"n1"}', "it has format 2, and this program knows 1 only; nothing was changed"],
+])("an identity that reads %p is refused", (text, sentence) => {
+  const env = directory();
+  env.fs.writeFile(`${DIRECTORY}/identity.json`, utf8(text));
+  expect(() => readIdentity(env, config())).toThrow(sentence);
+});
