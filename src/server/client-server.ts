@@ -18,6 +18,7 @@ import { DeferredReads, isDeferrable } from "./deferred-reads.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { Served } from "./served.ts";
 import type { Turn, TurnMember } from "./turn.ts";
+import { UnfinishedRequest } from "./unfinished-request.ts";
 
 /** What a client connection needs of its node. */
 export interface ClientParts {
@@ -37,6 +38,7 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
   readonly #turn: Turn;
   readonly #backpressure: Backpressure;
   readonly #reader = new FrameReader(CLIENT_FRAME_BYTES_MAX);
+  readonly #unfinished: UnfinishedRequest;
   readonly #writer = new ByteWriter();
   #inFlight = 0;
   /** By slot of a request under way: the client's id for it, and the request if it may be asked again. */
@@ -55,6 +57,12 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
     this.#parts = parts;
     this.#turn = turn;
     this.#backpressure = new Backpressure(connection, parts.env.clock, parts.limits);
+    this.#unfinished = new UnfinishedRequest(parts.limits.stalledRequestMsMax);
+  }
+
+  get unfinishedBytes(): number {
+    // Where frames have to wait, whole ones are among what is there.
+    return this.#busy() ? 0 : this.#reader.bufferedBytes;
   }
 
   received(bytes: Uint8Array): void {
@@ -101,8 +109,9 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
     this.#deferred.clear();
   }
 
-  sweep(): void {
-    const reason = this.#backpressure.verdict();
+  sweep(nowMs: number): void {
+    if (this.#phase === "closed") return;
+    const reason = this.#backpressure.verdict() ?? this.#unfinished.verdict(nowMs, this.unfinishedBytes);
     if (reason !== undefined) this.#cut(reason);
   }
 

@@ -36,6 +36,10 @@ export class Guest implements Served {
     this.#doors = doors;
   }
 
+  get unfinishedBytes(): number {
+    return this.#bytes.length;
+  }
+
   received(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     const seen = this.#bytes.length === 0 ? bytes : concatBytes([this.#bytes, bytes]);

@@ -8,6 +8,10 @@ export interface ServerLimits {
   readonly guestsMax: number;
   /** How long a new connection may take until its preamble (binary) or its first whole command (text) is there. */
   readonly handshakeMsMax: number;
+  /** How long nothing more may come of a request that has begun to arrive; then the connection is cut. */
+  readonly stalledRequestMsMax: number;
+  /** Bytes of requests that have begun to arrive, of all clients; beyond it the connections with the most are cut. */
+  readonly unfinishedBytesMax: number;
   /** Requests of one client connection that wait for their answers; beyond it nothing more is read from it. */
   readonly requestsInFlightMax: number;
   /** Bytes of answers that a client has not taken; beyond it nothing more is read from it. */
@@ -54,6 +58,8 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   connectionsMax: 10_000,
   guestsMax: 256,
   handshakeMsMax: 10_000,
+  stalledRequestMsMax: 30_000,
+  unfinishedBytesMax: 256 * MIB,
   requestsInFlightMax: 1024,
   replyBytesPause: 1 * MIB,
   replyBytesMax: 128 * MIB,

@@ -53,10 +53,17 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
     this.#heardMs = parts.env.clock.nowMs();
   }
 
+  /** Peers are trusted with their frames, and a hello is small. */
+  get unfinishedBytes(): number {
+    return 0;
+  }
+
   received(bytes: Uint8Array): void {
     if (this.#closed) return;
-    this.#heardMs = this.#parts.env.clock.nowMs();
-    if (this.#node !== undefined) this.#events.heard(this.#node);
+    if (this.#node !== undefined) {
+      this.#heardMs = this.#parts.env.clock.nowMs();
+      this.#events.heard(this.#node);
+    }
     try {
       this.#reader.push(bytes);
       for (;;) {
@@ -100,7 +107,7 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
     if (this.#closed) return;
     const { limits } = this.#parts;
     const silentMs = nowMs - this.#heardMs;
-    // Until its hello a caller is a stranger; afterwards it pings whenever it has nothing else to send.
+    // Until its whole hello is there a caller is a stranger, however often it says a little; afterwards it pings whenever it has nothing else to send.
     const silentMsMax = this.#node === undefined ? limits.peerHandshakeMsMax : limits.peerSilentMsMax;
     const reason =
       silentMs > silentMsMax

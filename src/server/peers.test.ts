@@ -423,6 +423,20 @@ test.each([
   expect(node.log.lines.join("\n")).toContain(part);
 });
 
+test("a hello that comes ever so slowly is no sign of life", async () => {
+  const node = await lonely();
+  const { raw } = await dial(node);
+  const hello = frames((writer) => encodeHello(writer, helloOf(B)));
+  let sent = 0;
+  await eventually(() => {
+    if (sent < hello.length - 1) raw.write(hello.subarray(sent, ++sent));
+    node.clock.push(500);
+    return node.server.connections === 0;
+  });
+  expect(sent).toBeLessThan(hello.length - 1);
+  await raw.end();
+});
+
 test.each([
   [
     "a malformed bundle",

@@ -1,5 +1,7 @@
 /** What the server knows of one accepted connection, whichever protocol it turned out to speak. */
 export interface Served {
+  /** What there is of a client's request that has not arrived as a whole. */
+  readonly unfinishedBytes: number;
   /** `bytes` belongs to the receiver. */
   received(bytes: Uint8Array): void;
   /** All that was sent is with the operating system. */

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
+import { concatBytes, utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
 import {
   BinaryClient,
@@ -87,6 +88,82 @@ test("half a preamble, then silence: the connection ends when its time is over",
   expect(await wholeText.expect("+PONG\r\n")).toBe("+PONG\r\n");
 });
 
+test("thousands of strangers who never finish what they begin cost little, and go away", async () => {
+  const clock = pushableClock();
+  const { port, server } = await start({ handshakeMsMax: 5_000, stalledRequestMsMax: 5_000 }, { clock });
+  const witness = await RawClient.connect(port);
+  witness.write("PING\r\n");
+  await witness.expect("+PONG\r\n");
+  const beginnings = [
+    new Uint8Array(0),
+    encodePreamble("client").subarray(0, 5),
+    utf8("*2\r\n$4\r\nECHO\r\n$8000000\r\n"),
+    concatBytes([encodePreamble("client"), Uint8Array.of(0, 0xff, 0xff, 0xff, 1)]),
+  ];
+  const count = 5_000;
+  Bun.gc(true);
+  const before = process.memoryUsage().rss;
+  const strangers: RawClient[] = [];
+  while (strangers.length < count) {
+    const some = Array.from({ length: 250 }, () => RawClient.connect(port));
+    for (const stranger of await Promise.all(some)) {
+      const beginning = beginnings[strangers.push(stranger) % beginnings.length]!;
+      stranger.write(beginning);
+    }
+    await eventually(() => server.connections === strangers.length + 1);
+  }
+  // Both sides of each connection are in this process.
+  expect((process.memoryUsage().rss - before) / count).toBeLessThan(64 * 1024);
+  witness.write("PING\r\n");
+  expect(await witness.expect("+PONG\r\n")).toBe("+PONG\r\n");
+  await eventually(() => {
+    clock.push(1_000);
+    return server.connections === 1;
+  });
+  await Promise.all(strangers.map((stranger) => stranger.end()));
+  witness.write("PING\r\n");
+  expect(await witness.expect("+PONG\r\n")).toBe("+PONG\r\n");
+}, 20_000);
+
+test.each(["text", "binary"])("a request that stops arriving ends its connection (%s)", async (protocol) => {
+  const clock = pushableClock();
+  const { port, server, log } = await start({ stalledRequestMsMax: 1_000 }, { clock });
+  const binary = protocol === "binary";
+  const client = binary ? (await BinaryClient.connect(port)).raw : await RawClient.connect(port);
+  if (!binary) {
+    client.write("PING\r\n");
+    await client.expect("+PONG\r\n");
+  }
+  // Between requests a client may be silent for as long as it likes.
+  clock.push(60_000);
+  const idle = await RawClient.connect(port);
+  idle.write("PING\r\n");
+  await idle.expect("+PONG\r\n");
+  expect(server.connections).toBe(2);
+  client.write(binary ? Uint8Array.of(0, 0, 1, 0, 1, 0) : "*2\r\n$4\r\nECHO\r\n$100\r\n");
+  await eventually(() => {
+    clock.push(500);
+    return server.connections === 1;
+  });
+  expect(log.lines.join("\n")).toContain("bytes of a request came, and nothing of its rest for");
+  await client.end();
+});
+
+test("many large requests that arrive slowly: those with the most bytes go when there are too many in all", async () => {
+  const { port, server, log } = await start({ unfinishedBytesMax: 1_000_000 });
+  const slow = await Promise.all(Array.from({ length: 4 }, () => RawClient.connect(port)));
+  for (const [i, client] of slow.entries()) {
+    client.write("*2\r\n$4\r\nECHO\r\n$8000000\r\n");
+    client.write(new Uint8Array((i + 1) * 150_000));
+  }
+  await slow[3]!.end();
+  expect(log.lines.filter((line) => line.includes("unfinished requests")).length).toBe(1);
+  expect(server.connections).toBe(3);
+  const witness = await RawClient.connect(port);
+  witness.write("PING\r\n");
+  expect(await witness.expect("+PONG\r\n")).toBe("+PONG\r\n");
+});
+
 test("half a preamble and a FIN: the connection ends", async () => {
   const { port, server } = await start();
   const client = await RawClient.connect(port);
@@ -126,6 +203,7 @@ test("peers come in although there are as many clients as there may be, up to a 
         accept(connection) {
           peers.push(connection.remote);
           return {
+            unfinishedBytes: 0,
             received() {},
             drained() {},
             ended: () => connection.finish(),
@@ -158,6 +236,7 @@ test("a stopping server lets its peers go last: answers that are under way may n
     {
       peers: {
         accept: (connection) => ({
+          unfinishedBytes: 0,
           received() {},
           drained() {},
           ended() {},

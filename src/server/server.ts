@@ -191,6 +191,25 @@ class PortServer implements Server, ConnectionHandler, Doors {
       if (late && (this.#phase === "leaving" || !this.#isPeer(connection))) connection.destroy();
       else served.sweep(nowMs);
     }
+    this.#boundUnfinished();
+  }
+
+  /** Each client may send a large request slowly; all of them together may not fill the memory with the beginnings. */
+  #boundUnfinished(): void {
+    const { env, limits } = this.#parts;
+    let bytes = 0;
+    for (const served of this.#served.values()) bytes += served.unfinishedBytes;
+    if (bytes <= limits.unfinishedBytesMax) return;
+    const largestFirst = [...this.#served].sort(([, a], [, b]) => b.unfinishedBytes - a.unfinishedBytes);
+    for (const [connection, served] of largestFirst) {
+      if (bytes <= limits.unfinishedBytesMax) return;
+      bytes -= served.unfinishedBytes;
+      env.log.warn("cut a client connection: there are too many bytes of unfinished requests", {
+        remote: connection.remote,
+        bytes: served.unfinishedBytes,
+      });
+      connection.destroy();
+    }
   }
 
   #enterPhase(phase: "stopping" | "leaving"): void {

@@ -25,6 +25,7 @@ import { Overlap } from "./text-overlap.ts";
 import { writeResponse } from "./text-shapes.ts";
 import { wrongArity } from "./text-subcommands.ts";
 import type { Turn, TurnMember } from "./turn.ts";
+import { UnfinishedRequest } from "./unfinished-request.ts";
 
 /** Replies that were gathered beyond this are sent before the turn ends, so that the buffer is used again. */
 const SEND_AT_BYTES = 256 * 1024;
@@ -43,6 +44,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
   readonly #turn: Turn;
   readonly #backpressure: Backpressure;
   readonly #reader = new RespReader();
+  readonly #unfinished: UnfinishedRequest;
   readonly #out = new ByteWriter();
   readonly #writer = new RespWriter(this.#out);
   readonly #overlap: Overlap;
@@ -89,6 +91,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
     this.#connectedMs = clock.nowMs();
     this.#lastCommandMs = this.#connectedMs;
     this.#backpressure = new Backpressure(connection, clock, clients.limits);
+    this.#unfinished = new UnfinishedRequest(clients.limits.stalledRequestMsMax);
     // One slot stays free, so that a full ring differs from an empty one.
     const slots = 2 ** Math.ceil(Math.log2(clients.limits.requestsInFlightMax + 1));
     this.#mask = slots - 1;
@@ -99,6 +102,11 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
 
   get protocolVersion(): 2 | 3 {
     return this.#writer.protocolVersion;
+  }
+
+  get unfinishedBytes(): number {
+    // Behind a command that has to wait there may be whole ones.
+    return this.#held !== undefined || this.#busy() ? 0 : this.#reader.bufferedBytes;
   }
 
   received(bytes: Uint8Array): void {
@@ -151,7 +159,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
     const reason =
       this.#deadlineMs !== undefined && nowMs > this.#deadlineMs
         ? "no whole command came in time"
-        : this.#backpressure.verdict();
+        : (this.#backpressure.verdict() ?? this.#unfinished.verdict(nowMs, this.unfinishedBytes));
     if (reason !== undefined) this.#cut(reason);
   }
 
