@@ -6,6 +6,8 @@ import * as storage from "./storage.bench.ts";
 
 for (const part of [storage, codec, raft]) await part.register();
 const filter = process.argv[2];
-await run(filter === undefined ? {} : { filter: new RegExp(filter) });
+// In a file colors are noise.
+const colors = process.stdout.isTTY === true;
+await run(filter === undefined ? { colors } : { colors, filter: new RegExp(filter) });
 // Benchmarks leave files and threads open; nothing waits for them.
 process.exit(0);

@@ -43,6 +43,8 @@ interface RunningNode {
   /** The arguments that start it, by hand too. */
   readonly args: readonly string[];
   readonly process: Subprocess<"pipe", "pipe", "pipe">;
+  serves: boolean;
+  /** It serves, and knows a leader of every shard. */
   ready: boolean;
   ended: boolean;
 }
@@ -112,8 +114,9 @@ function startNode(number: number): RunningNode {
     stdout: "pipe",
     stderr: "pipe",
   });
-  const node: RunningNode = { id, args, process: child, ready: false, ended: false };
+  const node: RunningNode = { id, args, process: child, serves: false, ready: false, ended: false };
   void eachLine(child.stdout, (line) => {
+    node.serves = true;
     if (!line.startsWith("ready")) return;
     node.ready = true;
     announceWhenReady();
@@ -162,7 +165,9 @@ function onEnd(node: RunningNode): void {
   const { exitCode, signalCode } = node.process;
   if (!stopping) {
     const how = signalCode === null ? `ended with exit code ${exitCode}` : `was killed by ${signalCode}`;
-    console.error(`${node.id} ${how}; to bring it back: ${scriptCommand("node", node.args, process.env)}`);
+    // Before it served, the node has just said why it can't.
+    const what = node.serves ? `${how}; to bring it back` : `could not start; once that is mended`;
+    console.error(`${node.id} ${what}: ${scriptCommand("node", node.args, process.env)}`);
     announceWhenReady();
   }
   if (nodes.length < options.nodes || nodes.some((other) => !other.ended)) return;

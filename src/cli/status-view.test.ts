@@ -119,7 +119,7 @@ describe("status", () => {
     expect(statusReply(clusterStatus).ok).toBe(false);
     const led = { ...clusterStatus, shards: clusterStatus.shards.slice(0, 1), available: 1 };
     expect(statusReply(led).ok).toBe(true);
-    expect(statusReply(led).text(PLAIN)).toContain("1 of 2 nodes alive, 1 of 1 shards led, 100% available");
+    expect(statusReply(led).text(PLAIN)).toContain("1 of 2 nodes alive, 1 of 1 shards led, 100% available\n");
   });
 
   test("is given whole to programs", () => {
@@ -178,4 +178,11 @@ test("topology shows who leads what, in runs, and what nobody leads", () => {
     without a leader: 4
     "
   `);
+});
+
+test("a cluster that serves but takes no writes on a node says so in its first line", () => {
+  const [first, ...others] = clusterStatus.nodes;
+  const full = { ...first!, status: { ...nodeStatus, readOnly: true } };
+  const text = statusReply({ ...clusterStatus, nodes: [full, ...others] }).text(PLAIN);
+  expect(text.split("\n")[0]).toEndWith("99.9% available, 1 read-only: disk full");
 });

@@ -38,11 +38,14 @@ function summary(status: ClusterStatus, look: Look): string {
   const colors = pc.createColors(look.colors);
   const alive = status.nodes.filter((node) => node.alive).length;
   const led = status.shards.filter(({ leader }) => leader !== null).length;
-  const whole = alive === status.nodes.length && led === status.shards.length && status.available === 1;
+  const full = status.nodes.filter((node) => node.status?.readOnly === true).length;
+  const whole =
+    alive === status.nodes.length && led === status.shards.length && status.available === 1 && full === 0;
   const paint = whole ? colors.green : status.available === 1 ? colors.yellow : colors.red;
   return (
     `${clusterName(status.clusterId)}: ${alive} of ${status.nodes.length} nodes alive, ` +
-    `${led} of ${status.shards.length} shards led, ${paint(`${percent(status.available)} available`)}`
+    `${led} of ${status.shards.length} shards led, ${paint(`${percent(status.available)} available`)}` +
+    (full === 0 ? "" : `, ${colors.yellow(`${full} read-only: disk full`)}`)
   );
 }
 

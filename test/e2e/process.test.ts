@@ -291,6 +291,19 @@ describe("bun run cluster", () => {
     expect(childrenOf(cluster.process.pid)).toHaveLength(2);
   });
 
+  test("a node that can't start is told apart from one that was lost", async () => {
+    const [port] = await freePorts(1);
+    const other = await serving("--id", "other", "--port", String(port));
+    const cluster = new Started("cluster.ts", [
+      ...["--nodes", "1", "--port", String(port), "--data", join(directory, "beside")],
+    ]);
+    expect(await cluster.exitCode()).toBe(1);
+    expect(cluster.err).toMatch(
+      /^n1 \| cannot listen on .*\nn1 could not start; once that is mended: bun run node --id n1 .*\nno node is left\n$/,
+    );
+    await other.kill();
+  });
+
   test("no node outlives a runner that was killed", async () => {
     const { cluster } = startCluster("orphaned");
     await cluster.says(/serve on/);
