@@ -89,22 +89,17 @@ function patchHash(writer: ByteWriter, at: number, hash: bigint): void {
   writer.patchU32(at + 4, Number(hash & 0xffff_ffffn));
 }
 
-/** Where a record's payload lies in its segment. */
+/** Where a record lies in its segment. */
 export interface RecordPlace {
   readonly start: number;
   readonly payloadStart: number;
   readonly end: number;
+  /** Everything before this offset was on disk when the record was written. */
+  readonly durable: number;
 }
 
-type ParsedRecord = RecordPlace & { readonly durable: number };
-
 /** The record at `at`, or `undefined` if there is no whole and sound one. */
-function parseRecord(
-  bytes: Uint8Array,
-  view: DataView,
-  at: number,
-  number: number,
-): ParsedRecord | undefined {
+function parseRecord(bytes: Uint8Array, view: DataView, at: number, number: number): RecordPlace | undefined {
   if (at + RECORD_HEADER_BYTES > bytes.length || view.getUint32(at) !== RECORD_MAGIC) return undefined;
   const end = at + RECORD_HEADER_BYTES + view.getUint32(at + 4);
   if (end > bytes.length) return undefined;

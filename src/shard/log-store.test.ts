@@ -220,6 +220,8 @@ describe("log store on a disk in trouble", () => {
   const options = { segmentBytes: 200, cacheBytes: 1 << 20 };
   const openOn = (fs: MemoryFileSystem) =>
     LogStore.open({ fs, background: inlineBackground(fs) }, "/data/log", options);
+  /** A crash with it forgets all that may be forgotten. */
+  const forgetful = { below: () => 0, float: () => 0 };
   const failure = (flushing: Promise<void>) => flushing.then(String, (error: unknown) => error);
 
   test("a failed sync is final, also one that says the disk is full", async () => {
@@ -244,6 +246,41 @@ describe("log store on a disk in trouble", () => {
       if (operation === what) throw new FileError("ENOSPC", "no space left on device");
     };
     expect(await failure(store.flush())).toBeInstanceOf(LogSyncError);
+  });
+
+  test("what a restarted log has read is on the disk, even if the last process could not sync it", async () => {
+    const fs = new MemoryFileSystem();
+    const store = openOn(fs);
+    store.append(G1, undefined, [entry(1, 1)]);
+    await store.flush();
+    store.append(G1, undefined, [entry(2, 1)]);
+    fs.onOperation = (operation) => {
+      if (operation === "sync") throw new FileError("EIO", "input/output error");
+    };
+    expect(await failure(store.flush())).toBeInstanceOf(LogSyncError);
+    fs.onOperation = undefined;
+    // The process ends, the machine runs on, and so the system still has what it could not write.
+    expect(openOn(fs).group(G1).lastIndex).toBe(logIndex(2));
+    expect(openOn(fs.crash(forgetful)).group(G1).lastIndex).toBe(logIndex(2));
+  });
+
+  test("the name of the newest segment is durable before a restarted log goes on in it", async () => {
+    const fs = new MemoryFileSystem();
+    const store = openOn(fs);
+    store.append(G1, undefined, [entry(1, 1, "x".repeat(300))]);
+    await store.flush();
+    store.append(G1, undefined, [entry(2, 1)]);
+    // The process ends just before the directory is synced.
+    const newest = "/data/log/000000000002.log";
+    fs.onOperation = (operation) => {
+      if (operation === "syncDirectory" && fs.exists(newest)) throw new FileError("EIO", "the process ended");
+    };
+    expect(await failure(store.flush())).toBeInstanceOf(LogSyncError);
+    fs.onOperation = undefined;
+    const again = openOn(fs);
+    again.append(G1, undefined, [entry(2, 1)]);
+    await again.flush();
+    expect(openOn(fs.crash(forgetful)).group(G1).lastIndex).toBe(logIndex(2));
   });
 
   test("what is gathered while no segment can be begun waits for a flush of its own", async () => {

@@ -337,6 +337,8 @@ export class LogStore {
       );
     }
     for (const number of forgotten) fs.remove(`${this.#directory}/${segmentName(number)}`);
+    // The last process may have ended between naming its newest segment and making the name durable.
+    this.#syncDirectory();
     if (this.#segments.length === 0) this.#beginSegment((newest ?? 0) + 1, 0);
   }
 
@@ -350,13 +352,18 @@ export class LogStore {
     const segment: Segment = { number, path, file, allocatedBytes: 0, end: 0, durable: 0 };
     this.#segments.push(segment);
     const visitor = this.#replayInto(segment);
-    segment.end = readRecords(bytes, path, number, isLast, (record, view) =>
-      readItems(bytes, view, record, visitor),
-    );
+    let vouchedFor = 0;
+    segment.end = readRecords(bytes, path, number, isLast, (record, view) => {
+      vouchedFor = record.durable;
+      readItems(bytes, view, record, visitor);
+    });
     segment.durable = segment.end;
     if (!isLast) return;
     // What is behind the end was never acknowledged, and must not be found by a later recovery.
     if (segment.end < bytes.length) file.truncate(segment.end);
+    // What nothing vouches for may have been read from memory only, and where a sync of it has failed the system takes it
+    // for written: only what is written once more is sure to be part of the next sync.
+    file.write(bytes, vouchedFor, segment.end, vouchedFor);
     syncNow(file);
   }
 

@@ -160,6 +160,8 @@ export interface RecordLogContents {
   readonly records: readonly { readonly type: number; readonly start: number; readonly end: number }[];
   /** Where the good records end. Less than the file's length: a torn tail begins here. 0: not even the header is whole. */
   readonly end: number;
+  /** The last good record says that everything before this offset was durable when it was written. */
+  readonly vouchedFor: number;
 }
 
 /** Reads a record log; throws `CORRUPT` for everything that cannot be a torn tail. `mayBeTorn`: whether it may have one. */
@@ -174,10 +176,11 @@ export function readRecordLog(
   const headerFault = faultOfHeader(bytes);
   if (headerFault !== undefined) {
     refuseUnlessTorn(path, bytes, 0, headerFault, mayBeTorn);
-    return { first: 0, bytes, records, end: 0 };
+    return { first: 0, bytes, records, end: 0, vouchedFor: 0 };
   }
   checkKind(path, bytes, magic);
   const first = readU64(bytes, 16);
+  let vouchedFor = 0;
   let at = LOG_HEADER_BYTES;
   while (at < bytes.length) {
     const fault = faultOfRecord(bytes, at);
@@ -187,9 +190,10 @@ export function readRecordLog(
     }
     const end = at + RECORD_HEADER_BYTES + readU32(bytes, at + LENGTH);
     records.push({ type: bytes[at + TYPE]!, start: at + RECORD_HEADER_BYTES, end });
+    vouchedFor = readU32(bytes, at + DURABLE);
     at = end;
   }
-  return { first, bytes, records, end: at };
+  return { first, bytes, records, end: at, vouchedFor };
 }
 
 /** All bytes of a file, owned by the caller. Throws `FileError`. */

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
+import { FileError } from "../env/env.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { readU32 } from "./fixed-width.ts";
@@ -141,4 +142,24 @@ test("what is in tables is not applied again, and its files go", async () => {
   harness.wal.removeFlushed(1);
   expect(fs.list("/d")).toEqual(["000002.wal", "000003.wal"]);
   expect(recover(fs, 5).recovered.lastRecord).toBe(5);
+});
+
+test("what was recovered is durable, though the last process ended before its sync", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs);
+  await harness.write("a");
+  let isEnding = false;
+  fs.onOperation = (operation) => {
+    isEnding ||= operation === "sync";
+    if (isEnding) throw new FileError("EIO", "the process ended");
+  };
+  await harness.write("b").catch(() => {});
+  fs.onOperation = undefined;
+  // The machine runs on: the system still has what was written.
+  const { keys, recovered } = recover(fs);
+  expect(keys).toEqual(["a", "b"]);
+  const again = new Harness(fs, 1 << 20, recovered);
+  again.number = 2;
+  await again.write("c");
+  expect(recover(fs.crash({ below: () => 0, float: () => 0 })).keys).toEqual(["a", "b", "c"]);
 });

@@ -236,7 +236,7 @@ export interface RecoveredWal {
 
 /**
  * Reads the log files `numbers` (ascending) and hands every batch whose record number is above `flushedRecord` to
- * `apply`, in order. A torn tail is cut, durably. Throws `CORRUPT` for damage and for records that are missing.
+ * `apply`, in order. A torn tail is cut, and what was read is durable. Throws `CORRUPT` for damage and for records that are missing.
  */
 export function recoverWal(
   fs: FileSystem,
@@ -249,12 +249,8 @@ export function recoverWal(
   const files: WalFile[] = [];
   for (const [position, number] of numbers.entries()) {
     const path = filePath(directory, number, "wal");
-    const { first, bytes, records, end } = readRecordLog(
-      fs,
-      path,
-      WAL_MAGIC,
-      position === numbers.length - 1,
-    );
+    const isLast = position === numbers.length - 1;
+    const { first, bytes, records, end, vouchedFor } = readRecordLog(fs, path, WAL_MAGIC, isLast);
     if (end === 0) {
       // The file was being created when the process died: it never had a record.
       fs.remove(path);
@@ -283,16 +279,21 @@ export function recoverWal(
       lastRecord = recordNumber;
       apply(bytes, record.start + BATCH_HEADER_BYTES, record.end, readU32(bytes, record.start + 8));
     }
-    if (end < bytes.length) cut(fs, path, end);
+    if (isLast) makeDurable(fs, path, bytes, vouchedFor, end);
     files.push({ number, lastRecord: next - 1, bytes: end });
   }
   return { lastRecord, files };
 }
 
-function cut(fs: FileSystem, path: string, length: number): void {
+/**
+ * Makes the records up to `end` durable, and cuts what is behind them. What nothing vouches for may have been read from
+ * memory only, and where a sync of it has failed the system takes it for written: so it is written once more.
+ */
+function makeDurable(fs: FileSystem, path: string, bytes: Uint8Array, vouchedFor: number, end: number): void {
   const handle = fs.open(path, "write");
   try {
-    handle.truncate(length);
+    if (end < bytes.length) handle.truncate(end);
+    handle.write(bytes, vouchedFor, end, vouchedFor);
     handle.syncNow();
   } finally {
     handle.close();
