@@ -269,7 +269,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         wake: (shard) => host.wake(shard),
       },
       meta,
-      (log, hardState) =>
+      (log, hardState, applied) =>
         createRaft(
           {
             id: this.#config.id,
@@ -281,6 +281,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
           },
           log,
           hardState,
+          applied,
         ),
     );
   }

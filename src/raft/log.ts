@@ -20,15 +20,22 @@ export class RaftLog {
   #commit: LogIndex;
   #delivered: LogIndex;
 
-  /** Everything that `stored` has is taken as durable. `commit` is what was known to be committed, at least. */
-  constructor(stored: LogReader, commit: LogIndex) {
+  /**
+   * Everything that `stored` has is taken as durable. `commit` is what was known to be committed, at least; up to `applied`
+   * entries need not be handed out again.
+   */
+  constructor(stored: LogReader, commit: LogIndex, applied: LogIndex = INDEX_ZERO) {
+    assert(
+      applied <= stored.lastIndex,
+      `raft log: applied up to ${applied}, but the log ends at ${stored.lastIndex}`,
+    );
     this.#stored = stored;
     this.#last = stored.lastIndex;
     this.#lastTerm = stored.term(stored.lastIndex) ?? TERM_ZERO;
     this.#persisted = stored.lastIndex;
-    // What was compacted was applied, hence committed. A commit index beyond the log lost its entries in the crash
+    // What was compacted was applied, and what was applied, committed. A commit index beyond the log lost its entries in the crash
     // that tore the log's end; they were not acknowledged by this node then, and will come again.
-    this.#delivered = indexPlus(stored.firstIndex, -1);
+    this.#delivered = logIndex(Math.max(stored.firstIndex - 1, applied));
     this.#commit = logIndex(Math.max(this.#delivered, Math.min(commit, stored.lastIndex)));
   }
 

@@ -10,7 +10,7 @@
  * Not here: changes of membership, learners, snapshots (a follower that needs entries which were compacted away
  * stays behind), and lease reads.
  */
-import { type LogIndex, type NodeId, TERM_ZERO, type Term } from "../../protocol/ids.ts";
+import { INDEX_ZERO, type LogIndex, type NodeId, TERM_ZERO, type Term } from "../../protocol/ids.ts";
 import type { AppendRequest, Heartbeat, RaftMessage, VoteRequest } from "../../protocol/peer-messages.ts";
 import { assert, unreachable } from "../lib/assert.ts";
 import { Election } from "./election.ts";
@@ -27,10 +27,16 @@ const COMMIT_LAG_MAX = 1024;
 
 /**
  * A core over what survived: `log`, all of which counts as durable, and `hardState` (term 0, no vote, commit 0 for a new
- * one). It starts as a follower. `committed` begins again at the log's first entry: the owner skips what it has applied.
+ * one). It starts as a follower. `applied` is how far its owner has the effects of the log: `committed` begins behind it,
+ * and at the log's first entry without it.
  */
-export function createRaft(config: RaftConfig, log: LogReader, hardState: HardState): RaftCore {
-  return new Raft(config, log, hardState);
+export function createRaft(
+  config: RaftConfig,
+  log: LogReader,
+  hardState: HardState,
+  applied: LogIndex = INDEX_ZERO,
+): RaftCore {
+  return new Raft(config, log, hardState, applied);
 }
 
 class Raft implements RaftCore {
@@ -45,7 +51,7 @@ class Raft implements RaftCore {
   /** What the last Output with a HardState had. */
   #written: HardState;
 
-  constructor(config: RaftConfig, log: LogReader, hardState: HardState) {
+  constructor(config: RaftConfig, log: LogReader, hardState: HardState, applied: LogIndex) {
     assert(config.voters.includes(config.id), `raft: ${config.id} is none of the voters ${config.voters}`);
     assert(new Set(config.voters).size === config.voters.length, `raft: a voter twice in ${config.voters}`);
     assert(
@@ -58,7 +64,7 @@ class Raft implements RaftCore {
     );
     this.#config = config;
     this.#others = config.voters.filter((voter) => voter !== config.id).sort();
-    this.#log = new RaftLog(log, hardState.commit);
+    this.#log = new RaftLog(log, hardState.commit, applied);
     this.#election = new Election(config, this.#others, this.#log, this.#outbox, hardState);
     this.#written = hardState;
     assert(

@@ -48,9 +48,14 @@ export class CommandBatch {
     this.#writer.patchU32(8, Math.floor(floor / 0x1_0000_0000));
     this.#writer.patchU32(12, floor >>> 0);
     const data = this.#slab.copy(this.#writer.view());
+    this.clear();
+    return data;
+  }
+
+  /** Forgets the commands that were added. */
+  clear(): void {
     this.#writer.reset();
     this.#begin();
-    return data;
   }
 
   #begin(): void {
@@ -62,7 +67,7 @@ export class CommandBatch {
 export class CommandBatchReader {
   readonly #reader = new CborReader(new Uint8Array(0));
   #data: Uint8Array = new Uint8Array(0);
-  /** The leader's time in milliseconds since the epoch; it never goes back along a log. */
+  /** The leader's time in milliseconds since the epoch. Another leader's clock may be behind: whoever applies sees to it. */
   timeMs = 0;
   /** Every member has the log up to here. */
   floor: LogIndex = INDEX_ZERO;

@@ -110,9 +110,10 @@ export class ShardHost implements PeerListener {
   received(group: GroupId, message: RaftMessage): void {
     const shard = this.#shards[group];
     if (shard === undefined || this.#stopped) return;
-    // With a full disk nothing new can be kept: to the leader it looks like a lost message.
-    if (this.#diskFull !== undefined && message.kind === "append" && message.entries.length > 0) return;
-    shard.receive(message);
+    // A log on a full disk can keep nothing new, and an engine that is behind must not be given more than it gets rid of.
+    const isFull = this.#diskFull !== undefined || this.isOverwhelmed;
+    if (isFull && message.kind === "append" && message.entries.length > 0) shard.refuse(message);
+    else shard.receive(message);
   }
 
   connected(node: NodeId): void {
@@ -129,12 +130,7 @@ export class ShardHost implements PeerListener {
     const { clock } = this.#parts.env;
     const deadline = clock.nowMs() + this.#parts.timings.handoverMs;
     for (;;) {
-      const led = this.#shards.filter((shard) => shard.isLeader && shard.caughtUpMembers().length > 0);
-      if (led.length === 0 || clock.nowMs() > deadline) return;
-      for (const [turn, shard] of led.entries()) {
-        const able = shard.caughtUpMembers();
-        shard.transferLeadership(able[turn % able.length]!);
-      }
+      if (this.#giveAway() === 0 || clock.nowMs() > deadline) return;
       await new Promise<void>((resolve) => clock.timer(this.#parts.timings.tickMs, resolve));
     }
   }
@@ -146,6 +142,19 @@ export class ShardHost implements PeerListener {
     while (this.#flushing !== undefined && this.#diskFull === undefined) {
       await new Promise<void>((resolve) => this.#parts.env.clock.timer(1, resolve));
     }
+  }
+
+  /** Begins to hand over what this node leads and somebody else can take. How many shards that are. */
+  #giveAway(): number {
+    let count = 0;
+    for (const shard of this.#shards) {
+      const able = shard.isLeader ? shard.caughtUpMembers() : [];
+      if (able.length === 0) continue;
+      count++;
+      // Always the same one of them: whoever was told already may be campaigning.
+      shard.transferLeadership(able[shard.group % able.length]!);
+    }
+    return count;
   }
 
   #endTurn(): void {
@@ -208,10 +217,7 @@ export class ShardHost implements PeerListener {
       this.#parts.env.log.error(`${this.#diskFull}: this node refuses writes until there is space`, {
         error,
       });
-      for (const shard of this.#shards) {
-        const able = shard.isLeader ? shard.caughtUpMembers() : [];
-        if (able.length > 0) shard.transferLeadership(able[0]!);
-      }
+      this.#giveAway();
     }
     this.#timer(this.#parts.timings.diskFullRetryMs, () => this.#tryFlush());
   }
@@ -238,9 +244,8 @@ export class ShardHost implements PeerListener {
     const { logStore, seals } = this.#parts;
     const oldestWanted = logStore.oldestWanted;
     for (const shard of this.#shards) shard.maintain(seals.flushedIndex(shard.group), oldestWanted);
-    if (this.#diskFull === undefined) {
-      for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) shard.transferLeadership(to);
-    }
+    if (this.#diskFull !== undefined) this.#giveAway();
+    else for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) shard.transferLeadership(to);
     this.#parts.onMaintenance();
     // Compaction marks wait in the log store: they leave with the next flush, or with one of their own.
     this.#flush();

@@ -17,7 +17,7 @@ import {
   type Term,
 } from "../../protocol/ids.ts";
 import type { ErrorResponse, ReadRequest, ShardStatus, WriteRequest } from "../../protocol/messages.ts";
-import type { Entry, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { AppendRequest, Entry, Heartbeat, RaftMessage } from "../../protocol/peer-messages.ts";
 import { decodePlain, encodePlain } from "../../protocol/plain.ts";
 import type { Clock } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
@@ -79,8 +79,10 @@ export class Shard {
   /** Outputs whose commits wait to be applied, and whose reads to be granted. */
   readonly #unapplied: Output[] = [];
   #appliedIndex: LogIndex;
-  /** The latest time in the log, in milliseconds since the epoch. */
+  /** The latest time of an applied entry, in milliseconds since the epoch. */
   #logTimeMs = 0;
+  /** The latest time that this node gave to an entry as leader. */
+  #stampedMs = 0;
   /** Log writes since the last flush began, and those in the flush under way. */
   #gatheredWrite: LogWrite | undefined;
   #flushingWrite: LogWrite | undefined;
@@ -107,7 +109,7 @@ export class Shard {
   static recover(
     parts: ShardParts,
     meta: Uint8Array | undefined,
-    buildCore: (log: LogReader, hardState: HardState) => RaftCore,
+    buildCore: (log: LogReader, hardState: HardState, applied: LogIndex) => RaftCore,
   ): Shard {
     const log = parts.logStore.group(parts.group);
     const [applied, logTimeMs, floor, dump] = meta === undefined ? NEW_META : (decodePlain(meta) as Meta);
@@ -116,9 +118,8 @@ export class Shard {
         `the Raft log of group ${parts.group} holds entries ${log.firstIndex} to ${log.lastIndex}, but the data was built from entries up to ${applied}: a part of the log is missing`,
       );
     }
-    // What was applied was committed, even if the hard state was written earlier.
-    const commit = logIndex(Math.max(log.hardState.commit, applied));
-    const shard = new Shard(parts, buildCore(log, { ...log.hardState, commit }), logIndex(applied));
+    const appliedIndex = logIndex(applied);
+    const shard = new Shard(parts, buildCore(log, log.hardState, appliedIndex), appliedIndex);
     shard.#logTimeMs = logTimeMs;
     shard.#agreedFloor = logIndex(floor);
     if (dump !== null) parts.machine.restore(dump);
@@ -188,16 +189,22 @@ export class Shard {
   }
 
   receive(message: RaftMessage): void {
-    if ((message.kind === "append" || message.kind === "heartbeat") && message.term >= this.#core.term) {
-      if (message.commit > this.#leaderCommit) this.#leaderCommit = message.commit;
-      if (this.#appliedIndex >= this.#leaderCommit) this.#currentAtMs = this.#parts.clock.nowMs();
-    }
+    if (message.kind === "append" || message.kind === "heartbeat") this.#noteCommit(message);
     this.#core.step(message);
     this.#parts.wake(this);
   }
 
+  /**
+   * An append came that this node can't keep now. To the leader it is lost, and will be sent again; but how much newer
+   * the leader's state is than this replica's is known from it.
+   */
+  refuse(append: AppendRequest): void {
+    this.#noteCommit(append);
+  }
+
   tick(expireBeforeMs: number): void {
     this.#core.tick();
+    this.#expireGathered(expireBeforeMs);
     this.#proposals.expire(expireBeforeMs);
     this.#parts.stats.errors += this.#reads.expire(expireBeforeMs);
     if (this.#core.hasOutput) this.#parts.wake(this);
@@ -225,7 +232,9 @@ export class Shard {
   advance(mayPropose: boolean): void {
     if (mayPropose) this.#submitWrites();
     this.#submitReads();
-    while (this.#core.hasOutput) this.#handle(this.#core.takeOutput());
+    // One Output a turn: what it leaves are committed entries, and they have to be applied before there are more in
+    // memory. The next message or tick comes back for them.
+    if (this.#core.hasOutput) this.#handle(this.#core.takeOutput());
   }
 
   /** Applies what the last `advance` found committed, and answers the writes that this node proposed. */
@@ -314,6 +323,23 @@ export class Shard {
     return status.replicas.filter((r) => r.active && r.matchIndex >= status.commitIndex).map((r) => r.node);
   }
 
+  /** Gives up on writes that the log has not taken for so long: a full or a hanging disk. */
+  #expireGathered(startedBeforeMs: number): void {
+    const proposal = this.#gathering;
+    if (proposal === undefined || proposal.startedMs >= startedBeforeMs) return;
+    this.#gathering = undefined;
+    this.#batch.clear();
+    proposal.fail(
+      errorResponse("UNAVAILABLE", "this node's disk did not take the write in time; nothing was done"),
+    );
+  }
+
+  #noteCommit({ term, commit }: AppendRequest | Heartbeat): void {
+    if (term < this.#core.term) return;
+    if (commit > this.#leaderCommit) this.#leaderCommit = commit;
+    if (this.#appliedIndex >= this.#leaderCommit) this.#currentAtMs = this.#parts.clock.nowMs();
+  }
+
   #submitWrites(): void {
     const proposal = this.#gathering;
     if (proposal === undefined) return;
@@ -360,7 +386,6 @@ export class Shard {
   }
 
   #apply(entry: Entry): void {
-    if (entry.index <= this.#appliedIndex) return;
     assert(
       entry.index === this.#appliedIndex + 1,
       `group ${this.group}: entry ${entry.index} follows ${this.#appliedIndex}`,
@@ -369,8 +394,9 @@ export class Shard {
     if (entry.kind === "commands") {
       const reader = this.#batchReader;
       reader.open(entry.data);
-      // The leader has given later times already to entries that are still on their way.
-      if (reader.timeMs > this.#logTimeMs) this.#logTimeMs = reader.timeMs;
+      // A new leader's clock may be behind the old one's, whose last entries it had not applied when it gave out times.
+      this.#logTimeMs = Math.max(this.#logTimeMs, reader.timeMs);
+      reader.timeMs = this.#logTimeMs;
       if (reader.floor > this.#agreedFloor) this.#agreedFloor = reader.floor;
       proposal?.beginAnswers(this.#parts.clock.nowMs());
       this.#parts.machine.apply(reader, proposal);
@@ -380,8 +406,8 @@ export class Shard {
 
   /** The time for a new entry: the wall clock's, unless that went back. */
   #nextTimeMs(): number {
-    this.#logTimeMs = Math.max(this.#logTimeMs, Math.floor(this.#parts.clock.wallMs()));
-    return this.#logTimeMs;
+    this.#stampedMs = Math.max(this.#stampedMs, this.#logTimeMs, Math.floor(this.#parts.clock.wallMs()));
+    return this.#stampedMs;
   }
 
   #overloaded(sink: ReplySink, requestId: number): void {

@@ -1,0 +1,89 @@
+import {
+  INDEX_ZERO,
+  indexPlus,
+  type LogIndex,
+  logIndex,
+  nodeId,
+  type Term,
+  term,
+} from "../../../protocol/ids.ts";
+import type { Entry, RaftMessage } from "../../../protocol/peer-messages.ts";
+import type { Output, RaftCore, RaftStatus, Role } from "../../raft/types.ts";
+
+const NOTHING_TO_DO: Output = {
+  hardState: undefined,
+  entries: [],
+  messages: [],
+  messagesAfterSync: [],
+  committed: [],
+  reads: [],
+  lostReadsUpTo: 0,
+};
+
+/** A Raft core that does what a test says: its Outputs are those that were put there. It counts what it is told. */
+export class ScriptedCore implements RaftCore {
+  role: Role = "follower";
+  term: Term = term(1);
+  leader = nodeId("n2");
+  commitIndex: LogIndex = INDEX_ZERO;
+  lastIndex: LogIndex = INDEX_ZERO;
+  readonly outputs: Output[] = [];
+  readonly stepped: RaftMessage[] = [];
+  readonly proposed: Uint8Array[] = [];
+  readonly persistedUpTo: [index: number, term: number][] = [];
+  ticks = 0;
+  #round = 0;
+
+  /** Adds an Output that has what `parts` say, and nothing else. */
+  script(parts: Partial<Output>): void {
+    this.outputs.push({ ...NOTHING_TO_DO, ...parts });
+  }
+
+  /** Becomes the leader, which takes proposals, but does nothing with them. */
+  lead(inTerm: number): void {
+    this.role = "leader";
+    this.term = term(inTerm);
+  }
+
+  tick(): void {
+    this.ticks++;
+  }
+  step(message: RaftMessage): void {
+    this.stepped.push(message);
+  }
+  propose(data: Uint8Array): LogIndex | undefined {
+    if (this.role !== "leader") return undefined;
+    this.proposed.push(data);
+    this.lastIndex = indexPlus(this.lastIndex, 1);
+    return this.lastIndex;
+  }
+  readIndex(): number | undefined {
+    return this.role === "leader" ? ++this.#round : undefined;
+  }
+  persisted(index: LogIndex, entryTerm: Term): void {
+    this.persistedUpTo.push([index, entryTerm]);
+  }
+  campaign(): void {}
+  transferLeadership(): void {}
+  unreachable(): void {}
+  get hasOutput(): boolean {
+    return this.outputs.length > 0;
+  }
+  takeOutput(): Output {
+    return this.outputs.shift()!;
+  }
+  status(): RaftStatus {
+    const { role, term, leader, lastIndex, commitIndex } = this;
+    return { role, term, leader, lastIndex, commitIndex, replicas: [] };
+  }
+}
+
+/** Entries of one term with these data, from `first` on. */
+export function entriesFrom(first: number, inTerm: number, data: readonly Uint8Array[]): Entry[] {
+  return data.map((bytes, at) => ({
+    index: logIndex(first + at),
+    term: term(inTerm),
+    kind: "commands",
+    data: bytes,
+  }));
+}
