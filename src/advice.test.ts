@@ -8,8 +8,8 @@ import { corrupt, StorageError } from "./storage/storage-error.ts";
 test("advice is found behind what an error is wrapped in", () => {
   const damage = corrupt("000003.table", 7, "a block has the wrong checksum");
   const failed = new StorageError("FAILED", "the store can't go on", { cause: damage });
-  expect(adviceOn(new StartError("cannot start", { cause: failed }))).toStartWith("Nothing of it was served");
-  expect(adviceOn(new LogDamageError("a record can't be read"))).toStartWith("Nothing of it was served");
+  expect(adviceOn(new StartError("cannot start", { cause: failed }))).toStartWith("The damaged bytes");
+  expect(adviceOn(new LogDamageError("a record can't be read"))).toStartWith("The damaged bytes");
 });
 
 test("a full disk and a forbidden one are told apart, and other errors stand for themselves", () => {

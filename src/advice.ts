@@ -3,7 +3,7 @@ import { LogDamageError } from "./shard/log-segment.ts";
 import { StorageError } from "./storage/storage-error.ts";
 
 const DAMAGED =
-  "Nothing of it was served or repaired. Look for disk errors in the kernel's log and keep the directory as it is. " +
+  "The damaged bytes were neither served nor repaired. Look for disk errors in the kernel's log and keep the directory as it is. " +
   "The other members of a cluster go on without this node, which must not come back with an empty directory; " +
   "a store of one node needs a copy of the whole directory from before.";
 const FULL = "Free space on that disk and start the node again; what was acknowledged is there.";
