@@ -423,6 +423,56 @@ describe("deadlines", () => {
     expect(cluster.executions.get("put b")).toBe(1);
   });
 
+  test("reads that any node may serve do not wait for one that fell silent, nor do later ones ask it first", async () => {
+    const { world, cluster, client } = await connected(3, 1);
+    cluster.set("a", "1");
+    for (let i = 0; i < 3; i++) await world.until(client.get("a", { consistency: "stale" }));
+    const [, silent] = cluster.nodes as [FakeNode, FakeNode, FakeNode];
+    silent.behave(() => "ignore");
+    const startMs = world.clock.nowMs();
+    const reads = Array.from({ length: 6 }, () => client.getText("a", { consistency: "stale" }));
+    expect(await world.until(Promise.all(reads))).toEqual(["1", "1", "1", "1", "1", "1"]);
+    await world.until(client.topology());
+    const waitedMs = world.clock.nowMs() - startMs;
+    expect(waitedMs).toBeGreaterThan(200);
+    expect(waitedMs).toBeLessThan(350);
+    const asked = kinds(silent, "get").length;
+    for (let i = 0; i < 6; i++) await world.until(client.get("a", { consistency: "stale" }));
+    expect(world.clock.nowMs() - startMs - waitedMs).toBeLessThan(50);
+    expect(kinds(silent, "get")).toHaveLength(asked);
+    // When it is heard again it takes its share again.
+    silent.behave(() => "serve");
+    await world.pass(400);
+    for (let i = 0; i < 3; i++) await world.until(client.get("a", { consistency: "stale" }));
+    expect(kinds(silent, "get").length).toBeGreaterThan(asked);
+  });
+
+  test("a read finds the leader that took over from one that fell silent", async () => {
+    const { world, cluster, client } = await connected(3, 1);
+    cluster.set("a", "1");
+    await world.until(client.get("a"));
+    cluster.nodes[0]!.behave(() => "ignore");
+    world.after(900, () => {
+      cluster.leaders[0] = 1;
+    });
+    const startMs = world.clock.nowMs();
+    expect(await world.until(client.getText("a"))).toBe("1");
+    expect(world.clock.nowMs() - startMs).toBeLessThan(1300);
+  });
+
+  test("a node that accepts connections and says nothing delays nobody for long who asks others as well", async () => {
+    for (const order of [0, 1]) {
+      const world = new FakeWorld();
+      const cluster = new FakeCluster(world, 1, 1);
+      world.serve("10.9.9.9:1", { opened: () => {}, received: () => {}, closed: () => {} });
+      const addresses = [...cluster.addresses];
+      addresses.splice(order, 0, "10.9.9.9:1");
+      const startMs = world.clock.nowMs();
+      await world.until(Client.open({ addresses }, world));
+      expect(world.clock.nowMs() - startMs).toBeLessThan(350);
+    }
+  });
+
   test("a node that is only slow with one request is not given up", async () => {
     const { world, cluster, client } = await connected(1, 1, { requestTimeoutMs: 10_000 });
     await world.until(client.put("a", "1"));

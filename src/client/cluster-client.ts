@@ -23,6 +23,11 @@ export interface ClientOptions {
   readonly requestTimeoutMs?: number;
   /** How long making one connection may take. Default 1000 ms. */
   readonly connectTimeoutMs?: number;
+  /**
+   * After this long without a sign of life of a node, reads that wait for it are sent to another one, which answers unless
+   * it takes the leader. Default 300 ms.
+   */
+  readonly quietMs?: number;
   /** After this long without a sign of life, a node that owes answers counts as lost. Default 2000 ms. */
   readonly silenceMs?: number;
   /**
@@ -51,6 +56,7 @@ export interface BatchOptions {
 
 const REQUEST_TIMEOUT_MS = 5000;
 const CONNECT_TIMEOUT_MS = 1000;
+const QUIET_MS = 300;
 const SILENCE_MS = 2000;
 const SESSION_WINDOW = 1024;
 /**
@@ -242,6 +248,7 @@ function withDefaults(options: ClientOptions): RunnerOptions {
     addresses: options.addresses,
     requestTimeoutMs: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
     connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    quietMs: options.quietMs ?? QUIET_MS,
     silenceMs: options.silenceMs ?? SILENCE_MS,
     sessions: options.sessions ?? true,
     sessionWindow: options.sessionWindow ?? SESSION_WINDOW,

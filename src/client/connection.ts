@@ -4,7 +4,8 @@
  * whatever order, find their calls by request id.
  *
  * A node that accepts bytes and never answers (its process is stopped, its host is gone) looks like a slow one. So while
- * calls wait and nothing is heard, the node is pinged, and a silence of `silenceMs` counts as a lost connection.
+ * calls wait and nothing is heard, the node is pinged. After `quietMs` without a sign of life the calls that may as well
+ * be sent elsewhere are; a silence of `silenceMs` counts as a lost connection.
  */
 import { ByteWriter } from "../../protocol/cbor.ts";
 import { decodeResponse, encodeRequest } from "../../protocol/client.ts";
@@ -23,6 +24,8 @@ export interface ConnectionOwner {
   answered(call: Call, response: ClientResponse): void;
   /** `sent`: the node may have got it. `false`: it never left this process. */
   undelivered(call: Call, address: string, sent: boolean, error: Error): void;
+  /** Nothing was heard of `address` for a while: a call that waits for it may be taken away (`forget`) and sent elsewhere. */
+  quiet(call: Call, address: string): void;
   /** The request is outside of the protocol's limits. */
   unsendable(call: Call, error: ProtocolError): void;
   /** The node can't be connected to, or its connection was lost. Comes before `undelivered` of the calls it concerns. */
@@ -32,6 +35,7 @@ export interface ConnectionOwner {
 export interface ConnectionOptions {
   /** How long connecting and the exchange of preambles may take. */
   readonly connectTimeoutMs: number;
+  readonly quietMs: number;
   readonly silenceMs: number;
 }
 
@@ -56,7 +60,9 @@ export class NodeConnection implements ConnectionHandler {
   #preambleReply: Uint8Array = new Uint8Array();
   #connectTimer: Timer | undefined;
   #silenceTimer: Timer | undefined;
-  #progressMs = 0;
+  /** How long the node has been silent while calls waited. */
+  #silentMs = 0;
+  #quiet = false;
   #queuedBytes = 0;
   #failedMs = Number.NEGATIVE_INFINITY;
   #failure: Error = new Error("never tried");
@@ -73,9 +79,12 @@ export class NodeConnection implements ConnectionHandler {
     this.#owner = owner;
   }
 
-  /** Whether the connection was lost, or could not be made, and no later attempt has succeeded: others should be asked first. */
+  /**
+   * Whether the connection was lost, or could not be made, and no later attempt has succeeded, or nothing was heard of the
+   * node for a while: others should be asked first.
+   */
   get isDown(): boolean {
-    return this.#state !== "ready" && this.#failedMs !== Number.NEGATIVE_INFINITY;
+    return this.#quiet || (this.#state !== "ready" && this.#failedMs !== Number.NEGATIVE_INFINITY);
   }
 
   /** Sends a call, connecting first if need be. The owner hears of the answer or of the failure, a failure perhaps at once. */
@@ -97,9 +106,11 @@ export class NodeConnection implements ConnectionHandler {
     return this.#pending.get(call.requestId) === call;
   }
 
-  /** The answer to a call that was sent is no longer wanted. */
+  /** The answer to a call is no longer wanted from here. */
   forget(call: Call): void {
-    this.#pending.delete(call.requestId);
+    if (this.has(call)) this.#pending.delete(call.requestId);
+    else this.#waiting = this.#waiting.filter((other) => other !== call);
+    call.connection = undefined;
   }
 
   /** Closes for good. The owner does not hear of the calls that are under way. */
@@ -123,7 +134,8 @@ export class NodeConnection implements ConnectionHandler {
 
   received(connection: Connection, bytes: Uint8Array): void {
     if (connection !== this.#connection) return;
-    this.#progressMs = this.#env.clock.nowMs();
+    this.#silentMs = 0;
+    this.#quiet = false;
     if (this.#state === "connecting") {
       const rest = this.#readPreambleReply(bytes);
       if (rest === undefined) return;
@@ -150,6 +162,7 @@ export class NodeConnection implements ConnectionHandler {
     this.#frames = new FrameReader(CLIENT_FRAME_BYTES_MAX);
     this.#preambleReply = new Uint8Array();
     this.#connection = this.#env.transport.connect(at.host, at.port, this);
+    this.#silenceTimer = this.#env.clock.timer(this.#options.quietMs, () => this.#becomeQuiet());
     this.#connectTimer = this.#env.clock.timer(this.#options.connectTimeoutMs, () => {
       this.#abort(new Error(`no connection to ${this.address} in ${this.#options.connectTimeoutMs} ms`));
     });
@@ -178,8 +191,7 @@ export class NodeConnection implements ConnectionHandler {
   #ready(): void {
     this.#state = "ready";
     this.#failedMs = Number.NEGATIVE_INFINITY;
-    this.#connectTimer?.cancel();
-    this.#connectTimer = undefined;
+    this.#stopTimers();
     const calls = this.#waiting;
     this.#waiting = [];
     for (const call of calls) if (!call.settled) this.#encode(call);
@@ -198,7 +210,7 @@ export class NodeConnection implements ConnectionHandler {
     this.#pending.set(requestId, call);
     this.#flushSoon();
     if (this.#silenceTimer === undefined) {
-      this.#progressMs = this.#env.clock.nowMs();
+      this.#silentMs = 0;
       this.#watchForSilence();
     }
   }
@@ -249,22 +261,31 @@ export class NodeConnection implements ConnectionHandler {
   }
 
   #watchForSilence(): void {
-    this.#silenceTimer = this.#env.clock.timer(this.#options.silenceMs / 2, () => {
+    const { quietMs, silenceMs } = this.#options;
+    const intervalMs = Math.min(quietMs, silenceMs) / 2;
+    this.#silenceTimer = this.#env.clock.timer(intervalMs, () => {
       this.#silenceTimer = undefined;
-      if (this.#pending.size === 0) return;
-      const nowMs = this.#env.clock.nowMs();
+      if (this.#pending.size === 0 && !this.#quiet) return;
       const queuedBytes = this.#connection!.queuedBytes;
-      // A large request on its way out is a sign of life as well.
-      if (queuedBytes < this.#queuedBytes) this.#progressMs = nowMs;
+      // Counted in intervals, not by the clock: while this process was kept from running, answers could not be heard. A
+      // large request on its way out is a sign of life as well.
+      if (queuedBytes < this.#queuedBytes) this.#silentMs = 0;
+      else this.#silentMs += intervalMs;
       this.#queuedBytes = queuedBytes;
-      if (nowMs - this.#progressMs >= this.#options.silenceMs) {
-        this.#abort(new Error(`nothing was heard from it for ${Math.round(nowMs - this.#progressMs)} ms`));
+      if (this.#silentMs >= silenceMs) {
+        this.#abort(new Error(`nothing was heard from it for ${Math.round(this.#silentMs)} ms`));
         return;
       }
       encodeRequest(this.#writer, { kind: "ping" }, this.#takeRequestId());
       this.#flushSoon();
       this.#watchForSilence();
+      if (this.#silentMs >= quietMs) this.#becomeQuiet();
     });
+  }
+
+  #becomeQuiet(): void {
+    this.#quiet = true;
+    for (const call of [...this.#waiting, ...this.#pending.values()]) this.#owner.quiet(call, this.address);
   }
 
   #abort(error: Error): void {
@@ -275,6 +296,7 @@ export class NodeConnection implements ConnectionHandler {
 
   #lost(error: Error): void {
     this.#failedMs = this.#env.clock.nowMs();
+    this.#quiet = false;
     this.#state = "none";
     this.#failure = error;
     this.#connection = undefined;

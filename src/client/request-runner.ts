@@ -31,6 +31,7 @@ export interface RunnerOptions {
   readonly addresses: readonly string[];
   readonly requestTimeoutMs: number;
   readonly connectTimeoutMs: number;
+  readonly quietMs: number;
   readonly silenceMs: number;
   readonly sessions: boolean;
   readonly sessionWindow: number;
@@ -126,6 +127,19 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   unreachable(address: string): void {
     this.#topology.forgetNode(address);
     this.#refreshSoon();
+  }
+
+  quiet(call: Call, address: string): void {
+    if (call.settled || call.isWrite || call.address !== undefined) return;
+    const others = this.#topology.addresses.some((other) => other !== address && this.#isUsable(other));
+    if (!others) return;
+    // A silent node leads nothing, as far as reads are concerned; the others know better soon.
+    if (call.slot >= 0) this.#topology.forgetLeader(this.#shardOf(call), address);
+    call.problemCode = "TIMEOUT";
+    call.problem = `nothing was heard from ${address}`;
+    call.connection!.forget(call);
+    this.#refreshSoon();
+    this.#dispatch(call);
   }
 
   unsendable(call: Call, error: ProtocolError): void {
