@@ -36,6 +36,23 @@ test("a wiped node can't come back as its old self", () => {
   expect(membership(facts).admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
 });
 
+test("a member that was let in can't come wiped before it is bound either", () => {
+  const fresh = membership();
+  expect(fresh.admit(hello())).toBeUndefined();
+  expect(fresh.admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
+  expect(fresh.admit(hello())).toBeUndefined();
+});
+
+test("what was agreed on stays known while a machine replays how it came about", () => {
+  const restarted = membership({ clusterId: "aa", incarnations: { n1: "one", n2: "two" } });
+  expect(restarted.learn({ clusterId: "aa", incarnations: {} })).toBe(false);
+  expect(restarted.learn({ clusterId: "aa", incarnations: { n1: "one" } })).toBe(false);
+  expect(restarted.admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
+  expect(restarted.learn({ clusterId: "aa", incarnations: { n1: "one", n3: "three" } })).toBe(true);
+  expect(restarted.facts.incarnations).toEqual({ n1: "one", n2: "two", n3: "three" });
+  expect(membership().learn({ clusterId: "aa", incarnations: {} })).toBe(true);
+});
+
 test("the system group is told what it does not know yet", () => {
   const fresh = membership();
   fresh.admit(hello());
@@ -44,7 +61,7 @@ test("the system group is told what it does not know yet", () => {
     { kind: "bind", node: n1, incarnation: "one" },
     { kind: "bind", node: n2, incarnation: "two" },
   ]);
-  fresh.facts = { clusterId: "id", incarnations: { n1: "one", n2: "two" } };
+  fresh.learn({ clusterId: "id", incarnations: { n1: "one", n2: "two" } });
   expect(fresh.missingFacts(() => "id")).toEqual([]);
 });
 

@@ -17,7 +17,7 @@ export class Membership {
   readonly #seen = new Map<NodeId, string>();
   /** Members that said that this node is not of their cluster, and why. */
   readonly #refusals = new Map<NodeId, string>();
-  facts: SystemFacts;
+  #facts: SystemFacts;
 
   constructor(
     self: NodeId,
@@ -30,14 +30,34 @@ export class Membership {
     this.#incarnation = incarnation;
     this.#members = members;
     this.#shards = shards;
-    this.facts = facts;
+    this.#facts = facts;
     this.#seen.set(self, incarnation);
+  }
+
+  /** What the system group has agreed on, as far as this node ever knew. */
+  get facts(): SystemFacts {
+    return this.#facts;
+  }
+
+  /**
+   * Adds what the system group's machine says now; true if there is news. Nothing that was agreed on ever changes, and a
+   * machine that replays its log has not come to everything yet: what was known stays known.
+   */
+  learn({ clusterId, incarnations }: SystemFacts): boolean {
+    const known = this.#facts;
+    const news = Object.keys(incarnations).filter((node) => known.incarnations[node] === undefined);
+    if (news.length === 0 && (clusterId === "" || known.clusterId !== "")) return false;
+    this.#facts = {
+      clusterId: known.clusterId || clusterId,
+      incarnations: { ...incarnations, ...known.incarnations },
+    };
+    return true;
   }
 
   hello(): PeerHello {
     return {
       node: this.#self,
-      clusterId: this.facts.clusterId,
+      clusterId: this.#facts.clusterId,
       incarnation: this.#incarnation,
       members: this.#members,
       shards: this.#shards,
@@ -46,7 +66,7 @@ export class Membership {
 
   /** Why a peer that says `hello` must not take part, or `undefined` if it may. */
   admit(hello: PeerHello): { readonly error: ErrorName; readonly message: string } | undefined {
-    const { clusterId, incarnations } = this.facts;
+    const { clusterId, incarnations } = this.#facts;
     const wrongCluster = (message: string) => ({ error: "WRONG_CLUSTER", message }) as const;
     if (hello.members.join() !== this.#members.join()) {
       return wrongCluster(
@@ -63,7 +83,8 @@ export class Membership {
         `the data of ${hello.node} belong to cluster ${hello.clusterId}, those of ${this.#self} to ${clusterId}`,
       );
     }
-    const known = incarnations[hello.node];
+    // Before the system group has bound a member, this node remembers whom it has let in: votes may hang on it already.
+    const known = incarnations[hello.node] ?? this.#seen.get(hello.node);
     if (known !== undefined && known !== hello.incarnation) {
       return {
         error: "WRONG_INCARNATION",
@@ -85,7 +106,7 @@ export class Membership {
 
   /** What the system group's leader should propose so that its facts catch up with what it has seen. */
   missingFacts(newClusterId: () => string): readonly SystemCommand[] {
-    const { clusterId, incarnations } = this.facts;
+    const { clusterId, incarnations } = this.#facts;
     const missing: SystemCommand[] = clusterId === "" ? [{ kind: "found", clusterId: newClusterId() }] : [];
     for (const [node, incarnation] of this.#seen) {
       if (incarnations[node] === undefined) missing.push({ kind: "bind", node, incarnation });

@@ -25,7 +25,7 @@ import { ApplyBuffer } from "./shard/apply-buffer.ts";
 import { metaKey } from "./shard/engine-keys.ts";
 import { KeyValueMachine } from "./shard/key-value-machine.ts";
 import { LogDamageError } from "./shard/log-segment.ts";
-import { LogStore, type LogStoreOptions } from "./shard/log-store.ts";
+import { isDiskFull, LogStore, type LogStoreOptions, LogSyncError } from "./shard/log-store.ts";
 import { RequestStats } from "./shard/request-stats.ts";
 import { SealTracker } from "./shard/seal-tracker.ts";
 import { Shard } from "./shard/shard.ts";
@@ -33,6 +33,7 @@ import { ShardHost } from "./shard/shard-host.ts";
 import { ShardReader } from "./shard/shard-reader.ts";
 import { encodeSystemCommand, SystemMachine } from "./shard/system-machine.ts";
 import { StartError } from "./start-error.ts";
+import { makeDurableDirectory } from "./storage/durable-directory.ts";
 import type { Engine } from "./storage/engine.ts";
 import { openLsm } from "./storage/lsm.ts";
 import type { LsmOptions } from "./storage/lsm-options.ts";
@@ -141,8 +142,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     await this.#server.stop();
     this.#peers.stop();
     await running.host.stop();
-    // Tables instead of a log to replay: the next start is quick.
-    if (running.engine.readOnlyReason === undefined) await running.engine.flush();
+    // Tables instead of a log to replay: the next start is quick. A full disk would be waited for.
+    if (running.host.readOnlyReason === undefined) await running.engine.flush();
     await running.engine.close();
     running.logStore.close();
     running.lock.release();
@@ -178,7 +179,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   async #recover(): Promise<Running> {
     const { fs } = this.#env;
     const directory = this.#config.dataDirectory;
-    fs.makeDirectory(directory);
+    makeDurableDirectory(fs, directory);
     const lock = fs.lock(`${directory}/${LOCK_FILE}`);
     if (lock === undefined) {
       throw new StartError(
@@ -191,7 +192,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       return await this.#build(lock, identity);
     } catch (error) {
       lock.release();
-      const isExpected = [LogDamageError, StorageError, FileError].some((kind) => error instanceof kind);
+      const isExpected = [LogDamageError, LogSyncError, StorageError, FileError].some(
+        (kind) => error instanceof kind,
+      );
       throw isExpected ? new StartError((error as Error).message, { cause: error }) : error;
     }
   }
@@ -205,8 +208,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const logStore = LogStore.open(env, `${dataDirectory}/raft-log`, this.#options.log);
     const membership = new Membership(id, identity.incarnation, identity.members, shardCount, identity.facts);
     const systemMachine = new SystemMachine((facts) => {
-      membership.facts = facts;
-      writeIdentity(env.fs, dataDirectory, { ...identity, facts });
+      if (membership.learn(facts)) this.#keepFacts({ ...identity, facts: membership.facts });
     });
     const buffer = new ApplyBuffer(engine);
     const host: ShardHost = new ShardHost({
@@ -241,6 +243,16 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       membership,
       router: this.#buildRouter(host, engine, logStore, membership),
     };
+  }
+
+  /** The log and the engine have the facts as well: a full disk is no reason to stop, the next start writes them. */
+  #keepFacts(identity: Identity): void {
+    try {
+      writeIdentity(this.#env.fs, this.#config.dataDirectory, identity);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#env.log.warn("what the cluster agreed on could not be written beside the data", { error });
+    }
   }
 
   #buildShard(
