@@ -1,0 +1,77 @@
+import { expect, test } from "bun:test";
+import { type NodeId, nodeId } from "../../protocol/ids.ts";
+import { LeaderPlan } from "./leader-plan.ts";
+import type { Shard } from "./shard.ts";
+
+const [n1, n2, n3] = [nodeId("n1"), nodeId("n2"), nodeId("n3")];
+const MEMBERS = [n1, n2, n3];
+const SETTLE_MS = 200;
+/** Longer than a member has to be connected before leadership moves back to it. */
+const LONG_MS = 10_000;
+
+/** What the plan looks at in a shard. Group g prefers member g mod 3: n1, n2, n3, n1, ... */
+function shard(
+  group: number,
+  state: { leads?: boolean; leader?: NodeId; caughtUp?: readonly NodeId[] } = {},
+) {
+  const { leads = false, leader = leads ? n1 : undefined, caughtUp = [n2, n3] } = state;
+  return { group, leader, isLeader: leads, caughtUpMembers: () => caughtUp } as unknown as Shard;
+}
+
+const groups = (shards: readonly Shard[]) => shards.map(({ group }) => Number(group));
+
+test("in a new cluster a node campaigns for what prefers it, once, when a majority has settled", () => {
+  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  const shards = [0, 1, 2, 3].map((group) => shard(group));
+  expect(plan.toCampaign(shards, 1000)).toEqual([]);
+  plan.connected(n2, 1000);
+  expect(plan.toCampaign(shards, 1000 + SETTLE_MS - 1)).toEqual([]);
+  expect(groups(plan.toCampaign(shards, 1000 + SETTLE_MS))).toEqual([0, 3]);
+  expect(plan.toCampaign(shards, 5000)).toEqual([]);
+});
+
+test("nobody campaigns against a leader that is there", () => {
+  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  plan.connected(n2, 0);
+  expect(groups(plan.toCampaign([shard(0, { leader: n2 }), shard(3)], 1000))).toEqual([3]);
+});
+
+test("alone a node campaigns for everything at once", () => {
+  const plan = new LeaderPlan(n1, [n1], SETTLE_MS);
+  expect(groups(plan.toCampaign([shard(0), shard(1)], 0))).toEqual([0, 1]);
+});
+
+test("what prefers another member goes there, once that is steady and has the whole log", () => {
+  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  const shards = [
+    shard(0, { leads: true }),
+    shard(1, { leads: true }),
+    shard(2, { leads: true, caughtUp: [n2] }),
+    shard(4, { leader: n3 }),
+  ];
+  expect(plan.toTransfer(shards, LONG_MS)).toEqual([]);
+  plan.connected(n2, LONG_MS);
+  plan.connected(n3, LONG_MS);
+  expect(plan.toTransfer(shards, LONG_MS + 1)).toEqual([]);
+  expect(plan.toTransfer(shards, 2 * LONG_MS).map(({ shard, to }) => [Number(shard.group), to])).toEqual([
+    [1, n2],
+  ]);
+});
+
+test("a member whose connection comes and goes has to be steady again first", () => {
+  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  const shards = [shard(1, { leads: true })];
+  plan.connected(n2, 0);
+  plan.disconnected(n2);
+  expect(plan.toTransfer(shards, LONG_MS)).toEqual([]);
+  plan.connected(n2, LONG_MS);
+  expect(plan.toTransfer(shards, LONG_MS + 100)).toEqual([]);
+  expect(plan.toTransfer(shards, 2 * LONG_MS)).toHaveLength(1);
+});
+
+test("few leaderships move at a time", () => {
+  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  plan.connected(n2, 0);
+  const shards = Array.from({ length: 20 }, (_, i) => shard(1 + 3 * i, { leads: true }));
+  expect(plan.toTransfer(shards, LONG_MS)).toHaveLength(4);
+});
