@@ -1,0 +1,374 @@
+/**
+ * A machine of a simulated cluster: a disk that stays, and on it, one after the other, the processes of one node. The node
+ * is the one that ships; clock, disk, network and threads are twins that can fail at any operation.
+ */
+import type { ReplySink, Routing } from "../../protocol/handler.ts";
+import type { ClientRequest, ClientResponse, NodeStatus } from "../../protocol/messages.ts";
+import type { Member, NodeConfig } from "../../src/config.ts";
+import { type Env, FileError, type FileHandle, type FileSystem } from "../../src/env/env.ts";
+import { type Random, seededRandom } from "../../src/lib/prng.ts";
+import { createNode, type FlotillaNode, type NodeOptions } from "../../src/node.ts";
+import { inlineBackground } from "./inline-background.ts";
+import { MemoryFileSystem } from "./memory-fs.ts";
+import type { MemoryNetwork } from "./memory-network.ts";
+import { SimulatedProcess } from "./simulated-process.ts";
+
+/** How a process ends: with its page cache kept, or with everything lost that was not synced. */
+export type EndOfProcess = "killed" | "powerLost";
+
+export interface MachineParts {
+  readonly network: MemoryNetwork;
+  readonly member: Member;
+  readonly members: readonly Member[];
+  readonly shards: number;
+  readonly sizes: Pick<NodeOptions, "engine" | "log">;
+  readonly random: Random;
+  /** Hears what happens to the machine. */
+  readonly tell: (event: string) => void;
+}
+
+/** What a request came to. `lost`: the process ended first. `refused`: there was none. */
+export type Answer = ClientResponse | "lost" | "refused";
+
+/** A request that the node was asked and has not answered. */
+interface Call {
+  readonly askedAtMs: number;
+  readonly resolve: (answer: Answer) => void;
+  readonly request: ClientRequest;
+}
+
+export class SimulatedMachine implements ReplySink {
+  readonly name: string;
+  readonly #parts: MachineParts;
+  #disk = new MemoryFileSystem();
+  #process: SimulatedProcess | undefined;
+  #node: FlotillaNode | undefined;
+  #isServing = false;
+  readonly #calls = new Map<number, Call>();
+  #nextCall = 1;
+  /** Operations on the disk until the process ends, and how it ends then. */
+  #operationsLeft = Number.POSITIVE_INFINITY;
+  #endsBy: EndOfProcess = "powerLost";
+  #isStopping = false;
+  /** The next sync fails, and the process has to stop. */
+  #failsNextSync = false;
+  /** A disk fault was injected into this process: it may end, and say so. */
+  #mayFail = false;
+  /** Longest time that a sync takes, in milliseconds. */
+  syncMsMax = 4;
+  wallOffsetMs = 0;
+  /** What went wrong that no injected fault explains. */
+  readonly failures: string[] = [];
+
+  constructor(parts: MachineParts) {
+    this.#parts = parts;
+    this.name = parts.member.host;
+    this.#watchDisk();
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== undefined;
+  }
+
+  /** Starts a process, if there is none. */
+  boot(): void {
+    if (this.#process !== undefined) return;
+    this.#tell("boots");
+    this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY;
+    const { network, random, member, members, shards, sizes } = this.#parts;
+    const process = new SimulatedProcess(network.clock, (error) => this.#failed("uncaught", error));
+    process.wallOffsetMs = this.wallOffsetMs;
+    this.#process = process;
+    const fs = processFiles(
+      this.#disk,
+      process,
+      () => this.#beforeChange(),
+      random,
+      () => this.syncMsMax,
+    );
+    const env: Env = {
+      clock: process,
+      random: seededRandom(random.below(2 ** 31)),
+      fs,
+      transport: network.attach(this.name, process),
+      background: inlineBackground(fs, () => process.sleep(random.below(3))),
+      log: { debug: silent, info: silent, warn: silent, error: silent },
+    };
+    const config: NodeConfig = {
+      id: member.id,
+      host: member.host,
+      port: member.port,
+      dataDirectory: "/data",
+      members,
+      shards,
+      logLevel: "error",
+    };
+    process.run(() => {
+      const node = createNode(env, config, {
+        ...sizes,
+        onFatal: (error) => process.run(() => this.#failed("fatal", error)),
+      });
+      this.#node = node;
+      node.start().then(
+        () => {
+          if (this.#node !== node) return;
+          this.#tell("has started");
+          this.#isServing = true;
+        },
+        (error) => process.run(() => this.#failed("start", error)),
+      );
+    });
+  }
+
+  /** Ends the process at once. */
+  end(how: EndOfProcess): void {
+    if (this.#process === undefined) return;
+    this.#tell(how === "killed" ? "is killed" : "loses its power");
+    this.#process.die();
+    this.#process = undefined;
+    this.#node = undefined;
+    this.#isServing = false;
+    this.#isStopping = false;
+    this.#operationsLeft = Number.POSITIVE_INFINITY;
+    this.#failsNextSync = false;
+    this.#parts.network.detach(this.name, how === "killed" ? "killed" : "powerless");
+    if (how === "powerLost") {
+      const { capacityBytes } = this.#disk;
+      this.#disk = this.#disk.crash(this.#parts.random);
+      this.#disk.capacityBytes = capacityBytes;
+      this.#watchDisk();
+    }
+    for (const { resolve } of this.#calls.values()) resolve("lost");
+    this.#calls.clear();
+  }
+
+  /** Ends the process in the middle of a disk operation, after `operations` more. */
+  endAtOperation(operations: number, how: EndOfProcess): void {
+    this.#operationsLeft = operations;
+    this.#endsBy = how;
+  }
+
+  /** The next sync of a file fails. */
+  failNextSync(): void {
+    this.#failsNextSync = true;
+  }
+
+  /** The disk takes `bytes` more; `undefined`: there is room again. */
+  limitDisk(bytes: number | undefined): void {
+    this.#tell(bytes === undefined ? "has room on its disk" : `has ${bytes} bytes left on its disk`);
+    if (bytes !== undefined) this.#mayFail = true;
+    this.#disk.capacityBytes = bytes === undefined ? Number.POSITIVE_INFINITY : this.#disk.usedBytes + bytes;
+  }
+
+  pause(): void {
+    this.#tell("is paused");
+    this.#process?.pause();
+  }
+
+  resume(): void {
+    this.#tell("goes on");
+    this.#process?.resume();
+  }
+
+  /** Stops the node in an orderly way; the process ends when that is done. */
+  stop(): void {
+    const node = this.#node;
+    const process = this.#process;
+    if (node === undefined || process === undefined || !this.#isServing || this.#isStopping) return;
+    this.#isStopping = true;
+    this.#tell("stops");
+    process.run(() => {
+      node.stop().then(
+        () => {
+          this.#tell("has stopped");
+          if (!process.isDead) this.end("killed");
+        },
+        (error) => process.run(() => this.#failed("stop", error)),
+      );
+    });
+  }
+
+  /** Has the node execute a request. Never rejects. */
+  execute(request: ClientRequest, routing: Routing): Promise<Answer> {
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    const process = this.#process;
+    const node = this.#node;
+    if (process === undefined || node === undefined) {
+      resolve("refused");
+      return promise;
+    }
+    const id = this.#nextCall++;
+    this.#calls.set(id, { askedAtMs: this.#parts.network.clock.nowMs(), resolve, request });
+    const sink: ReplySink = {
+      reply: (requestId, response) => {
+        if (!process.isDead) this.reply(requestId, response);
+      },
+    };
+    process.run(() => node.execute(request, sink, id, routing));
+    return promise;
+  }
+
+  reply(id: number, response: ClientResponse): void {
+    const call = this.#calls.get(id);
+    if (call === undefined) {
+      this.failures.push(`request ${id} was answered twice, at last with ${JSON.stringify(response)}`);
+      return;
+    }
+    this.#calls.delete(id);
+    call.resolve(ownedCopy(response));
+  }
+
+  /** The oldest request that waits for its answer, as words. */
+  get oldestCall(): string | undefined {
+    const [oldest] = this.#calls.values();
+    return oldest === undefined ? undefined : `${oldest.request.kind} of ${Math.round(oldest.askedAtMs)} ms`;
+  }
+
+  /** What the node says of itself, if it can be asked now. */
+  status(): NodeStatus | undefined {
+    const process = this.#process;
+    if (process === undefined || process.isPaused || !this.#isServing) return undefined;
+    let status: NodeStatus | undefined;
+    const sink: ReplySink = {
+      reply: (_id, response) => {
+        if (response.kind === "nodeStatus") status = response.status;
+      },
+    };
+    this.#node!.execute({ kind: "status", scope: "node" }, sink, 1, "redirect");
+    return status;
+  }
+
+  #tell(event: string): void {
+    this.#parts.tell(`${this.name} ${event}`);
+  }
+
+  #failed(where: string, error: unknown): void {
+    this.#tell(`fails: ${where}: ${(error as Error).message}`);
+    if (!this.#mayFail) this.failures.push(`${this.name}, ${where}: ${(error as Error).stack ?? error}`);
+    this.end("killed");
+  }
+
+  /** The process is about to change something on its disk. */
+  #beforeChange(): void {
+    if (this.#operationsLeft-- > 0) return;
+    this.end(this.#endsBy);
+    throw new FileError("EIO", "the process has ended");
+  }
+
+  #watchDisk(): void {
+    this.#disk.onOperation = (operation, path) => {
+      if (operation === "sync" && this.#failsNextSync) {
+        this.#failsNextSync = false;
+        this.#mayFail = true;
+        this.#tell(`fails to sync ${path}`);
+        throw new FileError("EIO", `${path}: the sync failed`);
+      }
+    };
+  }
+}
+
+const silent = (): void => {};
+
+/** A response whose bytes stay as they are. */
+function ownedCopy(response: ClientResponse): ClientResponse {
+  if (response.kind === "value") return { ...response, value: response.value?.slice() };
+  if (response.kind !== "entries") return response;
+  const entries = response.entries.map(({ key, value }) => ({ key: key.slice(), value: value.slice() }));
+  return { ...response, entries };
+}
+
+/**
+ * The disk as one process has it: gone with the process, its locks released. Syncs take up to `syncMsMax` milliseconds.
+ * `beforeChange` may throw, and nothing is changed then.
+ */
+function processFiles(
+  disk: MemoryFileSystem,
+  process: SimulatedProcess,
+  beforeChange: () => void,
+  random: Random,
+  syncMsMax: () => number,
+): FileSystem {
+  const alive = (): void => {
+    if (process.isDead) throw new FileError("EIO", "this process has ended");
+  };
+  const changing = (): void => {
+    alive();
+    beforeChange();
+  };
+  const slowly = (): Promise<void> => process.sleep(random.float() * syncMsMax());
+  return {
+    open: (path, mode) => {
+      if (mode === "create") changing();
+      else alive();
+      return processFile(disk.open(path, mode), alive, changing, slowly);
+    },
+    exists: (path) => {
+      alive();
+      return disk.exists(path);
+    },
+    list: (directory) => {
+      alive();
+      return disk.list(directory);
+    },
+    makeDirectory: (directory) => {
+      alive();
+      disk.makeDirectory(directory);
+    },
+    rename: (from, to) => {
+      changing();
+      disk.rename(from, to);
+    },
+    remove: (path) => {
+      changing();
+      disk.remove(path);
+    },
+    syncDirectory: async (directory) => {
+      await slowly();
+      changing();
+      disk.syncDirectorySync(directory);
+    },
+    syncDirectorySync: (directory) => {
+      changing();
+      disk.syncDirectorySync(directory);
+    },
+    // A machine runs one process at a time, and locks end with it.
+    lock: () => ({ release: silent }),
+  };
+}
+
+function processFile(
+  file: FileHandle,
+  alive: () => void,
+  changing: () => void,
+  slowly: () => Promise<void>,
+): FileHandle {
+  return {
+    path: file.path,
+    size: () => {
+      alive();
+      return file.size();
+    },
+    read: (target, targetOffset, length, position) => {
+      alive();
+      return file.read(target, targetOffset, length, position);
+    },
+    write: (bytes, start, end, position) => {
+      changing();
+      file.write(bytes, start, end, position);
+    },
+    truncate: (length) => {
+      changing();
+      file.truncate(length);
+    },
+    syncNow: () => {
+      changing();
+      file.syncNow();
+    },
+    close: () => file.close(),
+    sync: async () => {
+      await slowly();
+      changing();
+      file.syncNow();
+    },
+  };
+}

@@ -1,0 +1,95 @@
+import type { Clock, Timer } from "../../src/env/env.ts";
+import type { VirtualClock } from "./virtual-clock.ts";
+
+/**
+ * One process on a machine of a simulated cluster: whatever happens to it goes through `run`, so it can be stopped for a
+ * while (a virtual machine that migrates, a long garbage collection), and can end at any instant, in the middle of a call
+ * too: what its code does after that reaches nobody. It is also the clock of the node inside.
+ */
+export class SimulatedProcess implements Clock {
+  readonly #world: VirtualClock;
+  readonly #onUncaught: (error: unknown) => void;
+  #phase: "running" | "paused" | "dead" = "running";
+  /** What happened while the process was paused, in order. */
+  #held: (() => void)[] = [];
+  /** How far the wall clock of the machine is off, in milliseconds. */
+  wallOffsetMs = 0;
+
+  /** `onUncaught` hears what a callback throws while the process lives. */
+  constructor(world: VirtualClock, onUncaught: (error: unknown) => void) {
+    this.#world = world;
+    this.#onUncaught = onUncaught;
+  }
+
+  get isDead(): boolean {
+    return this.#phase === "dead";
+  }
+
+  get isPaused(): boolean {
+    return this.#phase === "paused";
+  }
+
+  /** Calls `callback` now, or when the process goes on, or never. */
+  run(callback: () => void): void {
+    if (this.#phase === "dead") return;
+    if (this.#phase === "paused") {
+      this.#held.push(callback);
+      return;
+    }
+    try {
+      callback();
+    } catch (error) {
+      // The compiler does not know that the callback may have been the end of this process.
+      if (!this.isDead) this.#onUncaught(error);
+    }
+  }
+
+  pause(): void {
+    if (this.#phase === "running") this.#phase = "paused";
+  }
+
+  resume(): void {
+    if (this.#phase !== "paused") return;
+    this.#phase = "running";
+    const held = this.#held;
+    this.#held = [];
+    for (const callback of held) this.run(callback);
+  }
+
+  die(): void {
+    this.#phase = "dead";
+    this.#held = [];
+  }
+
+  nowMs(): number {
+    return this.#world.nowMs();
+  }
+
+  wallMs(): number {
+    return this.#world.wallMs() + this.wallOffsetMs;
+  }
+
+  timer(delayMs: number, callback: () => void): Timer {
+    let isCancelled = false;
+    const timer = this.#world.timer(delayMs, () => {
+      this.run(() => {
+        if (!isCancelled) callback();
+      });
+    });
+    return {
+      cancel: () => {
+        isCancelled = true;
+        timer.cancel();
+      },
+    };
+  }
+
+  endOfTurn(callback: () => void): void {
+    this.#world.endOfTurn(() => this.run(callback));
+  }
+
+  /** Resolves after `delayMs`, if the process still runs then. */
+  sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.timer(delayMs, resolve));
+  }
+}
