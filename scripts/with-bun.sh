@@ -12,12 +12,20 @@ else
   if [ "$("$bun" --version 2>/dev/null || true)" != "$wanted" ]; then
     if command -v npm >/dev/null 2>&1; then
       echo "installing Bun $wanted into .bun/ (once)" >&2
-      npm install --prefix .bun --no-audit --no-fund --loglevel=error "bun@$wanted" >&2
+      npm install --prefix .bun --no-audit --no-fund --loglevel=error "bun@$wanted" >&2 || true
+      # Since npm 12 a package's install script, which unpacks the program, runs only where that is allowed.
+      if [ "$("$bun" --version 2>/dev/null || true)" != "$wanted" ] && [ -f .bun/node_modules/bun/install.js ]; then
+        (cd .bun/node_modules/bun && node install.js) >&2 || true
+      fi
     elif command -v bun >/dev/null 2>&1; then
       echo "installing Bun $wanted into .bun/ (once; the one on PATH is $(bun --version))" >&2
-      mkdir -p .bun && (cd .bun && echo '{"trustedDependencies":["bun"]}' >package.json && bun add --exact "bun@$wanted") >&2
+      mkdir -p .bun && (cd .bun && echo '{"trustedDependencies":["bun"]}' >package.json && bun add --exact "bun@$wanted") >&2 || true
     else
       echo "Flotilla needs Bun $wanted, and neither bun nor npm is on the PATH: install one of them first." >&2
+      exit 1
+    fi
+    if [ "$("$bun" --version 2>/dev/null || true)" != "$wanted" ]; then
+      echo "Bun $wanted could not be installed into .bun/: see above. It takes the npm registry to be reachable, once." >&2
       exit 1
     fi
   fi
