@@ -11,22 +11,15 @@ import {
   RESPONSE_TYPES,
 } from "./client.ts";
 import { ProtocolError } from "./errors.ts";
-import { FLAG_FORWARDED, type Frame, FrameReader } from "./frame.ts";
-import { BATCH_KEYS_MAX, CLIENT_FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX } from "./limits.ts";
+import { FLAG_FORWARDED, type Frame } from "./frame.ts";
+import { BATCH_KEYS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX } from "./limits.ts";
 import { type ClientRequest, NO_SESSION } from "./messages.ts";
 import { PEER_TYPES } from "./peer.ts";
 import { decodePlain } from "./plain.ts";
 import { number } from "./shape.ts";
+import { frameOf } from "./test-frames.ts";
 import { anyRequest, anyResponse, anyWrite } from "./test-values.ts";
 import { decodeWrite, encodeWrite } from "./write-body.ts";
-
-function frameOf(writer: ByteWriter): Frame {
-  const reader = new FrameReader(CLIENT_FRAME_BYTES_MAX);
-  reader.push(writer.copy());
-  const frame = reader.next()!;
-  expect(reader.next()).toBeUndefined();
-  return frame;
-}
 
 const body = (type: number, hex: string): Frame => ({
   type,
@@ -58,7 +51,7 @@ test("every request arrives as it was sent", () => {
     fc.property(anyRequest, fc.nat(0xffff_ffff), fc.boolean(), (request, requestId, forwarded) => {
       const writer = new ByteWriter();
       encodeRequest(writer, request, requestId, forwarded ? FLAG_FORWARDED : 0);
-      const frame = frameOf(writer);
+      const frame = frameOf(writer.copy());
       expect(frame.requestId).toBe(requestId);
       expect(frame.flags).toBe(forwarded ? FLAG_FORWARDED : 0);
       expect(decodeRequest(frame)).toEqual(request);
@@ -71,7 +64,7 @@ test("every response arrives as it was sent", () => {
     fc.property(anyResponse, fc.nat(0xffff_ffff), (response, requestId) => {
       const writer = new ByteWriter();
       encodeResponse(writer, response, requestId);
-      const frame = frameOf(writer);
+      const frame = frameOf(writer.copy());
       expect(frame.requestId).toBe(requestId);
       expect(decodeResponse(frame)).toEqual(response);
     }),
@@ -101,7 +94,7 @@ describe("limits", () => {
     const writer = new ByteWriter();
     const largest = put(new Uint8Array(KEY_BYTES_MAX), new Uint8Array(VALUE_BYTES_MAX));
     encodeRequest(writer, largest, 1);
-    expect(decodeRequest(frameOf(writer))).toEqual(largest);
+    expect(decodeRequest(frameOf(writer.copy()))).toEqual(largest);
     writer.reset();
     writer.u8(0xaa);
     for (const [key, value] of [
@@ -125,7 +118,7 @@ describe("limits", () => {
   test("the empty key is a key", () => {
     const writer = new ByteWriter();
     encodeRequest(writer, put(new Uint8Array(0), new Uint8Array(0)), 1);
-    expect(decodeRequest(frameOf(writer))).toEqual(put(new Uint8Array(0), new Uint8Array(0)));
+    expect(decodeRequest(frameOf(writer.copy()))).toEqual(put(new Uint8Array(0), new Uint8Array(0)));
   });
 
   test("a batch has at least one entry, at most so many keys, and fits into a frame", () => {
@@ -139,7 +132,7 @@ describe("limits", () => {
     expect(failure(() => encodeRequest(writer, batch([]), 1)).error).toBe("BAD_REQUEST");
     const most = new Array(BATCH_KEYS_MAX).fill(entry);
     encodeRequest(writer, batch(most), 1);
-    expect(decodeRequest(frameOf(writer))).toEqual(batch(most));
+    expect(decodeRequest(frameOf(writer.copy()))).toEqual(batch(most));
     writer.reset();
     expect(failure(() => encodeRequest(writer, batch([...most, entry]), 1)).error).toBe("TOO_LARGE");
     const large = { key: utf8("k"), value: new Uint8Array(VALUE_BYTES_MAX) };
@@ -210,7 +203,11 @@ describe("responses", () => {
     ] as const) {
       const writer = new ByteWriter();
       encodeResponse(writer, { kind: "value", value: undefined, ageMs }, 1);
-      expect(decodeResponse(frameOf(writer))).toEqual({ kind: "value", value: undefined, ageMs: travels });
+      expect(decodeResponse(frameOf(writer.copy()))).toEqual({
+        kind: "value",
+        value: undefined,
+        ageMs: travels,
+      });
     }
   });
 

@@ -7,7 +7,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { concatBytes, utf8 } from "../src/lib/bytes.ts";
 import { type Random, seededRandom } from "../src/lib/prng.ts";
-import { ByteWriter, CborReader } from "./cbor.ts";
+import { CborReader } from "./cbor.ts";
 import {
   decodeRequest,
   decodeResponse,
@@ -31,6 +31,7 @@ import {
 import { decodePlain } from "./plain.ts";
 import { encodePreamble, encodePreambleReply, parsePreamble, parsePreambleReply } from "./preamble.ts";
 import { RespReader } from "./resp.ts";
+import { frameOf, written } from "./test-frames.ts";
 import { anyGroup, anyRaftMessage, anyRequest, anyResponse, anyWrite } from "./test-values.ts";
 import { decodeWrite, encodeWrite } from "./write-body.ts";
 
@@ -45,18 +46,6 @@ const FRAME_BYTES_MAX = 100_000;
 
 function sample<T>(arbitrary: fc.Arbitrary<T>): T[] {
   return fc.sample(arbitrary, { numRuns: 200, seed: SEED });
-}
-
-function written(build: (writer: ByteWriter) => void): Uint8Array {
-  const writer = new ByteWriter();
-  build(writer);
-  return writer.copy();
-}
-
-function frameOf(bytes: Uint8Array): Frame {
-  const reader = new FrameReader(bytes.length);
-  reader.push(bytes);
-  return reader.next()!;
 }
 
 const requestFrames = sample(anyRequest).map((request) =>

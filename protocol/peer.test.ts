@@ -2,9 +2,9 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { ByteWriter } from "./cbor.ts";
 import { ProtocolError } from "./errors.ts";
-import { type Frame, FrameReader } from "./frame.ts";
+import type { Frame } from "./frame.ts";
 import { type GroupId, nodeId } from "./ids.ts";
-import { HELLO_BYTES_MAX, PEER_FRAME_BYTES_MAX } from "./limits.ts";
+import { HELLO_BYTES_MAX } from "./limits.ts";
 import {
   appendMessage,
   beginBundle,
@@ -16,16 +16,11 @@ import {
   PEER_TYPES,
 } from "./peer.ts";
 import type { RaftMessage } from "./peer-messages.ts";
+import { frameOf } from "./test-frames.ts";
 import { anyGroup, anyRaftMessage } from "./test-values.ts";
 
 const N1 = nodeId("n1");
 const N2 = nodeId("n2");
-
-function frameOf(writer: ByteWriter): Frame {
-  const reader = new FrameReader(PEER_FRAME_BYTES_MAX);
-  reader.push(writer.copy());
-  return reader.next()!;
-}
 
 const bundle = (hex: string): Frame => ({
   type: PEER_TYPES.raft,
@@ -41,7 +36,7 @@ test("a bundle arrives as it was sent, in order", () => {
       const mark = beginBundle(writer);
       for (const [group, message] of messages) appendMessage(writer, group, message);
       endBundle(writer, mark);
-      const frame = frameOf(writer);
+      const frame = frameOf(writer.copy());
       expect(frame.type).toBe(PEER_TYPES.raft);
       const arrived: [GroupId, RaftMessage][] = [];
       decodeBundle(frame, N1, N2, (group, message) => arrived.push([group, message]));
@@ -77,7 +72,7 @@ test("a malformed message ends the bundle, those before it were visited", () => 
 test("ping and pong have no body", () => {
   const writer = new ByteWriter();
   encodePeerSignal(writer, "ping", 77);
-  expect(frameOf(writer)).toEqual({
+  expect(frameOf(writer.copy())).toEqual({
     type: PEER_TYPES.ping,
     flags: 0,
     requestId: 77,
@@ -91,14 +86,14 @@ describe("hello", () => {
   test("round trip", () => {
     const writer = new ByteWriter();
     encodeHello(writer, hello);
-    expect(decodeHello(frameOf(writer))).toEqual(hello);
+    expect(decodeHello(frameOf(writer.copy()))).toEqual(hello);
   });
 
   test("is refused where it is not what it must be", () => {
     const refused = (wrong: object, sentence: RegExp) => {
       const writer = new ByteWriter();
       encodeHello(writer, { ...hello, ...wrong });
-      expect(() => decodeHello(frameOf(writer))).toThrow(sentence);
+      expect(() => decodeHello(frameOf(writer.copy()))).toThrow(sentence);
     };
     refused({ node: "a b" }, /hello.node is "a b" instead of a node id/);
     refused({ members: ["n1", 7] }, /hello.members\[1\] is 7 instead of a node id/);

@@ -1,7 +1,6 @@
 /** The contract is true: every example, type, error, limit and slot of README.md is compared with the code. */
 import { describe, expect, test } from "bun:test";
 import { utf8 } from "../src/lib/bytes.ts";
-import { ByteWriter } from "./cbor.ts";
 import {
   decodeRequest,
   decodeResponse,
@@ -11,7 +10,7 @@ import {
   RESPONSE_TYPES,
 } from "./client.ts";
 import { ERRORS } from "./errors.ts";
-import { type Frame, FrameReader } from "./frame.ts";
+import type { Frame } from "./frame.ts";
 import { groupId, logIndex, nodeId, shardId, term } from "./ids.ts";
 import * as limits from "./limits.ts";
 import { type ClientRequest, type ClientResponse, NO_SESSION } from "./messages.ts";
@@ -28,6 +27,7 @@ import {
 import type { RaftMessage } from "./peer-messages.ts";
 import { encodePreamble, encodePreambleReply, parsePreamble, parsePreambleReply } from "./preamble.ts";
 import { slotOf } from "./slots.ts";
+import { frameOf, written } from "./test-frames.ts";
 
 const README = await Bun.file(new URL("README.md", import.meta.url)).text();
 
@@ -61,17 +61,7 @@ const cells = (line: string) =>
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 
-function written(build: (writer: ByteWriter) => void): Uint8Array {
-  const writer = new ByteWriter();
-  build(writer);
-  return writer.copy();
-}
-
-function frameOf(text: string): Frame {
-  const reader = new FrameReader(limits.CLIENT_FRAME_BYTES_MAX);
-  reader.push(new Uint8Array(Buffer.from(text, "hex")));
-  return reader.next()!;
-}
+const frameOfHex = (text: string): Frame => frameOf(new Uint8Array(Buffer.from(text, "hex")));
 
 const N1 = nodeId("n1");
 const N2 = nodeId("n2");
@@ -185,13 +175,13 @@ describe("examples", () => {
   for (const [title, request] of Object.entries(requests)) {
     test(title, () => {
       expect(hex(written((writer) => encodeRequest(writer, request, ID)))).toBe(examples.get(title)!);
-      expect(decodeRequest(frameOf(examples.get(title)!))).toEqual(request);
+      expect(decodeRequest(frameOfHex(examples.get(title)!))).toEqual(request);
     });
   }
   for (const [title, response] of Object.entries(responses)) {
     test(title, () => {
       expect(hex(written((writer) => encodeResponse(writer, response, ID)))).toBe(examples.get(title)!);
-      expect(decodeResponse(frameOf(examples.get(title)!))).toEqual(response);
+      expect(decodeResponse(frameOfHex(examples.get(title)!))).toEqual(response);
     });
   }
   for (const [title, bytes] of Object.entries(others)) {
@@ -204,9 +194,9 @@ describe("examples", () => {
     expect(parsePreamble(bytes("peer preamble"), 0)).toMatchObject({ role: "peer" });
     expect(parsePreambleReply(bytes("preamble accepted"), 0)).toMatchObject({ error: undefined, version: 1 });
     expect(parsePreambleReply(bytes("preamble refused"), 0)).toMatchObject({ error: "UNSUPPORTED_VERSION" });
-    expect(decodeHello(frameOf(examples.get("hello of n1")!))).toEqual(hello);
+    expect(decodeHello(frameOfHex(examples.get("hello of n1")!))).toEqual(hello);
     const read: [number, RaftMessage][] = [];
-    const frame = frameOf(examples.get("raft: group 0 heartbeat, and group 3 append of one entry")!);
+    const frame = frameOfHex(examples.get("raft: group 0 heartbeat, and group 3 append of one entry")!);
     decodeBundle(frame, N1, N2, (group, message) => read.push([group, message]));
     expect(read).toEqual(bundle);
   });

@@ -5,23 +5,22 @@ import {
   NO_SESSION,
 } from "../../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
-import type { Clock, Transport } from "../../src/env/env.ts";
-import { type Address, parseAddress } from "../../src/lib/address.ts";
+import type { Clock } from "../../src/env/env.ts";
+import { parseAddress } from "../../src/lib/address.ts";
 import { BinaryConnection, type BinaryConnectionOwner } from "./binary-connection.ts";
 import { fetchTopology } from "./bootstrap.ts";
-import { type Driver, type DriverListener, REQUEST_TIMEOUT_MS, type RequestKind } from "./driver.ts";
+import {
+  type Driver,
+  type DriverListener,
+  type DriverParts,
+  REQUEST_TIMEOUT_MS,
+  type RequestKind,
+} from "./driver.ts";
 import { KEY_BYTES, writeKey } from "./keys.ts";
 
-export interface BinaryDriverParts {
-  readonly transport: Transport;
-  readonly clock: Clock;
-  /** Nodes to ask for the topology; all nodes that it names are then used. */
-  readonly addresses: readonly Address[];
-  readonly clients: number;
+/** The addresses are nodes to ask for the topology; all nodes that it names are then used. */
+export interface BinaryDriverParts extends DriverParts {
   readonly connectionsPerNode: number;
-  /** The values that are written in turn; not empty. */
-  readonly values: readonly Uint8Array[];
-  readonly requestTimeoutMs?: number;
 }
 
 /** What has nowhere to go (no leader is known, or it can't be reached) is tried again after so long. */

@@ -1,5 +1,8 @@
 /** What stands between the clients of a load and a wire: one implementation for each protocol. */
 
+import type { Clock, Transport } from "../../src/env/env.ts";
+import type { Address } from "../../src/lib/address.ts";
+
 /** One request on the wire. A scan asks for `scanLimit` entries from its key on. */
 export type RequestKind = "get" | "staleGet" | "put" | "scan";
 
@@ -19,6 +22,17 @@ export interface Driver {
   close(): void;
   /** How many requests were sent again because another node leads their shard. */
   readonly redirects: number;
+}
+
+/** What every driver is made of. */
+export interface DriverParts {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly addresses: readonly Address[];
+  readonly clients: number;
+  /** The values that are written in turn; not empty. */
+  readonly values: readonly Uint8Array[];
+  readonly requestTimeoutMs?: number;
 }
 
 /** Where the answers go. `nowMs` is on the clock of the driver, read once for all that arrived together. */

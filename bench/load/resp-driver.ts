@@ -5,6 +5,7 @@ import { utf8 } from "../../src/lib/bytes.ts";
 import {
   type Driver,
   type DriverListener,
+  type DriverParts,
   RECONNECT_MS,
   REQUEST_TIMEOUT_MS,
   type RequestKind,
@@ -12,16 +13,9 @@ import {
 import { KEY_BYTES, writeKey } from "./keys.ts";
 import { RespParser, type RespReplies } from "./resp-parser.ts";
 
-export interface RespDriverParts {
-  readonly transport: Transport;
-  readonly clock: Clock;
-  /** `host:port`; the connections are dealt out over them. */
-  readonly addresses: readonly Address[];
-  readonly clients: number;
+/** The connections are dealt out over the addresses. */
+export interface RespDriverParts extends DriverParts {
   readonly connections: number;
-  /** The values that are written in turn; not empty. */
-  readonly values: readonly Uint8Array[];
-  readonly requestTimeoutMs?: number;
 }
 
 /**

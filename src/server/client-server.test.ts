@@ -1,28 +1,14 @@
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { ByteWriter } from "../../protocol/cbor.ts";
 import { encodeRequest } from "../../protocol/client.ts";
 import { beginFrame, endFrame } from "../../protocol/frame.ts";
 import { CLIENT_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import { NO_SESSION } from "../../protocol/messages.ts";
+import { written } from "../../protocol/test-frames.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
-import {
-  BinaryClient,
-  type Executed,
-  eventually,
-  pushableClock,
-  startServer,
-  type TestServer,
-} from "./test-harness.ts";
+import { BinaryClient, type Executed, eventually, pushableClock, serverPerTest } from "./test-harness.ts";
 
-let running: TestServer | undefined;
-afterEach(async () => {
-  await running?.server.stop();
-  running = undefined;
-});
-const start = async (...args: Parameters<typeof startServer>): Promise<TestServer> => {
-  running = await startServer(...args);
-  return running;
-};
+const start = serverPerTest();
 
 const put = (key: string, value: Uint8Array) =>
   ({ kind: "put", stamp: NO_SESSION, key: utf8(key), value, condition: "always" }) as const;
@@ -289,17 +275,13 @@ test("answers for a connection that is gone are dropped", async () => {
 });
 
 function corruptFrame(): Uint8Array {
-  const writer = new ByteWriter();
-  encodeRequest(writer, { kind: "ping" }, 2);
-  const bytes = writer.copy();
+  const bytes = written((writer) => encodeRequest(writer, { kind: "ping" }, 2));
   bytes[bytes.length - 1]! ^= 1;
   return bytes;
 }
 
 function lengthField(length: number): Uint8Array {
-  const writer = new ByteWriter();
-  writer.u32(length);
-  return writer.copy();
+  return written((writer) => writer.u32(length));
 }
 
 function delegate(

@@ -16,6 +16,7 @@ import {
 } from "../../protocol/peer.ts";
 import type { PeerHello, RaftMessage } from "../../protocol/peer-messages.ts";
 import { encodePreamble } from "../../protocol/preamble.ts";
+import { written } from "../../protocol/test-frames.ts";
 import { bunTransport } from "../env/bun-transport.ts";
 import type { Listener } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
@@ -101,6 +102,18 @@ function helloOf(node: NodeId): PeerHello {
 
 const heartbeat = (from: NodeId, to: NodeId, round: number) =>
   ({ kind: "heartbeat", from, to, term: term(1), commit: INDEX_ZERO, readRound: round }) as const;
+/** From A to B: the first entry of a log. */
+const appendOf = (data: Uint8Array) =>
+  ({
+    kind: "append",
+    from: A,
+    to: B,
+    term: term(1),
+    prevIndex: INDEX_ZERO,
+    prevTerm: term(0),
+    commit: INDEX_ZERO,
+    entries: [{ index: logIndex(1), term: term(1), kind: "commands", data }],
+  }) as const;
 const get = (key: string) => ({ kind: "get", key: utf8(key), consistency: "linearizable" }) as const;
 const put = (key: string) =>
   ({ kind: "put", stamp: NO_SESSION, key: utf8(key), value: utf8("v"), condition: "always" }) as const;
@@ -150,17 +163,7 @@ test("nodes find each other in whatever order they start, and say so", async () 
 
 test("the messages of a turn arrive in order, all groups in one frame", async () => {
   const [a, b] = await connectedPair();
-  const entries = [{ index: logIndex(1), term: term(1), kind: "commands", data: utf8("data") } as const];
-  const append = {
-    kind: "append",
-    from: A,
-    to: B,
-    term: term(1),
-    prevIndex: INDEX_ZERO,
-    prevTerm: term(0),
-    commit: INDEX_ZERO,
-    entries,
-  } as const;
+  const append = appendOf(utf8("data"));
   a.peers.send(groupId(1), heartbeat(A, B, 1));
   a.peers.send(groupId(2), append);
   a.peers.send(groupId(1), heartbeat(A, B, 2));
@@ -340,19 +343,7 @@ test("a peer that falls silent is noticed, and found again", async () => {
 
 test("a peer that does not take what is sent gets no more: messages are dropped, requests refused", async () => {
   const [a, b] = await connectedPair({ peerQueuedBytesMax: 200_000, peerBundleBytes: 50_000 });
-  const entries = [
-    { index: logIndex(1), term: term(1), kind: "commands", data: new Uint8Array(40_000) } as const,
-  ];
-  const append = {
-    kind: "append",
-    from: A,
-    to: B,
-    term: term(1),
-    prevIndex: INDEX_ZERO,
-    prevTerm: term(0),
-    commit: INDEX_ZERO,
-    entries,
-  } as const;
+  const append = appendOf(new Uint8Array(40_000));
   // Within one turn nothing can leave that the kernel does not take.
   for (let i = 0; i < 20; i++) a.peers.send(groupId(1), append);
   expect(a.peers.droppedMessages).toBeGreaterThan(10);
@@ -386,19 +377,13 @@ const lonely = async (limits: Partial<ServerLimits> = {}): Promise<Node> => {
   return node;
 };
 
-const frames = (write: (writer: ByteWriter) => void): Uint8Array => {
-  const writer = new ByteWriter();
-  write(writer);
-  return writer.copy();
-};
-
 test.each([
   ["itself", helloOf(A), "itself"],
   ["no member", helloOf(nodeId("z")), "not a member"],
 ])("a caller that says it is %s is refused", async (_what, hello, part) => {
   const node = await lonely();
   const { raw, next } = await dial(node);
-  raw.write(frames((writer) => encodeHello(writer, hello)));
+  raw.write(written((writer) => encodeHello(writer, hello)));
   const response = decodeResponse((await next())!);
   expect(response).toMatchObject({ kind: "error", error: "WRONG_CLUSTER" });
   expect(response.kind === "error" && response.message).toContain(part);
@@ -408,11 +393,11 @@ test.each([
 test.each([
   [
     "a request before the hello",
-    frames((writer) => encodeRequest(writer, { kind: "ping" }, 1, FLAG_FORWARDED)),
+    written((writer) => encodeRequest(writer, { kind: "ping" }, 1, FLAG_FORWARDED)),
     "before the hello",
   ],
   ["an oversized hello", Uint8Array.of(0, 2, 0, 0), "131072"],
-  ["a corrupt hello", frames((writer) => encodeHello(writer, helloOf(B))).fill(0, 12, 20), "checksum"],
+  ["a corrupt hello", written((writer) => encodeHello(writer, helloOf(B))).fill(0, 12, 20), "checksum"],
 ])("%s ends the connection with a reason", async (_what, bytes, part) => {
   const node = await lonely();
   const { raw, next } = await dial(node);
@@ -426,7 +411,7 @@ test.each([
 test("a hello that comes ever so slowly is no sign of life", async () => {
   const node = await lonely();
   const { raw } = await dial(node);
-  const hello = frames((writer) => encodeHello(writer, helloOf(B)));
+  const hello = written((writer) => encodeHello(writer, helloOf(B)));
   let sent = 0;
   await eventually(() => {
     if (sent < hello.length - 1) raw.write(hello.subarray(sent, ++sent));
@@ -440,7 +425,7 @@ test("a hello that comes ever so slowly is no sign of life", async () => {
 test.each([
   [
     "a malformed bundle",
-    frames((writer) => {
+    written((writer) => {
       const mark = beginBundle(writer);
       writer.uint(3);
       endBundle(writer, mark);
@@ -449,14 +434,14 @@ test.each([
   ],
   [
     "a request that is not marked as forwarded",
-    frames((writer) => encodeRequest(writer, { kind: "ping" }, 1)),
+    written((writer) => encodeRequest(writer, { kind: "ping" }, 1)),
     "not marked",
   ],
   ["a length beyond the limit", Uint8Array.of(0xff, 0xff, 0xff, 0xff), "4294967295"],
 ])("%s from an admitted peer ends its connection, never the node", async (_what, bytes, part) => {
   const node = await lonely();
   const { raw, next } = await dial(node);
-  raw.write(frames((writer) => encodeHello(writer, helloOf(B))));
+  raw.write(written((writer) => encodeHello(writer, helloOf(B))));
   expect(decodeHello((await next())!).node).toBe(A);
   raw.write(bytes);
   const response = decodeResponse((await next())!);
@@ -464,18 +449,18 @@ test.each([
   await raw.end();
   expect(node.log.lines.join("\n")).toContain(part);
   const again = await dial(node);
-  again.raw.write(frames((writer) => encodeHello(writer, helloOf(B))));
+  again.raw.write(written((writer) => encodeHello(writer, helloOf(B))));
   expect(decodeHello((await again.next())!).node).toBe(A);
-  again.raw.write(frames((writer) => encodePeerSignal(writer, "ping", 8)));
+  again.raw.write(written((writer) => encodePeerSignal(writer, "ping", 8)));
   expect(await again.next()).toMatchObject({ type: PEER_TYPES.pong, requestId: 8 });
 });
 
 test("a forwarded request that does not decode is answered, and the connection lives", async () => {
   const node = await lonely();
   const { raw, next } = await dial(node);
-  raw.write(frames((writer) => encodeHello(writer, helloOf(B))));
+  raw.write(written((writer) => encodeHello(writer, helloOf(B))));
   await next();
-  const bad = frames((writer) => encodeRequest(writer, get("k"), 5, FLAG_FORWARDED));
+  const bad = written((writer) => encodeRequest(writer, get("k"), 5, FLAG_FORWARDED));
   // Another body under a good checksum.
   bad[10] = 0xff;
   new DataView(bad.buffer).setUint32(bad.length - 4, Bun.hash.crc32(bad.subarray(4, bad.length - 4)));
@@ -483,17 +468,17 @@ test("a forwarded request that does not decode is answered, and the connection l
   const frame = (await next())!;
   expect(frame.requestId).toBe(5);
   expect(decodeResponse(frame)).toMatchObject({ kind: "error", error: "BAD_REQUEST" });
-  raw.write(frames((writer) => encodePeerSignal(writer, "ping", 9)));
+  raw.write(written((writer) => encodePeerSignal(writer, "ping", 9)));
   expect(await next()).toMatchObject({ type: PEER_TYPES.pong, requestId: 9 });
 });
 
 test("a peer that dials again replaces its old connection; one that is silent is cut", async () => {
   const node = await lonely({ peerPingMs: 20, peerSilentMsMax: 5_000 });
   const first = await dial(node);
-  first.raw.write(frames((writer) => encodeHello(writer, helloOf(B))));
+  first.raw.write(written((writer) => encodeHello(writer, helloOf(B))));
   await first.next();
   const second = await dial(node);
-  second.raw.write(frames((writer) => encodeHello(writer, helloOf(B))));
+  second.raw.write(written((writer) => encodeHello(writer, helloOf(B))));
   await second.next();
   await first.raw.end();
   expect(node.peers.status()[0]!.lastHeardMs).toBeLessThan(2_000);

@@ -1,9 +1,9 @@
 /** The text mode beside Redis itself, and under the hands of its clients. Tools that this machine lacks are named. */
-import { afterAll, afterEach, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { eventually, RawClient, startServer, type TestServer } from "./test-harness.ts";
+import { eventually, RawClient, serverPerTest } from "./test-harness.ts";
 import { REDIS_CASES } from "./text-cases.ts";
 
 const found = Object.fromEntries(
@@ -13,15 +13,7 @@ for (const [tool, path] of Object.entries(found)) {
   if (path === null) console.log(`${tool} is not on PATH: its tests are skipped`);
 }
 
-let running: TestServer | undefined;
-afterEach(async () => {
-  await running?.server.stop();
-  running = undefined;
-});
-const start = async (): Promise<TestServer> => {
-  running = await startServer();
-  return running;
-};
+const start = serverPerTest();
 
 describe.skipIf(!found["redis-server"])("redis-server", () => {
   const directory = mkdtempSync(join(tmpdir(), "flotilla-redis-"));
@@ -112,7 +104,7 @@ describe.skipIf(!found["redis-benchmark"])("redis-benchmark", () => {
 
 describe("Bun's RedisClient", () => {
   test("connects with HELLO 3 and finds its way", async () => {
-    const { port } = await start();
+    const { port, server } = await start();
     const client = new Bun.RedisClient(`redis://127.0.0.1:${port}`);
     try {
       expect(await client.set("k", "v")).toBe("OK");
@@ -129,7 +121,7 @@ describe("Bun's RedisClient", () => {
     } finally {
       client.close();
     }
-    await eventually(() => running!.server.connections === 0);
+    await eventually(() => server.connections === 0);
   });
 });
 

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
 import { concatBytes, utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
@@ -7,19 +7,11 @@ import {
   eventually,
   pushableClock,
   RawClient,
+  serverPerTest,
   startServer,
-  type TestServer,
 } from "./test-harness.ts";
 
-let running: TestServer | undefined;
-afterEach(async () => {
-  await running?.server.stop();
-  running = undefined;
-});
-const start = async (...args: Parameters<typeof startServer>): Promise<TestServer> => {
-  running = await startServer(...args);
-  return running;
-};
+const start = serverPerTest();
 
 test("one port speaks both protocols, told apart by the first byte", async () => {
   const { port } = await start();

@@ -1,4 +1,5 @@
 /** What the tests of this folder share: a handler over a map, a server on a free port, and a client that speaks raw bytes. */
+import { afterEach } from "bun:test";
 import { ByteWriter } from "../../protocol/cbor.ts";
 import { decodeResponse, encodeRequest } from "../../protocol/client.ts";
 import { FrameReader } from "../../protocol/frame.ts";
@@ -194,6 +195,19 @@ export async function startServer(
   });
   const { port } = await server.listen("127.0.0.1", 0);
   return { server, handler, log, port };
+}
+
+/** For a test file: what starts servers, one at a time; each is stopped after its test. */
+export function serverPerTest(): typeof startServer {
+  let running: TestServer | undefined;
+  afterEach(async () => {
+    await running?.server.stop();
+    running = undefined;
+  });
+  return async (...args) => {
+    running = await startServer(...args);
+    return running;
+  };
 }
 
 /** A TCP client that sends what it is told and keeps what comes. */

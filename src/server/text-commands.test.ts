@@ -1,18 +1,10 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { ERRORS, type ErrorName } from "../../protocol/errors.ts";
 import { utf8 } from "../lib/bytes.ts";
-import { RawClient, startServer, type TestServer } from "./test-harness.ts";
+import { RawClient, serverPerTest } from "./test-harness.ts";
 import { OWN_CASES, REDIS_CASES } from "./text-cases.ts";
 
-let running: TestServer | undefined;
-afterEach(async () => {
-  await running?.server.stop();
-  running = undefined;
-});
-const start = async (...args: Parameters<typeof startServer>): Promise<TestServer> => {
-  running = await startServer(...args);
-  return running;
-};
+const start = serverPerTest();
 
 describe.each([
   ["Redis' own replies", REDIS_CASES],

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "../../protocol/limits.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
@@ -7,19 +7,11 @@ import {
   eventually,
   pushableClock,
   RawClient,
-  startServer,
+  serverPerTest,
   type TestServer,
 } from "./test-harness.ts";
 
-let running: TestServer | undefined;
-afterEach(async () => {
-  await running?.server.stop();
-  running = undefined;
-});
-const start = async (...args: Parameters<typeof startServer>): Promise<TestServer> => {
-  running = await startServer(...args);
-  return running;
-};
+const start = serverPerTest();
 const hold = (server: TestServer): Executed[] => {
   const held: Executed[] = [];
   server.handler.held = held;
