@@ -25,7 +25,8 @@ const EXIT_FAILED = 1;
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 /** How long nodes may take to stop before they are killed; they give up by themselves before. */
 const STOP_MS_MAX = DEFAULT_TIMINGS.stopMsMax + 3_000;
-/** A stop that takes longer than this is explained. */
+/** A start, and a stop, that take longer than this are explained. */
+const START_NOTICE_MS = 3_000;
 const STOP_NOTICE_MS = 1_500;
 const MAIN = join(import.meta.dir, "main.ts");
 
@@ -104,6 +105,7 @@ function start(): void {
   for (const [signal, number] of Object.entries(SIGNALS)) process.on(signal, () => onSignal(number));
   mkdirSync(options.data, { recursive: true });
   for (let number = 1; number <= options.nodes; number++) nodes.push(startNode(number));
+  setTimeout(explainLateStart, START_NOTICE_MS);
 }
 
 function startNode(number: number): RunningNode {
@@ -153,6 +155,15 @@ function announceWhenReady(): void {
   );
 }
 
+function explainLateStart(): void {
+  if (announced || stopping) return;
+  const alive = nodes.filter((node) => !node.ended);
+  const starting = alive.filter((node) => !node.serves).map((node) => node.id);
+  const leaderless = alive.filter((node) => node.serves && !node.ready).map((node) => node.id);
+  if (starting.length > 0) console.error(`still starting: ${starting.join(", ")}`);
+  if (leaderless.length > 0) console.error(`still without leaders for all shards: ${leaderless.join(", ")}`);
+}
+
 function howToConnect(port: number): string {
   const host = reachableHost(options.host);
   const isDefault = host === DEFAULT_HOST && options.port === DEFAULT_PORT;
@@ -168,12 +179,23 @@ function onEnd(node: RunningNode): void {
     // Before it served, the node has just said why it can't.
     const what = node.serves ? `${how}; to bring it back` : `could not start; once that is mended`;
     console.error(`${node.id} ${what}: ${scriptCommand("node", node.args, process.env)}`);
+    complainOfMinority();
     announceWhenReady();
   }
   if (nodes.length < options.nodes || nodes.some((other) => !other.ended)) return;
   if (!stopping) console.error("no node is left");
   const clean = stopping && nodes.every((other) => other.process.exitCode === 0);
   process.exit(clean ? 0 : EXIT_FAILED);
+}
+
+/** Too few nodes can only wait. Those that were brought back by hand are not known here. */
+function complainOfMinority(): void {
+  const left = nodes.filter((other) => !other.ended).map((other) => other.id);
+  if (nodes.length < options.nodes || left.length === 0 || left.length > options.nodes / 2) return;
+  const who = left.length === 1 ? `${left[0]} is` : `${left.join(" and ")} are`;
+  console.error(
+    `only ${who} left of ${options.nodes}, which is no majority: until one is back, all but stale reads is refused`,
+  );
 }
 
 /** The first signal stops the nodes gracefully, the second at once. `onEnd` of the last one ends this process. */

@@ -304,6 +304,22 @@ describe("bun run cluster", () => {
     await other.kill();
   });
 
+  test("a cluster that does not get ready says who waits", async () => {
+    const [port] = await freePorts(3);
+    const data = join(directory, "grown");
+    const start = (nodes: string) =>
+      new Started("cluster.ts", ["--nodes", nodes, "--port", String(port), "--data", data]);
+    const small = start("1");
+    await small.says(/1 node serves on/);
+    small.process.kill("SIGINT");
+    await small.exitCode();
+    // Members are fixed at the first start: n1 refuses, and n2 waits for it.
+    const grown = start("2");
+    await grown.says(/^n1 could not start/m);
+    await grown.says(/^only n2 is left of 2, which is no majority/m);
+    await grown.says(/^still without leaders for all shards: n2$/m);
+  }, 20_000);
+
   test("no node outlives a runner that was killed", async () => {
     const { cluster } = startCluster("orphaned");
     await cluster.says(/serve on/);
@@ -316,7 +332,10 @@ describe("bun run cluster", () => {
   test("with no node left it ends with exit code 1", async () => {
     const { cluster } = startCluster("lost");
     await cluster.says(/serve on/);
-    for (const pid of childrenOf(cluster.process.pid)) process.kill(pid, "SIGKILL");
+    const [first, ...others] = childrenOf(cluster.process.pid);
+    for (const pid of others) process.kill(pid, "SIGKILL");
+    await cluster.says(/^only n1 is left of 3, which is no majority/m);
+    process.kill(first!, "SIGKILL");
     expect(await cluster.exitCode()).toBe(1);
     expect(cluster.err).toContain("no node is left");
   });
