@@ -8,6 +8,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+/** The bound of a test that sets none of its own. Bun's own is 5 s, too short for real processes on a busy machine. */
+const TEST_MS_MAX = 20_000;
+
 interface Counts {
   readonly passed: number;
   readonly failed: number;
@@ -20,7 +23,8 @@ const directory = mkdtempSync(join(tmpdir(), "flotilla-tests-"));
 const report = join(directory, "junit.xml");
 const child = Bun.spawn(
   [
-    ...[process.execPath, "test", "--reporter=junit", `--reporter-outfile=${report}`],
+    ...[process.execPath, "test", `--timeout=${TEST_MS_MAX}`],
+    ...["--reporter=junit", `--reporter-outfile=${report}`],
     ...process.argv.slice(2),
   ],
   {
