@@ -159,12 +159,11 @@ export class Forwarder implements ReplySink {
   #sendWaiting(lane: Lane, leader: NodeId | undefined): void {
     // What was sent to an old leader and is not answered yet may still happen: nothing may pass it.
     if (leader === undefined || (lane.underWay > 0 && lane.target !== leader)) return;
-    // One after the other, so that whoever comes meanwhile finds those that are before it. The last that is there now is
-    // the last that is sent now: a refusal may come at once, and puts its request back.
-    const last = lane.waiting.at(-1);
-    for (let id = lane.waiting[0]; id !== undefined && id <= last!; id = lane.waiting[0]) {
+    // One after the other, so that whoever comes meanwhile finds those that are before it.
+    for (let id = lane.waiting[0]; id !== undefined; id = lane.waiting[0]) {
       lane.waiting.shift();
       this.#send(lane, leader, id);
+      // A refusal may come at once, and puts its request back.
       if (lane.waiting[0] === id) return;
     }
   }

@@ -71,7 +71,7 @@ export class LinearizableMode {
     } else if (host.isOverwhelmed) {
       sink.reply(
         requestId,
-        errorResponse("OVERLOADED", "the storage engine is behind with its work; try again later"),
+        errorResponse("OVERLOADED", "this node's disk is behind with its work; try again later"),
       );
     } else if (request.kind !== "openSession" && !isSoundStamp(request.stamp)) {
       sink.reply(

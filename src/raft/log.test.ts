@@ -166,6 +166,14 @@ describe("durability", () => {
     expect(log.hasCommitted).toBe(false);
   });
 
+  test("what the owner has applied in an earlier life is not handed out again, and is committed", () => {
+    const { stored } = setUp([1, 1, 1, 1, 1]);
+    const log = new RaftLog(stored, at(4), at(3));
+    expect(indexes(log.takeCommitted(BIG))).toEqual([4] as LogIndex[]);
+    expect(new RaftLog(stored, at(0), at(3)).commit).toBe(at(3));
+    expect(() => new RaftLog(stored, at(0), at(6))).toThrow(AssertionError);
+  });
+
   test("after a restart the commit index is within what is left of the log", () => {
     const { stored } = setUp([1, 1, 1, 1]);
     expect(new RaftLog(stored, at(9)).commit).toBe(at(4));

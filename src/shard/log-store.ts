@@ -126,6 +126,11 @@ export class LogStore {
     return this.#unwritten || this.#gathering.length > RECORD_HEADER_BYTES;
   }
 
+  /** Bytes that wait in memory for the next flush. */
+  get gatheredBytes(): number {
+    return this.#gathering.length;
+  }
+
   /** Bytes of all segments. */
   get byteLength(): number {
     return this.#segments.reduce((sum, segment) => sum + segment.end, 0);

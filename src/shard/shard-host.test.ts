@@ -1,6 +1,14 @@
 import { expect, test } from "bun:test";
 import type { ReplySink } from "../../protocol/handler.ts";
-import { type GroupId, groupId, type NodeId, nodeId, shardOfGroup } from "../../protocol/ids.ts";
+import {
+  type GroupId,
+  groupId,
+  logIndex,
+  type NodeId,
+  nodeId,
+  shardOfGroup,
+  term,
+} from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION } from "../../protocol/messages.ts";
 import type { RaftMessage } from "../../protocol/peer-messages.ts";
 import { inlineBackground } from "../../test/support/inline-background.ts";
@@ -86,6 +94,7 @@ class Member {
   readonly disk = new MemoryFileSystem();
   readonly engine: PressedEngine;
   readonly host: ShardHost;
+  readonly logStore: LogStore;
   readonly clock: VirtualClock;
   readonly fatal: Error[] = [];
 
@@ -101,6 +110,7 @@ class Member {
     const { engine, disk } = this;
     const buffer = new ApplyBuffer(engine);
     const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
+    this.logStore = logStore;
     const host: ShardHost = new ShardHost({
       env: { clock, log: { debug: silent, info: silent, warn: silent, error: silent } },
       self: id,
@@ -278,6 +288,22 @@ test("a replica whose engine is behind takes no more than it can get rid of", as
     () => slow.host.shards[1]!.appliedIndex === leader.host.shards[1]!.appliedIndex,
     2000,
   );
+});
+
+test("what waits for the log in memory is bounded", async () => {
+  const hosts = new Hosts(1);
+  const n1 = await hosts.leaderOf(1);
+  const data = new Uint8Array(32 * 1024 * 1024);
+  const entryAt = (index: number) =>
+    ({ index: logIndex(index), term: term(1), kind: "commands", data }) as const;
+  n1.logStore.append(groupId(9), undefined, [entryAt(1)]);
+  expect(n1.host.isOverwhelmed).toBe(false);
+  n1.logStore.append(groupId(9), undefined, [entryAt(2)]);
+  expect(n1.host.isOverwhelmed).toBe(true);
+  // Whatever is written next takes it to the disk.
+  const written = n1.put(1, "k", "v");
+  await hosts.clock.until(() => written.answer !== undefined);
+  expect(n1.host.isOverwhelmed).toBe(false);
 });
 
 test("a failed sync ends the node: nothing is acknowledged after it", async () => {

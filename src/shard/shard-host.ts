@@ -47,6 +47,9 @@ export interface HostParts {
   readonly onMaintenance: () => void;
 }
 
+/** Log entries of all shards that may wait in memory for the flush under way to end. */
+const GATHERED_BYTES_MAX = 64 * 1024 * 1024;
+
 export class ShardHost implements PeerListener {
   readonly #parts: HostParts;
   /** By group: the system group first. */
@@ -95,9 +98,10 @@ export class ShardHost implements PeerListener {
     return this.#diskFull ?? this.#parts.engine.readOnlyReason;
   }
 
-  /** Whether the engine is so far behind with its background work that no more may be accepted. */
+  /** Whether the disk is so far behind, with the log or with the engine's background work, that no more may be accepted. */
   get isOverwhelmed(): boolean {
-    return this.#parts.engine.pressure === "stop";
+    const { engine, logStore } = this.#parts;
+    return engine.pressure === "stop" || logStore.gatheredBytes >= GATHERED_BYTES_MAX;
   }
 
   wake(shard: Shard): void {
@@ -110,7 +114,7 @@ export class ShardHost implements PeerListener {
   received(group: GroupId, message: RaftMessage): void {
     const shard = this.#shards[group];
     if (shard === undefined || this.#stopped) return;
-    // A log on a full disk can keep nothing new, and an engine that is behind must not be given more than it gets rid of.
+    // A log on a full disk can keep nothing new, and a disk that is behind must not be given more than it gets rid of.
     const isFull = this.#diskFull !== undefined || this.isOverwhelmed;
     if (isFull && message.kind === "append" && message.entries.length > 0) shard.refuse(message);
     else shard.receive(message);
