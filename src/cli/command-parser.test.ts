@@ -30,6 +30,14 @@ test("a mistyped command or option names what was meant", () => {
   );
 });
 
+test("help on what is no command, and a line without a command, are usage errors that help", () => {
+  expect(messageOf("help gte")).toBe("unknown command 'gte' (Did you mean get?). See help.");
+  expect(parsed("--addr 10.0.0.5:7001", "cli")).toMatchObject({
+    kind: "usage",
+    message: expect.stringContaining("Usage: bun run cli"),
+  });
+});
+
 test("what is missing or too much is refused before any node is asked", () => {
   expect(messageOf("get")).toBe("missing required argument 'key'. See help.");
   expect(messageOf("get a b")).toStartWith("too many arguments for 'get'.");

@@ -65,6 +65,11 @@ export function parseLine(words: readonly Word[], surface: "cli" | "repl"): Pars
     if (error instanceof UsageError) return { kind: "usage", message: error.message };
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: "text", text: output.replace(/^Usage: +/, "Usage: ").trimEnd() };
+    if (error.code === "commander.help") {
+      // There is no command, or help was asked for on what is none: as a command it gets the same correction.
+      const help = words.findIndex(({ bytes }) => fromUtf8(bytes) === "help");
+      return parseLine(help < 0 ? [] : words.slice(help + 1), surface);
+    }
     return { kind: "usage", message: usageMessage(error, surface) };
   }
   assert(planned !== undefined, "commander has run no command, and does not say why");

@@ -45,6 +45,13 @@ test("a wrong line is refused with a reason, and the conversation goes on", asyn
   expect((await say("get a")).result).toBe("done");
 });
 
+test("help knows the commands that only a conversation has", async () => {
+  const { say } = conversation();
+  expect((await say("help timing")).said).toContain("Usage: timing [on|off]");
+  expect((await say("help quit")).said).toContain("Usage: exit");
+  expect((await say("help put")).said).toContain("Usage: put|set");
+});
+
 test("it outlives the nodes it talks to, and says so in its prompt", async () => {
   const { say, cluster, repl, world } = conversation();
   for (const node of cluster.nodes) node.stop();

@@ -4,10 +4,11 @@
  */
 import type { Client } from "../client/client.ts";
 import { FlotillaError } from "../client/client.ts";
+import { fromUtf8 } from "../lib/bytes.ts";
 import { parseLine } from "./command-parser.ts";
 import { type Action, COMMANDS } from "./commands.ts";
 import { failureText } from "./failure.ts";
-import { quoteIfNeeded, splitLine, unescapeText } from "./quoting.ts";
+import { quoteIfNeeded, splitLine, unescapeText, type Word } from "./quoting.ts";
 import type { Look } from "./reply.ts";
 
 export interface ReplParts {
@@ -24,8 +25,17 @@ export interface ReplParts {
 /** `failed`: the line was wrong or its request failed; a plain "no such key" is no failure. */
 export type LineResult = "done" | "failed" | "exit";
 
-const OWN_COMMANDS = ["help", "timing", "exit", "quit"];
+const LEAVE = "Usage: exit\n\nend the conversation; quit and Ctrl-D do the same";
+/** What only a conversation has, and the help on it. */
+const OWN_COMMANDS: Readonly<Record<string, string>> = {
+  help: "Usage: help [command]\n\nprint help, or help on a command",
+  timing: "Usage: timing [on|off]\n\nshow how long each command takes, or no longer",
+  exit: LEAVE,
+  quit: LEAVE,
+};
 const COMPLETED_KEYS_MAX = 50;
+
+const textOf = ({ bytes }: Word): string => fromUtf8(bytes);
 
 export class Repl {
   readonly #parts: ReplParts;
@@ -55,10 +65,15 @@ export class Repl {
     if (split.kind === "malformed") return this.#wrong(`${split.message}.`);
     const [first] = split.words;
     if (first === undefined) return "done";
-    const name = Buffer.from(first.bytes).toString();
+    const name = textOf(first);
     if (name === "exit" || name === "quit") return "exit";
-    if (name === "timing")
-      return this.#setTiming(split.words.slice(1).map(({ bytes }) => String(Buffer.from(bytes))));
+    if (name === "timing") return this.#setTiming(split.words.slice(1).map(textOf));
+    const topic =
+      name === "help" && split.words.length === 2 ? OWN_COMMANDS[textOf(split.words[1]!)] : undefined;
+    if (topic !== undefined) {
+      this.#parts.print(topic);
+      return "done";
+    }
     const parsed = parseLine(split.words, "repl");
     if (parsed.kind === "usage") return this.#wrong(parsed.message);
     if (parsed.kind === "action") return this.#perform(parsed.action);
@@ -70,7 +85,10 @@ export class Repl {
   async complete(line: string): Promise<[string[], string]> {
     const command = /^\s*(\S*)$/.exec(line);
     if (command !== null) {
-      const names = [...COMMANDS.flatMap(({ name, alias }) => [name, alias ?? name]), ...OWN_COMMANDS];
+      const names = [
+        ...COMMANDS.flatMap(({ name, alias }) => [name, alias ?? name]),
+        ...Object.keys(OWN_COMMANDS),
+      ];
       const hits = [...new Set(names)].filter((name) => name.startsWith(command[1]!)).sort();
       return [hits.map((name) => `${name} `), command[1]!];
     }

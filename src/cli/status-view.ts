@@ -76,11 +76,15 @@ function nodesTable(status: ClusterStatus, look: Look): string {
       own === null ? NONE : latency(own.requests.readMs),
       own === null ? NONE : latency(own.requests.writeMs),
       own === null ? NONE : bytes(own.memory.residentBytes),
-      own?.readOnly === true ? colors.yellow("read-only: disk full") : (node.error ?? ""),
+      own?.readOnly === true ? colors.yellow("read-only: disk full") : noteOf(node),
     ]);
   }
   return table.toString();
 }
+
+/** Why a node does not answer; the row has said already which one. */
+const noteOf = ({ id, error }: ClusterStatus["nodes"][number]): string =>
+  error === null ? "" : error.replace(`${id} is `, "");
 
 function shardsTable(status: ClusterStatus, look: Look): string {
   const colors = pc.createColors(look.colors);

@@ -401,6 +401,16 @@ describe("deadlines", () => {
     );
   });
 
+  test.each([
+    ["ключ", 'get of "ключ" failed'],
+    ["a\nb", 'get of "a\\x0ab" failed'],
+    [new Uint8Array([0xff, 0x61, 0x00]), 'get of "\\xffa\\x00" failed'],
+  ])("an error names key %p readably, and in one line", async (key, sentence) => {
+    const { world, cluster, client } = await connected(1, 1, { requestTimeoutMs: 100 });
+    cluster.nodes[0]!.behave(() => errorResponse("UNAVAILABLE"));
+    expect((await failureOf(world, client.get(key))).message).toStartWith(sentence);
+  });
+
   test("a write that was sent and not answered ends with outcome unknown", async () => {
     const { world, cluster, client } = await connected(1, 1, { requestTimeoutMs: 1000 });
     await world.until(client.put("a", "1"));

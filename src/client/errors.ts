@@ -54,11 +54,19 @@ export function describeRequest(request: ClientRequest): string {
 
 const SHOWN_BYTES_MAX = 48;
 
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const escaped = (character: string): string => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+
+/** A key as text where it is text, byte by byte where it is not; what could disturb a line is escaped in both. */
 function quoteKey(key: Uint8Array): string {
-  let text = "";
-  for (const byte of key.subarray(0, SHOWN_BYTES_MAX)) {
-    text +=
-      byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`;
+  const shown = key.subarray(0, SHOWN_BYTES_MAX);
+  let text: string;
+  try {
+    text = strictUtf8.decode(shown).replace(/\p{Cc}/gu, escaped);
+  } catch {
+    text = Array.from(shown, (byte) => String.fromCharCode(byte))
+      .join("")
+      .replace(/[^ -~]/g, escaped);
   }
   return `"${text}${key.length > SHOWN_BYTES_MAX ? "..." : ""}"`;
 }
