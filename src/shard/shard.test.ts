@@ -256,6 +256,21 @@ test("reads of a round that leadership was lost in are refused", () => {
   expect(kinds(answers)).toEqual([[1, "UNAVAILABLE"]]);
 });
 
+test("a read that was granted is served, though leadership was lost in the same turn", () => {
+  const { core, turn, read, answers } = setUp();
+  core.lead(1);
+  read(1, "a");
+  turn();
+  read(2, "a");
+  turn();
+  core.script({ reads: [{ round: 1, index: logIndex(0) }], lostReadsUpTo: 2 });
+  turn();
+  expect(kinds(answers)).toEqual([
+    [2, "UNAVAILABLE"],
+    [1, "value"],
+  ]);
+});
+
 test("a stale read says how long ago this replica had everything", () => {
   const { shard, core, turn, readStale, time } = setUp();
   expect(readStale("a")?.ageMs).toBe(Number.MAX_SAFE_INTEGER);

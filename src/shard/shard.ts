@@ -58,6 +58,8 @@ export interface ShardLimits {
 type Meta = [applied: number, logTimeMs: number, floor: number, dump: unknown];
 const NEW_META: Meta = [0, 0, 0, null];
 
+const NO_ENTRIES: readonly Entry[] = [];
+
 /** A log write on its way to the disk, and what may be said once it is there. */
 interface LogWrite {
   lastIndex: LogIndex;
@@ -76,8 +78,8 @@ export class Shard {
   readonly #proposals = new ProposalQueue();
   readonly #reads = new ReadQueue();
   #lostReadsUpTo = 0;
-  /** Outputs whose commits wait to be applied, and whose reads to be granted. */
-  readonly #unapplied: Output[] = [];
+  /** Committed entries that wait to be applied. */
+  #unapplied = NO_ENTRIES;
   #appliedIndex: LogIndex;
   /** The latest time of an applied entry, in milliseconds since the epoch. */
   #logTimeMs = 0;
@@ -239,13 +241,9 @@ export class Shard {
 
   /** Applies what the last `advance` found committed, and answers the writes that this node proposed. */
   applyCommitted(): void {
-    const outputs = this.#unapplied;
-    for (let i = 0; i < outputs.length; i++) {
-      const { committed, reads } = outputs[i]!;
-      for (let j = 0; j < committed.length; j++) this.#apply(committed[j]!);
-      for (let j = 0; j < reads.length; j++) this.#reads.granted(reads[j]!.round, reads[j]!.index);
-    }
-    outputs.length = 0;
+    const committed = this.#unapplied;
+    this.#unapplied = NO_ENTRIES;
+    for (let i = 0; i < committed.length; i++) this.#apply(committed[i]!);
   }
 
   /** Answers the reads that can be answered now. What was applied must be visible in the engine. */
@@ -378,7 +376,10 @@ export class Shard {
       if (write !== undefined) write.messages.push(...output.messagesAfterSync);
       else for (const message of output.messagesAfterSync) send(this.group, message);
     }
-    if (output.committed.length > 0 || output.reads.length > 0) this.#unapplied.push(output);
+    assert(this.#unapplied.length === 0, `group ${this.group}: a second Output before the first was applied`);
+    this.#unapplied = output.committed;
+    // Before the lost ones are looked for: what was granted was granted, though leadership is gone since.
+    for (const { round, index } of output.reads) this.#reads.granted(round, index);
     if (output.lostReadsUpTo > this.#lostReadsUpTo) {
       this.#lostReadsUpTo = output.lostReadsUpTo;
       stats.errors += this.#reads.lost(output.lostReadsUpTo);
