@@ -106,6 +106,11 @@ export class GroupLog implements LogReader {
       this.compact(index);
       return;
     }
+    this.restart(index, term);
+  }
+
+  /** Forgets all entries, at recovery: the next one is at `index + 1`. */
+  restart(index: LogIndex, term: Term): void {
     this.#slots = [];
     this.#head = 0;
     this.#compactedIndex = index;

@@ -162,6 +162,31 @@ describe("log store", () => {
     again.close();
   });
 
+  test.each([0, 1, 2])(
+    "what is left of overwritten entries whose first were dropped does not count, %i",
+    async (kept) => {
+      const store = open(bunFileSystem(), 100);
+      const add = async (group: typeof G1, added: Entry) => {
+        store.append(group, undefined, [added]);
+        await store.flush();
+      };
+      for (let i = 1; i <= 6; i++) await add(G1, entry(i, 1, "x".repeat(100)));
+      // The other group keeps what comes from here on.
+      await add(G2, entry(1, 1));
+      for (let i = 7; i <= 9; i++) await add(G1, entry(i, 1, "x".repeat(100)));
+      store.compact(G1, logIndex(kept));
+      await add(G1, entry(kept + 1, 2));
+      for (let i = 2; i <= 4; i++) await add(G1, entry(kept + i, 2));
+      const before = contents(store);
+      expect(segments()[0]! > "000000000002.log").toBe(true);
+      store.close();
+      const again = open(bunFileSystem(), 100);
+      expect(contents(again)).toEqual(before);
+      expect(again.group(G1).compacted).toEqual({ index: logIndex(kept), term: term(kept === 0 ? 0 : 1) });
+      again.close();
+    },
+  );
+
   test("entries that are not in memory any more are read from their file, and damaged ones are refused", async () => {
     const store = open(bunFileSystem(), 1 << 20, 10);
     store.append(G1, undefined, [entry(1, 1, "x".repeat(100)), entry(2, 1, "y".repeat(100))]);

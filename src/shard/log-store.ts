@@ -8,7 +8,7 @@
  */
 
 import { ByteWriter } from "../../protocol/cbor.ts";
-import type { GroupId, LogIndex } from "../../protocol/ids.ts";
+import type { GroupId, LogIndex, Term } from "../../protocol/ids.ts";
 import { indexPlus, TERM_ZERO } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
 import type { Env, FileError, FileHandle } from "../env/env.ts";
@@ -65,6 +65,9 @@ const SLOT_BYTES = 256;
 export class LogSyncError extends Error {
   override readonly name = "LogSyncError";
 }
+
+/** By group: the last compaction point that recovery has come across. */
+type CompactionMarks = Map<GroupId, { readonly index: LogIndex; readonly term: Term }>;
 
 /** A log that has written this part of a segment is in use, and worth a file that is allocated ahead. */
 const SPARE_FROM = 1 / 32;
@@ -334,7 +337,8 @@ export class LogStore {
     // Segments are dropped from the oldest on, but the disk may have forgotten one removal and not a later one.
     const gap = numbers.findLastIndex((number, place) => place > 0 && numbers[place - 1] !== number - 1);
     const forgotten = numbers.splice(0, Math.max(0, gap));
-    for (const [place, number] of numbers.entries()) this.#recoverSegment(number, numbers[place + 1]);
+    const marks: CompactionMarks = new Map();
+    for (const [place, number] of numbers.entries()) this.#recoverSegment(number, numbers[place + 1], marks);
     for (const [group, log] of this.#groups) {
       if (log.compacted.index === 0 || log.compacted.term > 0) continue;
       throw new LogDamageError(
@@ -348,7 +352,7 @@ export class LogStore {
   }
 
   /** Reads a segment back; `next` is the number of the one behind it, which says where this one ends. */
-  #recoverSegment(number: number, next: number | undefined): void {
+  #recoverSegment(number: number, next: number | undefined, marks: CompactionMarks): void {
     const path = `${this.#directory}/${segmentName(number)}`;
     const all = this.#readFile(number);
     const isLast = next === undefined;
@@ -356,7 +360,7 @@ export class LogStore {
     const file = this.#env.fs.open(path, "write");
     const segment: Segment = { number, path, file, allocatedBytes: 0, end: 0, durable: 0 };
     this.#segments.push(segment);
-    const visitor = this.#replayInto(segment);
+    const visitor = this.#replayInto(segment, marks);
     let vouchedFor = 0;
     segment.end = readRecords(bytes, path, number, isLast, (record, view) => {
       vouchedFor = record.durable;
@@ -388,18 +392,31 @@ export class LogStore {
     }
   }
 
-  #replayInto(segment: Segment): ItemVisitor {
+  /**
+   * Where segments were dropped entries are missing. The mark that allowed it has the term of the last of them and mostly
+   * comes later: until then the log begins in term 0. What follows such a gap may also be left of entries that were
+   * overwritten from within the gap on: when that happens the log begins anew, and its mark may have come before.
+   */
+  #replayInto(segment: Segment, marks: CompactionMarks): ItemVisitor {
     return {
       entry: (group, index, stored) => {
         const log = this.group(group);
-        // Where segments were dropped entries are missing; the mark that allowed it comes later, with the term.
-        if (index > log.lastIndex + 1) log.begin(indexPlus(index, -1), TERM_ZERO);
+        const { compacted } = log;
+        const isBehindGap = index > log.lastIndex + 1;
+        const overwritesGap = compacted.term === 0 && index <= compacted.index;
+        if (isBehindGap || overwritesGap) {
+          const mark = marks.get(group);
+          log.restart(indexPlus(index, -1), mark?.index === index - 1 ? mark.term : TERM_ZERO);
+        }
         if (index > log.compacted.index) log.put(index, { ...stored, data: undefined, segment });
       },
       hardState: (group, state) => {
         this.group(group).hardState = state;
       },
-      compacted: (group, index, compactedTerm) => this.group(group).begin(index, compactedTerm),
+      compacted: (group, index, compactedTerm) => {
+        marks.set(group, { index, term: compactedTerm });
+        this.group(group).begin(index, compactedTerm);
+      },
     };
   }
 }
