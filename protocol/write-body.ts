@@ -8,7 +8,14 @@ import type { ByteWriter, CborReader } from "./cbor.ts";
 import { ProtocolError } from "./errors.ts";
 import { shardId } from "./ids.ts";
 import { BATCH_KEYS_MAX, KEY_BYTES_MAX, SHARDS_MAX, VALUE_BYTES_MAX } from "./limits.ts";
-import type { Batch, KeyValue, PutCondition, SessionStamp, WriteRequest } from "./messages.ts";
+import {
+  type Batch,
+  type KeyValue,
+  NO_SESSION,
+  type PutCondition,
+  type SessionStamp,
+  type WriteRequest,
+} from "./messages.ts";
 
 /** Frame types of writes. A number is never given a second meaning. */
 export const WRITE_TYPES = {
@@ -202,7 +209,10 @@ function encodeStamp(writer: ByteWriter, stamp: SessionStamp): void {
 function decodeStamp(reader: CborReader): SessionStamp {
   const session = reader.uint();
   const sequence = reader.uint();
-  return { session, sequence, acknowledgedBelow: reader.uint() };
+  const acknowledgedBelow = reader.uint();
+  // Writes without a session are frequent, and share one stamp.
+  if (session === 0 && sequence === 0 && acknowledgedBelow === 0) return NO_SESSION;
+  return { session, sequence, acknowledgedBelow };
 }
 
 function encodeValue(writer: ByteWriter, value: Uint8Array): void {
