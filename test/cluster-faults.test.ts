@@ -119,6 +119,8 @@ class Run {
     });
     await this.#until(() => areFaultsOver, FAULTS_MS * 2, "the faults are over");
     this.#faults.heal();
+    const haveStopped = () => this.#machines.every((machine) => machine.isRunning && !machine.isStopping);
+    await this.#until(haveStopped, DEFAULT_TIMINGS.stopMsMax, "nodes that were stopping have ended");
     await this.#serveAgain();
     this.#clients.stop();
     await this.#until(() => this.#clients.isDone, ANSWERS_MS, "every client has its answers");

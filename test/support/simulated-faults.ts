@@ -183,9 +183,10 @@ export class SimulatedFaults {
 
   readonly #stop = (machine: SimulatedMachine): void => machine.stop();
 
-  /** The wall clock is set to some other time at the next start. */
+  /** The wall clock is set to some other time at the next start, now and then to one at which sessions have expired. */
   readonly #setClock = (machine: SimulatedMachine): void => {
-    machine.wallOffsetMs = this.#random.below(20_000) - 10_000;
+    const farMs = this.#random.below(4) === 0 ? 5_000_000 : 10_000;
+    machine.wallOffsetMs = Math.floor((this.#random.float() * 2 - 1) * farMs);
     machine.endAtOperation(this.#random.below(10), "killed");
   };
 

@@ -70,6 +70,11 @@ export class SimulatedMachine implements ReplySink {
     return this.#process !== undefined;
   }
 
+  /** Whether the node was told to stop, and has not ended yet. */
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
   /** Starts a process, if there is none. */
   boot(): void {
     if (this.#process !== undefined) return;
