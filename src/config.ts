@@ -95,8 +95,8 @@ export const DEFAULT_LIMITS = {
   replication: { appendBytesMax: 1 * MIB, inflightAppendsMax: 64, inflightBytesMax: 16 * MIB },
   /** Scans over all shards that this node coordinates, and scans of single shards that it serves. */
   scans: {
-    gathers: { activeMax: 8, waitingMax: 4096 },
-    shardScans: { activeMax: 32, waitingMax: 4096 },
+    gathers: { activeMax: 8, waitingMax: 4096, waitMsMax: 5_000 },
+    shardScans: { activeMax: 32, waitingMax: 4096, waitMsMax: 5_000 },
   },
   /** Requests on the way to the leader, for clients that know nothing of shards. */
   forwarding: { waitMs: 2_500, retryMs: 20, waitingMax: 65_536 },

@@ -326,6 +326,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       });
     return new Router({
       shards,
+      clock,
       mode,
       scanLimits: DEFAULT_LIMITS.scans,
       topology: () => topologyOf(host, membership.facts.clusterId, members),

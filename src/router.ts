@@ -4,6 +4,7 @@ import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts"
 import { type ShardId, shardId } from "../protocol/ids.ts";
 import type { Batch, ClientRequest, ClientResponse, Scan } from "../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../protocol/slots.ts";
+import type { Clock } from "./env/env.ts";
 import { GatherScan } from "./gather-scan.ts";
 import { unreachable } from "./lib/assert.ts";
 import type { LinearizableMode } from "./modes/linearizable.ts";
@@ -11,6 +12,7 @@ import { ScanGate, type ScanGateLimits } from "./scan-gate.ts";
 
 export interface RouterParts {
   readonly shards: number;
+  readonly clock: Pick<Clock, "nowMs">;
   readonly mode: LinearizableMode;
   readonly scanLimits: { readonly gathers: ScanGateLimits; readonly shardScans: ScanGateLimits };
   readonly topology: () => ClientResponse;
@@ -31,8 +33,10 @@ export class Router implements RequestHandler {
   constructor(parts: RouterParts) {
     this.#parts = parts;
     const { gathers, shardScans } = parts.scanLimits;
-    this.#gathers = new ScanGate(gathers, (scan, sink, requestId) => this.#gather(scan, sink, requestId));
-    this.#shardScans = new ScanGate(shardScans, (scan, sink, requestId, routing) =>
+    this.#gathers = new ScanGate(gathers, parts.clock, (scan, sink, requestId) =>
+      this.#gather(scan, sink, requestId),
+    );
+    this.#shardScans = new ScanGate(shardScans, parts.clock, (scan, sink, requestId, routing) =>
       parts.mode.execute(scan.shard!, scan, sink, requestId, routing),
     );
   }

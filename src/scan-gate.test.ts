@@ -13,6 +13,7 @@ const SCAN: Scan = {
   consistency: "linearizable",
   shard: undefined,
 };
+const clock = { nowMs: () => 0 };
 const EMPTY: ClientResponse = { kind: "entries", entries: [], more: false };
 
 test("few scans run at one time, the rest in turn, and too many are refused", () => {
@@ -39,8 +40,34 @@ test("few scans run at one time, the rest in turn, and too many are refused", ()
 
 test("a scan that is answered at once makes room at once", () => {
   const answered: number[] = [];
-  const gate = new ScanGate({ activeMax: 1, waitingMax: 0 }, (_scan, sink, id) => sink.reply(id, EMPTY));
+  const gate = new ScanGate({ activeMax: 1, waitingMax: 0, waitMsMax: 100 }, clock, (_scan, sink, id) =>
+    sink.reply(id, EMPTY),
+  );
   const client: ReplySink = { reply: (id) => void answered.push(id) };
   for (let id = 1; id <= 3; id++) gate.run(SCAN, client, id, "redirect");
   expect(answered).toEqual([1, 2, 3]);
+});
+
+test("a scan that waited too long is refused when its turn comes, and so are all behind it", () => {
+  let nowMs = 0;
+  const started: { sink: ReplySink; id: number }[] = [];
+  const answers: [number, string][] = [];
+  const client: ReplySink = {
+    reply: (id, response) =>
+      void answers.push([id, response.kind === "error" ? response.error : response.kind]),
+  };
+  const limits = { activeMax: 1, waitingMax: 10_000, waitMsMax: 100 };
+  const gate = new ScanGate(
+    limits,
+    { nowMs: () => nowMs },
+    (_scan, sink, id) => void started.push({ sink, id }),
+  );
+  for (let id = 1; id <= 5000; id++) gate.run(SCAN, client, id, "redirect");
+  nowMs = 101;
+  started[0]!.sink.reply(started[0]!.id, EMPTY);
+  expect(answers).toHaveLength(5000);
+  expect(answers[0]).toEqual([1, "entries"]);
+  expect(answers.slice(1).every(([, answer]) => answer === "OVERLOADED")).toBe(true);
+  gate.run(SCAN, client, 5001, "redirect");
+  expect(started).toHaveLength(2);
 });
