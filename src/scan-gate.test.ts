@@ -24,7 +24,8 @@ test("few scans run at one time, the rest in turn, and too many are refused", ()
       void answers.push([id, response.kind === "error" ? response.error : response.kind]),
   };
   const gate = new ScanGate(
-    { activeMax: 2, waitingMax: 2 },
+    { activeMax: 2, waitingMax: 2, waitMsMax: 100 },
+    clock,
     (_scan, sink, id) => void started.push({ sink, id }),
   );
   for (let id = 1; id <= 5; id++) gate.run(SCAN, client, id, "redirect");
