@@ -85,13 +85,21 @@ assertTimings(DEFAULT_TIMINGS);
 
 const MIB = 1024 * 1024;
 
+/** How much a leader sends ahead of one follower's answers. */
+export interface ReplicationLimits {
+  /** Most bytes of entries in one append. */
+  readonly appendBytesMax: number;
+  /** Most appends, and bytes of them, on their way to one follower. */
+  readonly inflightAppendsMax: number;
+  readonly inflightBytesMax: number;
+}
+
 /** What may wait, and how large things may get, inside of a node. */
 export const DEFAULT_LIMITS = {
   /** Data of a log entry beyond this goes out at once, and the rest of the turn into the next entry. */
   entryBytesMax: 1 * MIB,
   /** Writes, and reads, of one shard that may wait for a majority. */
   waitingRequestsMax: 65_536,
-  /** How much a leader sends ahead of one follower's answers. */
   replication: { appendBytesMax: 1 * MIB, inflightAppendsMax: 64, inflightBytesMax: 16 * MIB },
   /** Scans over all shards that this node coordinates, and scans of single shards that it serves. */
   scans: {

@@ -10,7 +10,7 @@ import type { ClientRequest } from "../protocol/messages.ts";
 import type { RaftMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { GatherStatus } from "./cluster-status.ts";
-import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig } from "./config.ts";
+import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig, type ReplicationLimits } from "./config.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
 import { Membership } from "./membership.ts";
@@ -52,9 +52,10 @@ export interface FlotillaNode extends RequestHandler {
 export interface NodeOptions {
   /** The node can't trust its disk or its state any more. The process must end at once. */
   readonly onFatal: (error: Error) => void;
-  /** Sizes of the storage, where they are not to be the defaults. */
+  /** Sizes of the storage and of appends, where they are not to be the defaults. */
   readonly engine?: Partial<LsmOptions>;
   readonly log?: LogStoreOptions;
+  readonly replication?: ReplicationLimits;
 }
 
 export function createNode(env: Env, config: NodeConfig, options: NodeOptions): FlotillaNode {
@@ -289,7 +290,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
             heartbeatTicks: DEFAULT_TIMINGS.heartbeatTicks,
             electionTicks: DEFAULT_TIMINGS.electionTicks,
             random: this.#env.random,
-            ...DEFAULT_LIMITS.replication,
+            ...(this.#options.replication ?? DEFAULT_LIMITS.replication),
           },
           log,
           hardState,

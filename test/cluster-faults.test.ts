@@ -70,6 +70,12 @@ class Run {
         manifestBytes: 2048,
       },
       log: { segmentBytes: 2048 << random.below(3), cacheBytes: 1024 },
+      // Small appends, so that what a follower misses comes in several, and some of them late.
+      replication: {
+        appendBytesMax: 64 << random.below(8),
+        inflightAppendsMax: 1 + random.below(16),
+        inflightBytesMax: 1 << 20,
+      },
     };
     this.#machines = members.map(
       (member) =>

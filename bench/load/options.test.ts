@@ -64,6 +64,8 @@ test("what is wrong is said", () => {
   );
   expect(refusal("--addr", "h:1", "--clients", "1.5").printed).toContain("It must be a whole number.");
   expect(refusal("--addr", "h:1", "--workload", "z").printed).toContain("Allowed choices are put, get");
+  const stale = refusal("--addr", "h:1", "--protocol", "resp", "--workload", "stale-get");
+  expect(stale.printed).toContain("no stale reads");
   const scan = refusal("--addr", "h:1", "--protocol", "resp", "--workload", "e");
   expect(scan.printed).toContain("Redis has no ordered scan");
   expect(scan.exitCode).toBe(1);

@@ -38,6 +38,9 @@ export function parseOptions(args: readonly string[]): LoadOptions {
   const command = createCommand();
   command.parse([...args], { from: "user" });
   const raw = command.opts<RawOptions>();
+  if (raw.protocol === "resp" && raw.workload === "stale-get") {
+    command.error("error: Redis' protocol knows no stale reads: --protocol resp can't run stale-get");
+  }
   if (raw.protocol === "resp" && raw.workload === "e") {
     command.error("error: workload e scans, and Redis has no ordered scan: --protocol resp can't run it");
   }

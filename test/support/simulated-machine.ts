@@ -21,7 +21,7 @@ export interface MachineParts {
   readonly member: Member;
   readonly members: readonly Member[];
   readonly shards: number;
-  readonly sizes: Pick<NodeOptions, "engine" | "log">;
+  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication">;
   readonly random: Random;
   /** Hears what happens to the machine. */
   readonly tell: (event: string) => void;
