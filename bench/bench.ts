@@ -8,6 +8,7 @@ for (const part of [storage, codec, raft]) await part.register();
 const filter = process.argv[2];
 // In a file colors are noise.
 const colors = process.stdout.isTTY === true;
-await run(filter === undefined ? { colors } : { colors, filter: new RegExp(filter) });
+const { benchmarks } = await run(filter === undefined ? { colors } : { colors, filter: new RegExp(filter) });
+if (benchmarks.length === 0) console.error(`no benchmark's name matches /${filter}/`);
 // Benchmarks leave files and threads open; nothing waits for them.
-process.exit(0);
+process.exit(benchmarks.length === 0 ? 2 : 0);
