@@ -13,6 +13,7 @@ import { GatherStatus } from "./cluster-status.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig, type ReplicationLimits } from "./config.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
+import { Slab } from "./lib/slab.ts";
 import { Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
 import { nodeStatus, topologyOf } from "./node-status.ts";
@@ -22,7 +23,7 @@ import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
 import { createPeers, type Peers } from "./server/peers.ts";
 import { createServer, type Server } from "./server/server.ts";
 import { ApplyBuffer } from "./shard/apply-buffer.ts";
-import { metaKey } from "./shard/engine-keys.ts";
+import { EngineKeys, metaKey } from "./shard/engine-keys.ts";
 import { KeyValueMachine } from "./shard/key-value-machine.ts";
 import { LogDamageError } from "./shard/log-segment.ts";
 import { isDiskFull, LogStore, type LogStoreOptions, LogSyncError } from "./shard/log-store.ts";
@@ -61,6 +62,9 @@ export interface NodeOptions {
 export function createNode(env: Env, config: NodeConfig, options: NodeOptions): FlotillaNode {
   return new Node(env, config, options);
 }
+
+/** How large the buffers are that a node's own log entries are cut from. */
+const SLAB_BYTES = 256 * 1024;
 
 const STARTING = errorResponse("UNAVAILABLE", "this node is starting: it has not read its data yet");
 
@@ -216,7 +220,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       env,
       self: id,
       members: identity.members,
-      timings: { ...DEFAULT_TIMINGS },
+      timings: DEFAULT_TIMINGS,
       engine,
       buffer,
       logStore,
@@ -231,8 +235,17 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         }
       },
     });
+    const shared = {
+      engine,
+      logStore,
+      systemMachine,
+      buffer,
+      host,
+      keys: new EngineKeys(),
+      slab: new Slab(SLAB_BYTES),
+    };
     const shards = Array.from({ length: shardCount + 1 }, (_, group) =>
-      this.#buildShard(groupId(group), { engine, logStore, systemMachine, buffer, host }),
+      this.#buildShard(groupId(group), shared),
     );
     seals.attach(shards);
     host.start(shards);
@@ -264,9 +277,11 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       readonly systemMachine: SystemMachine;
       readonly buffer: ApplyBuffer;
       readonly host: ShardHost;
+      readonly keys: EngineKeys;
+      readonly slab: Slab;
     },
   ): Shard {
-    const { engine, logStore, systemMachine, buffer, host } = parts;
+    const { engine, logStore, systemMachine, buffer, host, keys, slab } = parts;
     const isSystem = group === SYSTEM_GROUP;
     const meta = engine.getSync(metaKey(group))?.slice();
     return Shard.recover(
@@ -274,8 +289,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         group,
         clock: this.#env.clock,
         logStore,
-        machine: isSystem ? systemMachine : new KeyValueMachine(shardOfGroup(group), buffer),
-        reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine),
+        machine: isSystem ? systemMachine : new KeyValueMachine(shardOfGroup(group), buffer, keys),
+        reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
+        slab,
         stats: this.#stats,
         limits: DEFAULT_LIMITS,
         send: (of, message) => this.#peers.send(of, message),

@@ -11,16 +11,19 @@ import { ByteWriter, CborReader } from "../../protocol/cbor.ts";
 import { decodeWrite, encodeWrite } from "../../protocol/client.ts";
 import { INDEX_ZERO, type LogIndex, logIndex } from "../../protocol/ids.ts";
 import type { WriteRequest } from "../../protocol/messages.ts";
-import { Slab } from "../lib/slab.ts";
+import type { Slab } from "../lib/slab.ts";
+import { patchU64 } from "./log-segment.ts";
 
 const HEADER_BYTES = 16;
 
 /** Gathers commands for one entry. */
 export class CommandBatch {
-  readonly #slab = new Slab(64 * 1024);
+  readonly #slab: Slab;
   readonly #writer = new ByteWriter();
 
-  constructor() {
+  /** `slab`: what the entries' data are cut from. */
+  constructor(slab: Slab) {
+    this.#slab = slab;
     this.#begin();
   }
 
@@ -43,10 +46,8 @@ export class CommandBatch {
 
   /** The entry's data, owned by the caller; the batch is empty again. */
   take(timeMs: number, floor: LogIndex): Uint8Array {
-    this.#writer.patchU32(0, Math.floor(timeMs / 0x1_0000_0000));
-    this.#writer.patchU32(4, timeMs >>> 0);
-    this.#writer.patchU32(8, Math.floor(floor / 0x1_0000_0000));
-    this.#writer.patchU32(12, floor >>> 0);
+    patchU64(this.#writer, 0, timeMs);
+    patchU64(this.#writer, 8, floor);
     const data = this.#slab.copy(this.#writer.view());
     this.clear();
     return data;

@@ -21,30 +21,31 @@ export function metaKey(group: GroupId): Uint8Array {
 /** Keys up to this length have a view of the buffer that is kept. */
 const VIEWS_KEY_BYTES_MAX = 128;
 
-/** Builds engine keys of one shard in a buffer of its own, so that no key is allocated. */
-export class ShardKeys {
+/**
+ * Builds engine keys in one buffer for all shards of a node, so that no key is allocated and a shard that does nothing
+ * takes no memory for it.
+ */
+export class EngineKeys {
   readonly #scratch = new Uint8Array(DATA_PREFIX_BYTES + KEY_BYTES_MAX);
   /** By length of the key. */
   readonly #views: readonly Uint8Array[];
-  readonly #shard: ShardId;
 
-  constructor(shard: ShardId) {
-    this.#shard = shard;
+  constructor() {
     this.#scratch[0] = DATA;
-    this.#scratch[1] = shard >> 8;
-    this.#scratch[2] = shard & 0xff;
     this.#views = Array.from({ length: VIEWS_KEY_BYTES_MAX + 1 }, (_, length) => this.#view(length));
   }
 
-  /** The engine key of `key`; valid until the next call. */
-  of(key: Uint8Array): Uint8Array {
+  /** The engine key of a shard's `key`; valid until the next call, whichever shard it is for. */
+  of(shard: ShardId, key: Uint8Array): Uint8Array {
+    this.#scratch[1] = shard >> 8;
+    this.#scratch[2] = shard & 0xff;
     this.#scratch.set(key, DATA_PREFIX_BYTES);
     return this.#views[key.length] ?? this.#view(key.length);
   }
 
-  /** The engine key behind the shard's last one; owned by the caller. */
-  end(): Uint8Array {
-    const next = this.#shard + 1;
+  /** The engine key behind a shard's last one; owned by the caller. */
+  end(shard: ShardId): Uint8Array {
+    const next = shard + 1;
     return Uint8Array.of(DATA, next >> 8, next & 0xff);
   }
 

@@ -8,23 +8,28 @@ import {
   type WriteRequest,
 } from "../../protocol/messages.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
+import { Slab } from "../lib/slab.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
 import { ApplyBuffer } from "./apply-buffer.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
+import { EngineKeys } from "./engine-keys.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 
 const LIMITS = { idleMs: 1000, sessionsMax: 3 };
 
+/** Shared by all machines, as in a node. */
+const keys = new EngineKeys();
+
 function setUp(engine = new MemoryEngine()) {
   const buffer = new ApplyBuffer(engine);
-  const machine = new KeyValueMachine(shardId(2), buffer, LIMITS);
+  const machine = new KeyValueMachine(shardId(2), buffer, keys, LIMITS);
   const reader = new CommandBatchReader();
   return {
     machine,
     engine,
     /** Applies one entry of these commands. */
     apply: (timeMs: number, ...commands: WriteRequest[]) => {
-      const batch = new CommandBatch();
+      const batch = new CommandBatch(new Slab(1024));
       for (const command of commands) batch.add(command);
       reader.open(batch.take(timeMs, logIndex(0)));
       const answers: ClientResponse[] = [];
@@ -143,8 +148,8 @@ test("shards do not see each other's keys", () => {
   const engine = new MemoryEngine();
   const { apply } = setUp(engine);
   apply(1, put("a", "1"));
-  const other = new KeyValueMachine(shardId(3), new ApplyBuffer(engine), LIMITS);
-  const batch = new CommandBatch();
+  const other = new KeyValueMachine(shardId(3), new ApplyBuffer(engine), keys, LIMITS);
+  const batch = new CommandBatch(new Slab(1024));
   batch.add(remove("a"));
   const reader = new CommandBatchReader();
   reader.open(batch.take(2, logIndex(0)));

@@ -4,7 +4,7 @@ import { unreachable } from "../lib/assert.ts";
 import { equalBytes, utf8 } from "../lib/bytes.ts";
 import type { ApplyBuffer } from "./apply-buffer.ts";
 import type { CommandBatchReader } from "./command-batch.ts";
-import { ShardKeys } from "./engine-keys.ts";
+import type { EngineKeys } from "./engine-keys.ts";
 import { parseInteger } from "./integer-value.ts";
 import {
   DEFAULT_SESSION_LIMITS,
@@ -32,12 +32,19 @@ const SESSION_EXPIRED: ClientResponse = {
 
 /** The keys and values of one shard, and the sessions that write them. */
 export class KeyValueMachine implements StateMachine {
-  readonly #keys: ShardKeys;
+  readonly #shard: ShardId;
+  readonly #keys: EngineKeys;
   readonly #buffer: ApplyBuffer;
   readonly #sessions: SessionTable;
 
-  constructor(shard: ShardId, buffer: ApplyBuffer, limits: SessionLimits = DEFAULT_SESSION_LIMITS) {
-    this.#keys = new ShardKeys(shard);
+  constructor(
+    shard: ShardId,
+    buffer: ApplyBuffer,
+    keys: EngineKeys,
+    limits: SessionLimits = DEFAULT_SESSION_LIMITS,
+  ) {
+    this.#shard = shard;
+    this.#keys = keys;
     this.#buffer = buffer;
     this.#sessions = new SessionTable(limits);
   }
@@ -72,7 +79,7 @@ export class KeyValueMachine implements StateMachine {
   #execute(command: KeyCommand): RememberedResponse {
     switch (command.kind) {
       case "put": {
-        const key = this.#keys.of(command.key);
+        const key = this.#keys.of(this.#shard, command.key);
         if (command.condition !== "always") {
           const exists = this.#buffer.get(key) !== undefined;
           if (exists !== (command.condition === "ifPresent")) return FALSE;
@@ -81,13 +88,13 @@ export class KeyValueMachine implements StateMachine {
         return TRUE;
       }
       case "delete": {
-        const key = this.#keys.of(command.key);
+        const key = this.#keys.of(this.#shard, command.key);
         if (this.#buffer.get(key) === undefined) return FALSE;
         this.#buffer.delete(key);
         return TRUE;
       }
       case "increment": {
-        const key = this.#keys.of(command.key);
+        const key = this.#keys.of(this.#shard, command.key);
         const current = this.#buffer.get(key);
         const before = current === undefined ? 0n : parseInteger(current);
         if (before === undefined) return NOT_AN_INTEGER;
@@ -97,7 +104,7 @@ export class KeyValueMachine implements StateMachine {
         return { kind: "integer", value };
       }
       case "compareAndSet": {
-        const key = this.#keys.of(command.key);
+        const key = this.#keys.of(this.#shard, command.key);
         const current = this.#buffer.get(key);
         const matches =
           current === undefined || command.expected === undefined
@@ -109,7 +116,8 @@ export class KeyValueMachine implements StateMachine {
         return TRUE;
       }
       case "batch":
-        for (const entry of command.entries) this.#buffer.put(this.#keys.of(entry.key), entry.value);
+        for (const entry of command.entries)
+          this.#buffer.put(this.#keys.of(this.#shard, entry.key), entry.value);
         return TRUE;
       default:
         return unreachable(command, "a command in the log");

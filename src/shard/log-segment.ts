@@ -79,7 +79,8 @@ export function segmentHeader(number: number, previousEnd: number): Uint8Array {
   return writer.copy();
 }
 
-function patchU64(writer: ByteWriter, at: number, value: number): void {
+/** Overwrites the eight bytes at `at`. */
+export function patchU64(writer: ByteWriter, at: number, value: number): void {
   writer.patchU32(at, Math.floor(value / 0x1_0000_0000));
   writer.patchU32(at + 4, value >>> 0);
 }

@@ -17,10 +17,12 @@ import { VirtualClock } from "../../test/support/virtual-clock.ts";
 import { FileError } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
+import { Slab } from "../lib/slab.ts";
 import { createRaft } from "../raft/raft.ts";
 import type { WritePressure } from "../storage/engine.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
 import { ApplyBuffer } from "./apply-buffer.ts";
+import { EngineKeys } from "./engine-keys.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 import { LogStore } from "./log-store.ts";
 import { RequestStats } from "./request-stats.ts";
@@ -122,14 +124,18 @@ class Member {
       onMaintenance: silent,
     });
     this.host = host;
+    const keys = new EngineKeys();
+    const slab = new Slab(1024);
     const shards = Array.from({ length: GROUPS }, (_, number) => {
       const group = groupId(number);
       const isSystem = number === 0;
       return Shard.recover(
         {
-          ...{ group, clock, logStore, stats, limits: LIMITS },
-          machine: isSystem ? new SystemMachine(silent) : new KeyValueMachine(shardOfGroup(group), buffer),
-          reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine),
+          ...{ group, clock, logStore, slab, stats, limits: LIMITS },
+          machine: isSystem
+            ? new SystemMachine(silent)
+            : new KeyValueMachine(shardOfGroup(group), buffer, keys),
+          reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
           send: (of, message) => hosts.send(of, message),
           wake: (shard) => host.wake(shard),
         },

@@ -6,10 +6,12 @@ import type { AppendRequest, Heartbeat, RaftMessage } from "../../protocol/peer-
 import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
+import { Slab } from "../lib/slab.ts";
 import type { LogReader } from "../raft/types.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
 import { ApplyBuffer } from "./apply-buffer.ts";
 import { CommandBatch } from "./command-batch.ts";
+import { EngineKeys } from "./engine-keys.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 import { LogDamageError } from "./log-segment.ts";
 import { LogStore } from "./log-store.ts";
@@ -32,7 +34,7 @@ const OPEN_SESSION: WriteRequest = { kind: "openSession", shard: SHARD };
 
 /** The data of an entry with these commands. */
 function dataOf(timeMs: number, floor: number, ...commands: WriteRequest[]): Uint8Array {
-  const batch = new CommandBatch();
+  const batch = new CommandBatch(new Slab(1024));
   for (const command of commands) batch.add(command);
   return batch.take(timeMs, logIndex(floor));
 }
@@ -46,13 +48,15 @@ function setUp(disk = new MemoryFileSystem(), meta?: Uint8Array) {
   const core = new ScriptedCore();
   const sent: RaftMessage[] = [];
   const awake = { count: 0 };
-  const machine = new KeyValueMachine(SHARD, buffer);
+  const keys = new EngineKeys();
+  const machine = new KeyValueMachine(SHARD, buffer, keys);
   const parts: ShardParts = {
     group: GROUP,
     clock: { nowMs: () => time.nowMs, wallMs: () => time.wallMs },
     logStore,
     machine,
-    reader: new ShardReader(SHARD, engine),
+    reader: new ShardReader(SHARD, engine, keys),
+    slab: new Slab(1024),
     stats: new RequestStats(),
     limits: { entryBytesMax: 1000, waitingRequestsMax: 4 },
     send: (_group, message) => void sent.push(message),

@@ -21,6 +21,7 @@ import type { AppendRequest, Entry, Heartbeat, RaftMessage } from "../../protoco
 import { decodePlain, encodePlain } from "../../protocol/plain.ts";
 import type { Clock } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
+import type { Slab } from "../lib/slab.ts";
 import type { HardState, LogReader, Output, RaftCore } from "../raft/types.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import type { GroupLog } from "./group-log.ts";
@@ -39,6 +40,8 @@ export interface ShardParts {
   readonly machine: StateMachine;
   /** Serves reads; the system group has none. */
   readonly reader: ShardReader | undefined;
+  /** What the data of this node's entries are cut from; one for all shards. */
+  readonly slab: Slab;
   readonly stats: RequestStats;
   readonly limits: ShardLimits;
   /** Queues a message to another member. */
@@ -72,7 +75,7 @@ export class Shard {
   readonly #parts: ShardParts;
   readonly #core: RaftCore;
   readonly #log: GroupLog;
-  readonly #batch = new CommandBatch();
+  readonly #batch: CommandBatch;
   readonly #batchReader = new CommandBatchReader();
   #gathering: Proposal | undefined;
   readonly #proposals = new ProposalQueue();
@@ -100,6 +103,7 @@ export class Shard {
     this.group = parts.group;
     this.#parts = parts;
     this.#core = core;
+    this.#batch = new CommandBatch(parts.slab);
     this.#log = parts.logStore.group(parts.group);
     this.#appliedIndex = appliedIndex;
   }

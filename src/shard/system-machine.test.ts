@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { logIndex, nodeId } from "../../protocol/ids.ts";
+import { Slab } from "../lib/slab.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import {
   encodeSystemCommand,
@@ -12,7 +13,7 @@ function setUp() {
   const changes: SystemFacts[] = [];
   const machine = new SystemMachine((facts) => void changes.push(facts));
   const apply = (command: SystemCommand | undefined) => {
-    const batch = new CommandBatch();
+    const batch = new CommandBatch(new Slab(1024));
     if (command !== undefined) batch.addRaw(encodeSystemCommand(command));
     const reader = new CommandBatchReader();
     reader.open(batch.take(1, logIndex(0)));
