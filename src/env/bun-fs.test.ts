@@ -47,6 +47,36 @@ test("files are created, written, read, cut, renamed and removed", async () => {
   expect(fs.exists(path("b"))).toBe(false);
 });
 
+test("a link is a second name of the same file, and never replaces one", () => {
+  const handle = fs.open(path("one"), "create");
+  fs.link(path("one"), path("two"));
+  handle.write(Buffer.from("x"), 0, 1, 0);
+  handle.close();
+  fs.remove(path("one"));
+  const second = fs.open(path("two"), "read");
+  expect(second.size()).toBe(1);
+  second.close();
+  fs.open(path("three"), "create").close();
+  expect(codeOf(() => fs.link(path("two"), path("three")))).toBe("EEXIST");
+  expect(codeOf(() => fs.link(path("none"), path("four")))).toBe("ENOENT");
+  expect(fs.exists(path("four"))).toBe(false);
+});
+
+test("directories are renamed to a free name with all that is in them, and removed when they are empty", () => {
+  fs.makeDirectory(path("d.tmp"));
+  fs.open(path("d.tmp/file"), "create").close();
+  fs.rename(path("d.tmp"), path("d"));
+  expect([fs.exists(path("d.tmp")), fs.list(path("d"))]).toEqual([false, ["file"]]);
+  expect(codeOf(() => fs.removeDirectory(path("d")))).toBe("ENOTEMPTY");
+  fs.makeDirectory(path("d.tmp"));
+  expect(codeOf(() => fs.rename(path("d.tmp"), path("d")))).toBe("ENOTEMPTY");
+  fs.removeDirectory(path("d.tmp"));
+  fs.remove(path("d/file"));
+  fs.removeDirectory(path("d"));
+  expect(fs.exists(path("d"))).toBe(false);
+  expect(codeOf(() => fs.removeDirectory(path("d")))).toBe("ENOENT");
+});
+
 test("errors carry the errno's name and the path", () => {
   fs.open(path("there"), "create").close();
   expect(codeOf(() => fs.open(path("there"), "create"))).toBe("EEXIST");

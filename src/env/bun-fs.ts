@@ -19,7 +19,10 @@ export function bunFileSystem(): FileSystem {
       attempt(`cannot create the directory ${directory}`, () => {
         nodeFs.mkdirSync(directory, { recursive: true });
       }),
+    removeDirectory: (directory) =>
+      attempt(`cannot remove the directory ${directory}`, () => nodeFs.rmdirSync(directory)),
     rename: (from, to) => attempt(`cannot rename ${from} to ${to}`, () => nodeFs.renameSync(from, to)),
+    link: (from, to) => attempt(`cannot link ${from} as ${to}`, () => nodeFs.linkSync(from, to)),
     remove: (path) => attempt(`cannot remove ${path}`, () => nodeFs.rmSync(path, { force: true })),
     syncDirectory: async (directory) => {
       const fd = openDirectory(directory);

@@ -60,11 +60,18 @@ export interface FileSystem {
   list(directory: string): string[];
   /** Creates a directory and its parents. */
   makeDirectory(directory: string): void;
-  /** Renames, replacing what has the new name. Durable only after `syncDirectory`. */
+  /** Removes an empty directory; fails with ENOENT and ENOTEMPTY. Durable only after `syncDirectory` of its parent. */
+  removeDirectory(directory: string): void;
+  /**
+   * Renames a file, replacing the file that has the new name, or a directory, to a name that is free. Durable only after
+   * `syncDirectory`, of both directories where they are two.
+   */
   rename(from: string, to: string): void;
+  /** Gives the file `from` a second name (a hard link), fails with EEXIST. Durable only after `syncDirectory`. */
+  link(from: string, to: string): void;
   /** Removes a file; nothing happens if there is none. Durable only after `syncDirectory`. */
   remove(path: string): void;
-  /** Makes creations, renames and removals in `directory` durable. */
+  /** Makes creations, links, renames and removals in `directory` durable. */
   syncDirectory(directory: string): Promise<void>;
   /** The same, before returning; for start-up and small administrative files. */
   syncDirectorySync(directory: string): void;

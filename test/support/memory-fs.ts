@@ -2,8 +2,9 @@
  * A disk for tests that forgets: what was not synced may be gone after a crash, block by block and name by name, as a
  * seeded coin falls. It can also be full, and fail on demand.
  *
- * What it does not do: directories themselves are never forgotten, and a rename is two changes of names of which one may
- * be lost without the other, which is harsher than a journaling file system.
+ * Two things it does otherwise than a journaling file system. The rename of a file is two changes of names, of which one
+ * may be lost without the other, which is harsher; that of a directory happens or does not. And a file may be created in
+ * a directory that is not there, which then counts as one that always was: a test need not begin with `makeDirectory`.
  */
 import { FileError, type FileHandle, type FileLock, type FileSystem } from "../../src/env/env.ts";
 import type { Random } from "../../src/lib/prng.ts";
@@ -11,10 +12,25 @@ import type { Random } from "../../src/lib/prng.ts";
 /** What the disk forgets as a whole or not at all, in bytes. */
 const BLOCK_BYTES = 512;
 
-export type FileOperation = "create" | "write" | "truncate" | "sync" | "rename" | "remove" | "syncDirectory";
+/** What changes something, or makes it durable. */
+export type FileOperation =
+  | "create"
+  | "write"
+  | "truncate"
+  | "sync"
+  | "makeDirectory"
+  | "removeDirectory"
+  | "rename"
+  | "link"
+  | "remove"
+  | "syncDirectory";
+
+/** What only looks. `open` is that of a file which is there. */
+export type FileAccess = "open" | "read" | "list";
 
 /** A file's content: as the process sees it, and as the disk has it. */
 interface Inode {
+  readonly kind: "file";
   bytes: Uint8Array;
   size: number;
   durable: Uint8Array;
@@ -23,14 +39,25 @@ interface Inode {
   dirty: Set<number>;
 }
 
+/** A directory's names: as the process sees them, and as the disk has them. */
+interface Directory {
+  readonly kind: "directory";
+  names: Map<string, Entry>;
+  durableNames: Map<string, Entry>;
+}
+
+type Entry = Inode | Directory;
+
 export class MemoryFileSystem implements FileSystem {
   /** Called before every operation that changes something. What it throws is what the operation fails with. */
   onOperation: ((operation: FileOperation, path: string) => void) | undefined;
+  /** Called before every operation that only looks, in the same way. */
+  onAccess: ((access: FileAccess, path: string) => void) | undefined;
   /** How many bytes all files may have together; a write beyond is cut short and fails with ENOSPC. */
   capacityBytes = Number.POSITIVE_INFINITY;
-  readonly #directories = new Set<string>();
-  #names = new Map<string, Inode>();
-  #durableNames = new Map<string, Inode>();
+  /** If given, a write that `onOperation` lets fail has written its first bytes before, as many as the coin says. */
+  partialWrites: Random | undefined;
+  #root: Directory = newDirectory();
   readonly #locks = new Set<string>();
   #crashed = false;
 
@@ -41,26 +68,16 @@ export class MemoryFileSystem implements FileSystem {
   crash(random: Random): MemoryFileSystem {
     this.#crashed = true;
     const next = new MemoryFileSystem();
-    for (const directory of this.#directories) next.#directories.add(directory);
-    const survivors = new Map<Inode, Inode>();
-    const names = new Set([...this.#names.keys(), ...this.#durableNames.keys()]);
-    for (const name of [...names].sort()) {
-      const now = this.#names.get(name);
-      const durable = this.#durableNames.get(name);
-      const inode = now === durable || random.below(2) === 0 ? durable : now;
-      if (inode === undefined) continue;
-      const survivor = survivors.get(inode) ?? survivorOf(inode, random);
-      survivors.set(inode, survivor);
-      next.#names.set(name, survivor);
-      next.#durableNames.set(name, survivor);
-    }
+    next.#root = new Survivors(random).directory(this.#root);
     return next;
   }
 
   /** The bytes that all files have together. */
   get usedBytes(): number {
     let bytes = 0;
-    for (const inode of new Set(this.#names.values())) bytes += inode.size;
+    const inodes = new Set<Inode>();
+    for (const [, entry] of walk(this.#root, "")) if (entry.kind === "file") inodes.add(entry);
+    for (const inode of inodes) bytes += inode.size;
     return bytes;
   }
 
@@ -72,37 +89,37 @@ export class MemoryFileSystem implements FileSystem {
 
   /** Replaces or creates a file, durably: for tests that prepare or damage a disk. */
   writeFile(path: string, bytes: Uint8Array): void {
-    const inode: Inode = {
-      bytes: bytes.slice(),
-      size: bytes.length,
-      durable: bytes.slice(),
-      durableSize: bytes.length,
-      dirty: new Set(),
-    };
-    this.#names.set(path, inode);
-    this.#durableNames.set(path, inode);
+    const { directory, name } = this.#place(path);
+    const inode = newInode(bytes);
+    directory.names.set(name, inode);
+    directory.durableNames.set(name, inode);
   }
 
   /** An independent disk with the same content, all of it durable, and nothing locked. */
   copy(): MemoryFileSystem {
     const copy = new MemoryFileSystem();
-    for (const directory of this.#directories) copy.#directories.add(directory);
-    for (const path of this.#names.keys()) copy.writeFile(path, this.readFile(path));
+    const copies = new Map<Inode, Inode>();
+    for (const [path, entry] of walk(this.#root, "")) {
+      const { directory, name } = copy.#place(path);
+      let twin: Entry;
+      if (entry.kind === "directory") twin = newDirectory();
+      else twin = copies.get(entry) ?? newInode(entry.bytes.subarray(0, entry.size));
+      if (entry.kind === "file" && twin.kind === "file") copies.set(entry, twin);
+      directory.names.set(name, twin);
+      directory.durableNames.set(name, twin);
+    }
     return copy;
   }
 
   open(path: string, mode: "create" | "write" | "read"): FileHandle {
     this.#assertAlive(path);
     if (mode === "create") {
-      if (this.#names.has(path)) throw new FileError("EEXIST", `cannot create ${path}: it exists`);
+      const { directory, name } = this.#place(path);
+      if (directory.names.has(name)) throw new FileError("EEXIST", `cannot create ${path}: it exists`);
       this.#changing("create", path);
-      this.#names.set(path, {
-        bytes: new Uint8Array(0),
-        size: 0,
-        durable: new Uint8Array(0),
-        durableSize: 0,
-        dirty: new Set(),
-      });
+      directory.names.set(name, newInode(new Uint8Array(0)));
+    } else {
+      this.onAccess?.("open", path);
     }
     const inode = this.#inode(path);
     return {
@@ -113,6 +130,7 @@ export class MemoryFileSystem implements FileSystem {
       },
       read: (target, targetOffset, length, position) => {
         this.#assertAlive(path);
+        this.onAccess?.("read", path);
         const end = Math.max(position, Math.min(inode.size, position + length));
         target.set(inode.bytes.subarray(position, end), targetOffset);
         return end - position;
@@ -130,33 +148,70 @@ export class MemoryFileSystem implements FileSystem {
 
   exists(path: string): boolean {
     this.#assertAlive(path);
-    return this.#names.has(path) || this.#directories.has(path);
+    return this.#entry(path) !== undefined;
   }
 
   list(directory: string): string[] {
     this.#assertAlive(directory);
-    const names = new Set<string>();
-    for (const path of [...this.#names.keys(), ...this.#directories]) {
-      if (path.startsWith(`${directory}/`)) names.add(path.slice(directory.length + 1).split("/")[0]!);
-    }
-    return [...names].sort();
+    this.onAccess?.("list", directory);
+    const entry = this.#entry(directory);
+    return entry?.kind === "directory" ? [...entry.names.keys()].sort() : [];
   }
 
   makeDirectory(directory: string): void {
     this.#assertAlive(directory);
-    this.#directories.add(directory);
+    if (this.#entry(directory) !== undefined) return;
+    this.#changing("makeDirectory", directory);
+    let parent = this.#root;
+    for (const name of partsOf(directory)) {
+      const child = parent.names.get(name) ?? newDirectory();
+      if (child.kind !== "directory")
+        throw new FileError("ENOTDIR", `cannot create ${directory}: ${name} is a file`);
+      parent.names.set(name, child);
+      parent = child;
+    }
+  }
+
+  removeDirectory(directory: string): void {
+    const entry = this.#entry(directory);
+    if (entry?.kind !== "directory")
+      throw new FileError("ENOENT", `cannot remove ${directory}: no such directory`);
+    if (entry.names.size > 0) throw new FileError("ENOTEMPTY", `cannot remove ${directory}: it is not empty`);
+    this.#changing("removeDirectory", directory);
+    const { directory: parent, name } = this.#place(directory);
+    parent.names.delete(name);
   }
 
   rename(from: string, to: string): void {
     this.#changing("rename", from);
+    const moved = this.#entry(from);
+    if (moved === undefined) throw new FileError("ENOENT", `cannot rename ${from}: no such file`);
+    const replaced = this.#entry(to);
+    if (replaced === moved) return;
+    if (replaced !== undefined && (moved.kind === "directory" || replaced.kind === "directory")) {
+      throw new FileError("ENOTEMPTY", `cannot rename ${from}: ${to} exists`);
+    }
+    const source = this.#place(from);
+    const target = this.#place(to);
+    source.directory.names.delete(source.name);
+    target.directory.names.set(target.name, moved);
+  }
+
+  link(from: string, to: string): void {
     const inode = this.#inode(from);
-    this.#names.delete(from);
-    this.#names.set(to, inode);
+    const { directory, name } = this.#place(to);
+    if (directory.names.has(name)) throw new FileError("EEXIST", `cannot link ${from} as ${to}: it exists`);
+    this.#changing("link", to);
+    directory.names.set(name, inode);
   }
 
   remove(path: string): void {
     this.#changing("remove", path);
-    this.#names.delete(path);
+    const entry = this.#entry(path);
+    if (entry === undefined) return;
+    if (entry.kind === "directory") throw new FileError("EISDIR", `cannot remove ${path}: it is a directory`);
+    const { directory, name } = this.#place(path);
+    directory.names.delete(name);
   }
 
   async syncDirectory(directory: string): Promise<void> {
@@ -165,11 +220,9 @@ export class MemoryFileSystem implements FileSystem {
 
   syncDirectorySync(directory: string): void {
     this.#changing("syncDirectory", directory);
-    const inside = (path: string): boolean => path.slice(0, path.lastIndexOf("/")) === directory;
-    for (const path of this.#durableNames.keys()) {
-      if (inside(path) && !this.#names.has(path)) this.#durableNames.delete(path);
-    }
-    for (const [path, inode] of this.#names) if (inside(path)) this.#durableNames.set(path, inode);
+    const entry = this.#entry(directory);
+    // One that is not there holds nothing: a file can be created in it, see above.
+    if (entry?.kind === "directory") entry.durableNames = new Map(entry.names);
   }
 
   lock(path: string): FileLock | undefined {
@@ -179,21 +232,50 @@ export class MemoryFileSystem implements FileSystem {
     return { release: () => this.#locks.delete(path) };
   }
 
+  #entry(path: string): Entry | undefined {
+    let entry: Entry | undefined = this.#root;
+    for (const name of partsOf(path)) entry = entry?.kind === "directory" ? entry.names.get(name) : undefined;
+    return entry;
+  }
+
+  /** Where a path's last name belongs. Directories on the way that are not there are made, durably. */
+  #place(path: string): { directory: Directory; name: string } {
+    const parts = partsOf(path);
+    const name = parts.pop() ?? "";
+    let directory = this.#root;
+    for (const part of parts) {
+      let child = directory.names.get(part);
+      if (child === undefined) {
+        child = newDirectory();
+        directory.names.set(part, child);
+        directory.durableNames.set(part, child);
+      }
+      if (child.kind !== "directory") throw new FileError("ENOTDIR", `cannot use ${path}: ${part} is a file`);
+      directory = child;
+    }
+    return { directory, name };
+  }
+
   #inode(path: string): Inode {
-    const inode = this.#names.get(path);
-    if (inode === undefined) throw new FileError("ENOENT", `cannot open ${path}: no such file`);
-    return inode;
+    const entry = this.#entry(path);
+    if (entry?.kind !== "file") throw new FileError("ENOENT", `cannot open ${path}: no such file`);
+    return entry;
   }
 
   #write(path: string, inode: Inode, bytes: Uint8Array, position: number): void {
-    this.#changing("write", path);
-    const room = this.capacityBytes - this.usedBytes + Math.max(0, inode.size - position);
-    const length = Math.max(0, Math.min(bytes.length, room));
-    if (length > 0) {
-      if (position + length > inode.size) resize(inode, position + length);
-      inode.bytes.set(bytes.subarray(0, length), position);
-      markDirty(inode, position, position + length);
+    try {
+      this.#changing("write", path);
+    } catch (error) {
+      if (this.partialWrites !== undefined && !this.#crashed)
+        put(inode, bytes.subarray(0, this.partialWrites.below(bytes.length + 1)), position);
+      throw error;
     }
+    let length = bytes.length;
+    if (this.capacityBytes !== Number.POSITIVE_INFINITY) {
+      const room = this.capacityBytes - this.usedBytes + Math.max(0, inode.size - position);
+      length = Math.max(0, Math.min(length, room));
+    }
+    put(inode, bytes.subarray(0, length), position);
     if (length < bytes.length)
       throw new FileError("ENOSPC", `cannot write to ${path}: no space left on device`);
   }
@@ -218,6 +300,87 @@ export class MemoryFileSystem implements FileSystem {
   #assertAlive(path: string): void {
     if (this.#crashed) throw new FileError("EIO", `${path}: this machine has crashed`);
   }
+}
+
+/** What a crash leaves of directories and files. */
+class Survivors {
+  readonly #random: Random;
+  readonly #inodes = new Map<Inode, Inode>();
+  /** Whether a directory that was made, moved or removed is where it is now, and not where the disk had it. */
+  readonly #isMoved = new Map<Directory, boolean>();
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  directory({ names, durableNames }: Directory): Directory {
+    const next = newDirectory();
+    for (const name of [...new Set([...names.keys(), ...durableNames.keys()])].sort()) {
+      const entry = this.#choice(names.get(name), durableNames.get(name));
+      if (entry === undefined) continue;
+      const survivor = entry.kind === "file" ? this.#inode(entry) : this.directory(entry);
+      next.names.set(name, survivor);
+      next.durableNames.set(name, survivor);
+    }
+    return next;
+  }
+
+  #choice(now: Entry | undefined, durable: Entry | undefined): Entry | undefined {
+    if (now === durable) return durable;
+    if (now?.kind === "directory" && this.#moved(now)) return now;
+    if (durable?.kind === "directory" && !this.#moved(durable)) return durable;
+    if (now?.kind !== "directory" && durable?.kind !== "directory")
+      return this.#random.below(2) === 0 ? durable : now;
+    return now?.kind === "file" ? now : durable?.kind === "file" ? durable : undefined;
+  }
+
+  #moved(directory: Directory): boolean {
+    const moved = this.#isMoved.get(directory) ?? this.#random.below(2) === 1;
+    this.#isMoved.set(directory, moved);
+    return moved;
+  }
+
+  #inode(inode: Inode): Inode {
+    const survivor = this.#inodes.get(inode) ?? survivorOf(inode, this.#random);
+    this.#inodes.set(inode, survivor);
+    return survivor;
+  }
+}
+
+/** All entries below a directory with their paths, a directory before what is in it. */
+function* walk({ names }: Directory, path: string): Generator<[path: string, entry: Entry]> {
+  for (const [name, entry] of names) {
+    yield [`${path}/${name}`, entry];
+    if (entry.kind === "directory") yield* walk(entry, `${path}/${name}`);
+  }
+}
+
+function partsOf(path: string): string[] {
+  return path.split("/").filter((part) => part !== "" && part !== ".");
+}
+
+function newDirectory(): Directory {
+  return { kind: "directory", names: new Map(), durableNames: new Map() };
+}
+
+/** A file whose content is durable. */
+function newInode(bytes: Uint8Array): Inode {
+  return {
+    kind: "file",
+    bytes: bytes.slice(),
+    size: bytes.length,
+    durable: bytes.slice(),
+    durableSize: bytes.length,
+    dirty: new Set(),
+  };
+}
+
+function put(inode: Inode, bytes: Uint8Array, position: number): void {
+  if (bytes.length === 0) return;
+  const end = position + bytes.length;
+  if (end > inode.size) resize(inode, end);
+  inode.bytes.set(bytes, position);
+  markDirty(inode, position, end);
 }
 
 function resize(inode: Inode, size: number): void {
@@ -248,5 +411,5 @@ function survivorOf(inode: Inode, random: Random): Inode {
   for (const block of [...inode.dirty].sort((a, b) => a - b)) {
     if (random.below(2) === 1) copyBlock(bytes, inode.bytes, block, Math.min(size, inode.size));
   }
-  return { bytes, size, durable: bytes.slice(), durableSize: size, dirty: new Set() };
+  return { kind: "file", bytes, size, durable: bytes.slice(), durableSize: size, dirty: new Set() };
 }

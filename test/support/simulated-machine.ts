@@ -319,9 +319,17 @@ function processFiles(
       alive();
       disk.makeDirectory(directory);
     },
+    removeDirectory: (directory) => {
+      changing();
+      disk.removeDirectory(directory);
+    },
     rename: (from, to) => {
       changing();
       disk.rename(from, to);
+    },
+    link: (from, to) => {
+      changing();
+      disk.link(from, to);
     },
     remove: (path) => {
       changing();
