@@ -11,7 +11,7 @@ import { seededRandom } from "../src/lib/prng.ts";
 import { Block, BlockCursor } from "../src/storage/block.ts";
 import { BlockBuilder } from "../src/storage/block-builder.ts";
 import { bloomHash, bloomMayContain, buildBloom } from "../src/storage/bloom.ts";
-import { SEQUENCE_MAX } from "../src/storage/cursor.ts";
+import { Entry, SEQUENCE_MAX } from "../src/storage/cursor.ts";
 import type { Engine, WriteBatch } from "../src/storage/engine.ts";
 import { openLsm } from "../src/storage/lsm.ts";
 import { Memtable } from "../src/storage/memtable.ts";
@@ -68,8 +68,16 @@ function registerMemtable(keys: readonly Uint8Array[], next: () => number): void
 function registerBlock(keys: readonly Uint8Array[]): void {
   const sorted = [...keys].sort(Buffer.compare);
   const builder = new BlockBuilder(16);
+  const entry = new Entry();
+  entry.valueBytes = VALUE;
+  entry.valueEnd = VALUE.length;
   const build = (): Uint8Array => {
-    for (const [n, key] of sorted.entries()) builder.add(key, 0, key.length, n + 1, VALUE, 0, VALUE.length);
+    for (const [n, key] of sorted.entries()) {
+      entry.keyBytes = key;
+      entry.keyEnd = key.length;
+      entry.sequence = n + 1;
+      builder.add(entry);
+    }
     return builder.finish();
   };
   const cursor = new BlockCursor();
@@ -79,7 +87,7 @@ function registerBlock(keys: readonly Uint8Array[]): void {
     bench("block: build, 30 entries, 4 KiB", () => do_not_optimize(build()));
     bench("block: search", () => {
       cursor.seek(sorted[turn++ % sorted.length]!, SEQUENCE_MAX);
-      do_not_optimize(cursor.valueStart);
+      do_not_optimize(cursor.entry.valueStart);
     });
   });
 }

@@ -1,11 +1,16 @@
-import { compareRanges } from "./cursor.ts";
-import { copyBytes, GrowingBytes, writeU32, writeVarint } from "./fixed-width.ts";
+import { compareRanges, type Entry } from "./cursor.ts";
+import { copyBytes, GrowingBytes, writeU32, writeU64, writeVarint } from "./fixed-width.ts";
+
+/** What an entry says of its key: nothing is left of it, this is its value, or this is its value until then. */
+export const KIND_DELETE = 0;
+export const KIND_PUT = 1;
+export const KIND_PUT_EXPIRING = 2;
 
 /**
  * Builds a block: sorted entries, each written as its difference from the one before, with restart points.
  *
- *     entry   = varint shared key bytes, varint other key bytes, varint value length + 1 (0: tombstone),
- *               u64 sequence, the other key bytes, the value
+ *     entry   = varint shared key bytes, varint other key bytes, varint value length, u56 sequence, u8 kind,
+ *               with kind 2 the u64 time from which it is gone, the other key bytes, the value
  *     block   = entries, u32 offset of each restart point, u32 number of restart points
  *
  * Every `restartInterval` entries a key is written whole: there a search can begin. Index blocks have an interval of 1.
@@ -42,20 +47,13 @@ export class BlockBuilder {
     return this.#count > 0 && compareRanges(this.#last, 0, this.#lastLength, key, start, end) === 0;
   }
 
-  /** Adds an entry behind all others. `valueEnd` below `valueStart`: a tombstone. All bytes are copied. */
-  add(
-    key: Uint8Array,
-    keyStart: number,
-    keyEnd: number,
-    sequence: number,
-    value: Uint8Array,
-    valueStart: number,
-    valueEnd: number,
-  ): void {
+  /** Adds an entry behind all others. All bytes are copied. */
+  add(entry: Entry): void {
+    const { keyBytes: key, keyStart, keyEnd, sequence, expiresAt } = entry;
     const out = this.#out;
     const keyLength = keyEnd - keyStart;
-    const valueLength = valueEnd - valueStart;
-    out.reserve(15 + 8 + keyLength + Math.max(valueLength, 0));
+    const valueLength = entry.tombstone ? 0 : entry.valueEnd - entry.valueStart;
+    out.reserve(15 + 16 + keyLength + valueLength);
     let shared = 0;
     if (this.#count === 0 || this.#sinceRestart === this.#restartInterval) {
       this.#restarts.push(out.length);
@@ -67,14 +65,19 @@ export class BlockBuilder {
     const { bytes } = out;
     let at = writeVarint(bytes, out.length, shared);
     at = writeVarint(bytes, at, keyLength - shared);
-    at = writeVarint(bytes, at, valueLength + 1);
+    at = writeVarint(bytes, at, valueLength);
     writeU32(bytes, at, sequence >>> 0);
     writeU32(bytes, at + 4, Math.floor(sequence / 0x1_0000_0000));
+    bytes[at + 7] = entry.tombstone ? KIND_DELETE : expiresAt === 0 ? KIND_PUT : KIND_PUT_EXPIRING;
     at += 8;
+    if (expiresAt !== 0 && !entry.tombstone) {
+      writeU64(bytes, at, expiresAt);
+      at += 8;
+    }
     copyBytes(bytes, at, key, keyStart + shared, keyEnd);
     at += keyLength - shared;
     if (valueLength > 0) {
-      copyBytes(bytes, at, value, valueStart, valueEnd);
+      copyBytes(bytes, at, entry.valueBytes, entry.valueStart, entry.valueEnd);
       at += valueLength;
     }
     out.length = at;

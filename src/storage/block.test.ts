@@ -1,14 +1,12 @@
 import { expect, test } from "bun:test";
-import { checkCursor, randomEntries, type TestEntry } from "../../test/support/sorted-entries.ts";
+import { checkCursor, entryOf, randomEntries, type TestEntry } from "../../test/support/sorted-entries.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { Block, BlockCursor } from "./block.ts";
 import { BlockBuilder } from "./block-builder.ts";
 
 function build(entries: readonly TestEntry[], restartInterval: number): Block {
   const builder = new BlockBuilder(restartInterval);
-  for (const { key, sequence, value } of entries) {
-    builder.add(key, 0, key.length, sequence, value ?? key, 0, value === undefined ? -1 : value.length);
-  }
+  for (const entry of entries) builder.add(entryOf(entry));
   const size = builder.byteLength;
   const bytes = builder.finish().slice();
   expect(bytes.length).toBe(size);

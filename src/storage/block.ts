@@ -1,5 +1,6 @@
-import { type Cursor, compareRanges, NO_BYTES } from "./cursor.ts";
-import { copyBytes, readU32 } from "./fixed-width.ts";
+import { KIND_DELETE, KIND_PUT_EXPIRING } from "./block-builder.ts";
+import { type Cursor, compareRanges, Entry } from "./cursor.ts";
+import { copyBytes, readU32, readU64 } from "./fixed-width.ts";
 
 /** A block that was read and whose checksum was right (`block-builder.ts` has the format). Its bytes never change. */
 export class Block {
@@ -25,24 +26,21 @@ const EMPTY_BLOCK = new Block(new Uint8Array(4));
 /** A cursor over the entries of one block at a time; `reset` gives it another one. */
 export class BlockCursor implements Cursor {
   valid = false;
-  keyBytes = new Uint8Array(64);
-  readonly keyStart = 0;
-  keyEnd = 0;
-  sequence = 0;
-  tombstone = false;
-  valueBytes: Uint8Array = NO_BYTES;
-  valueStart = 0;
-  valueEnd = 0;
+  readonly entry = new Entry();
   #block = EMPTY_BLOCK;
   #at = 0;
   #next = 0;
   /** A guess at `restartIndex`: in an index block a search ends at most one entry behind where it began. */
   #restart = 0;
 
+  constructor() {
+    this.entry.keyBytes = new Uint8Array(64);
+  }
+
   /** Goes over to `block`, at no entry. */
   reset(block: Block): void {
     this.#block = block;
-    this.valueBytes = block.bytes;
+    this.entry.valueBytes = block.bytes;
     this.valid = false;
   }
 
@@ -165,12 +163,13 @@ export class BlockCursor implements Cursor {
     const keyAt = at + 8;
     const order = compareRanges(bytes, keyAt, keyAt + keyLength, key, 0, key.length);
     if (order !== 0) return order;
-    return sequence - (readU32(bytes, at + 4) * 0x1_0000_0000 + readU32(bytes, at));
+    return sequence - readSequence(bytes, at);
   }
 
   #compare(key: Uint8Array, sequence: number): number {
-    const order = compareRanges(this.keyBytes, 0, this.keyEnd, key, 0, key.length);
-    return order !== 0 ? order : sequence - this.sequence;
+    const { keyBytes, keyEnd } = this.entry;
+    const order = compareRanges(keyBytes, 0, keyEnd, key, 0, key.length);
+    return order !== 0 ? order : sequence - this.entry.sequence;
   }
 
   /** Reads the entry at `offset`; its key builds on the one that was read before, unless `offset` is a restart point. */
@@ -197,24 +196,37 @@ export class BlockCursor implements Cursor {
       value = readVarint(bytes, at);
       at += varintBytes(bytes, at);
     }
-    this.sequence = readU32(bytes, at + 4) * 0x1_0000_0000 + readU32(bytes, at);
+    const { entry } = this;
+    entry.sequence = readSequence(bytes, at);
+    const kind = bytes[at + 7]!;
     at += 8;
-    const keyEnd = shared + other;
-    if (keyEnd > this.keyBytes.length) {
-      const larger = new Uint8Array(keyEnd * 2);
-      larger.set(this.keyBytes);
-      this.keyBytes = larger;
+    entry.tombstone = kind === KIND_DELETE;
+    entry.expiresAt = 0;
+    if (kind === KIND_PUT_EXPIRING) {
+      entry.expiresAt = readU64(bytes, at);
+      at += 8;
     }
-    copyBytes(this.keyBytes, shared, bytes, at, at + other);
-    this.keyEnd = keyEnd;
+    const keyEnd = shared + other;
+    if (keyEnd > entry.keyBytes.length) {
+      const larger = new Uint8Array(keyEnd * 2);
+      larger.set(entry.keyBytes);
+      entry.keyBytes = larger;
+    }
+    copyBytes(entry.keyBytes, shared, bytes, at, at + other);
+    entry.keyEnd = keyEnd;
     at += other;
-    this.tombstone = value === 0;
-    this.valueStart = at;
-    this.valueEnd = value === 0 ? at : at + value - 1;
+    entry.valueStart = at;
+    at += value;
+    entry.valueEnd = at;
     this.#at = offset;
-    this.#next = this.valueEnd;
+    this.#next = at;
     this.valid = true;
   }
+}
+
+/** The low 56 bits of an entry's u64; the high 8 are its kind. */
+function readSequence(bytes: Uint8Array, at: number): number {
+  return (readU32(bytes, at + 4) & 0xff_ffff) * 0x1_0000_0000 + readU32(bytes, at);
 }
 
 function readVarint(bytes: Uint8Array, at: number): number {

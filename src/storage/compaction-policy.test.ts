@@ -8,8 +8,9 @@ const LIMITS = { level0Tables: 2, level1Bytes: 100, levelSizeRatio: 10 };
 let nextNumber = 1;
 function table(level: number, smallest: string, largest: string, bytes = 50): TableMeta {
   const number = nextNumber++;
-  const keys = { smallestKey: utf8(smallest), largestKey: utf8(largest) };
-  return { number, level, bytes, entries: 1, tombstones: 0, largestSequence: number, ...keys };
+  const keys = { smallestKey: utf8(smallest), largestKey: utf8(largest), largestKeyIncluded: true };
+  const counts = { entries: 1, tombstones: 0, rangeTombstones: 0, expiring: 0, latestExpiry: 0 };
+  return { number, level, bytes, ...counts, largestSequence: number, ...keys };
 }
 
 function levelsOf(...tables: TableMeta[]): TableMeta[][] {

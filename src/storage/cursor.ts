@@ -6,22 +6,35 @@
 /** The sequence number above all others: reads at it see everything. */
 export const SEQUENCE_MAX = Number.MAX_SAFE_INTEGER;
 
+export const NO_BYTES = new Uint8Array(0);
+
 /**
- * A position among sorted entries: of a memtable, a table, a level, or all of them merged. The entry's bytes are given
- * as places in arrays, so that moving makes no objects: `keyBytes` may be overwritten by the next move, while
- * `valueBytes` is never overwritten as long as somebody refers to it.
+ * One entry, its bytes given as places in arrays, so that moving makes no objects: `keyBytes` may be overwritten by the
+ * next move, while `valueBytes` is never overwritten as long as somebody refers to it.
  */
+export class Entry {
+  keyBytes: Uint8Array = NO_BYTES;
+  keyStart = 0;
+  keyEnd = 0;
+  sequence = 0;
+  /** The key was deleted; there is no value. */
+  tombstone = false;
+  /** From which time on the value is gone, in milliseconds since the Unix epoch; 0: it stays. */
+  expiresAt = 0;
+  valueBytes: Uint8Array = NO_BYTES;
+  valueStart = 0;
+  valueEnd = 0;
+}
+
+/** What a cursor is at when it is nowhere. */
+export const NO_ENTRY = new Entry();
+
+/** A position among sorted entries: of a block, a memtable, a table, a level, or all of them merged. */
 export interface Cursor {
-  /** Whether the cursor is at an entry; the fields below mean something only then. */
+  /** Whether the cursor is at an entry; `entry` means something only then. */
   valid: boolean;
-  keyBytes: Uint8Array;
-  keyStart: number;
-  keyEnd: number;
-  sequence: number;
-  tombstone: boolean;
-  valueBytes: Uint8Array;
-  valueStart: number;
-  valueEnd: number;
+  /** The entry: an object of whoever holds its bytes, which the next move may change or replace. */
+  entry: Entry;
 
   seekToFirst(): void;
   seekToLast(): void;
@@ -52,15 +65,13 @@ export function compareRanges(
   return aLength - bLength;
 }
 
-/** The inner order of the entries that two cursors are at. */
-export function compareCursors(a: Cursor, b: Cursor): number {
+/** The inner order of two entries. */
+export function compareEntries(a: Entry, b: Entry): number {
   const order = compareRanges(a.keyBytes, a.keyStart, a.keyEnd, b.keyBytes, b.keyStart, b.keyEnd);
   return order !== 0 ? order : b.sequence - a.sequence;
 }
 
-/** The order of a cursor's key against `key`. */
-export function compareCursorKey(cursor: Cursor, key: Uint8Array): number {
-  return compareRanges(cursor.keyBytes, cursor.keyStart, cursor.keyEnd, key, 0, key.length);
+/** The order of an entry's key against `key`. */
+export function compareEntryKey(entry: Entry, key: Uint8Array): number {
+  return compareRanges(entry.keyBytes, entry.keyStart, entry.keyEnd, key, 0, key.length);
 }
-
-export const NO_BYTES = new Uint8Array(0);

@@ -3,11 +3,16 @@
  * batches, snapshots and ordered scans. `lsm.ts` is the real one, `memory-engine.ts` the oracle of the tests.
  */
 
-/** An ordered list of puts and deletes that take effect together. Reusable after `clear`. Later operations win. */
+/** An ordered list of operations that take effect together. Reusable after `clear`. Later operations win. */
 export interface WriteBatch {
-  /** Both are copied. */
-  put(key: Uint8Array, value: Uint8Array): void;
+  /**
+   * Both are copied. `expiresAt`: from which time on the value is gone, in milliseconds since the Unix epoch; 0 (the
+   * default): it stays. What time it is, is said by who reads, and by `Engine.advanceTime`.
+   */
+  put(key: Uint8Array, value: Uint8Array, expiresAt?: number): void;
   delete(key: Uint8Array): void;
+  /** Deletes all keys from `gte` on and below `lt`; nothing if there can be none. Both are copied. */
+  deleteRange(gte: Uint8Array, lt: Uint8Array): void;
   clear(): void;
   /** Operations in it. */
   readonly count: number;
@@ -25,6 +30,10 @@ export interface ScanRange {
   readonly reverse?: boolean;
   readonly limit?: number;
   readonly snapshot?: Snapshot | undefined;
+  /** Values that expire at or before this time are passed over (milliseconds); the store's own time if that is later. */
+  readonly now?: number | undefined;
+  /** The iterator's values are empty, and need not be read. */
+  readonly keysOnly?: boolean;
 }
 
 /** What one moment of the store looked like. Pins files and memory until released. */
@@ -48,6 +57,11 @@ export interface EngineIterator extends Disposable {
 export interface WriteOptions {
   /** Wait until the write is durable (default true). */
   readonly sync?: boolean;
+  /**
+   * Through the log (default true). A write without it is visible in its turn and durable only with the next `flush`,
+   * even if later writes that were logged outlive a crash.
+   */
+  readonly wal?: boolean;
 }
 
 /**
@@ -62,6 +76,12 @@ export interface SealListener {
 
 export type WritePressure = "none" | "slow" | "stop";
 
+/** Keys from `gte` on and below `lt`; a bound that is not given is open. */
+export interface KeySpan {
+  readonly gte?: Uint8Array | undefined;
+  readonly lt?: Uint8Array | undefined;
+}
+
 export interface EngineStats {
   readonly memtableBytes: number;
   readonly sealedMemtables: number;
@@ -69,6 +89,7 @@ export interface EngineStats {
   readonly tableBytes: number;
   readonly tablesPerLevel: readonly number[];
   readonly flushes: number;
+  readonly flushBytesWritten: number;
   readonly compactions: number;
   readonly compactionBytesRead: number;
   readonly compactionBytesWritten: number;
@@ -92,10 +113,19 @@ export interface Engine {
   writeUnlogged(batch: WriteBatch): void;
   /** Seals the memtable if it has reached its limit. To be called by writers of unlogged batches, between batches. */
   sealIfFull(): void;
-  /** The value, or `undefined`. Borrowed: valid until the next call into the engine; copy it to keep it. */
-  getSync(key: Uint8Array, snapshot?: Snapshot): Uint8Array | undefined;
+  /**
+   * The value, or `undefined`. Borrowed: valid until the next call into the engine; copy it to keep it. A value that
+   * expires at or before `now` (milliseconds), or before the store's own time, is not there.
+   */
+  getSync(key: Uint8Array, snapshot?: Snapshot, now?: number): Uint8Array | undefined;
   iterate(range: ScanRange): EngineIterator;
   snapshot(): Snapshot;
+  /**
+   * Moves the store's own time on (milliseconds since the Unix epoch; a lower one is passed over). Every read from now
+   * on is at that time or later, so compactions may drop what has expired by then. It is not kept over a restart: at
+   * the start it is 0, and nothing has expired.
+   */
+  advanceTime(now: number): void;
   /** Seals the memtable and resolves when everything written so far is in durable tables. */
   flush(): Promise<void>;
   /** Writers should slow down or wait: flushes or compactions are behind. */

@@ -46,15 +46,16 @@ function exampleTable(): Uint8Array {
   const options = { blockBytes: 4096, restartInterval: 16, bloomBitsPerKey: 10 };
   const writer = new TableWriter(fs, "/d", 4, options);
   const cursor = memtable.cursor();
-  for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor);
+  for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor.entry);
   writer.finish();
   return fs.readFile("/d/000004.table");
 }
 
 async function exampleManifest(): Promise<{ manifest: Uint8Array; current: Uint8Array }> {
   const fs = new MemoryFileSystem();
-  const keys = { smallestKey: utf8("apple"), largestKey: utf8("apricot") };
-  const table = { number: 4, level: 0, bytes: 250, entries: 2, tombstones: 1, largestSequence: 2, ...keys };
+  const keys = { smallestKey: utf8("apple"), largestKey: utf8("apricot"), largestKeyIncluded: true };
+  const counts = { entries: 2, tombstones: 1, rangeTombstones: 0, expiring: 0, latestExpiry: 0 };
+  const table = { number: 4, level: 0, bytes: 250, ...counts, largestSequence: 2, ...keys };
   const state = { nextFileNumber: 6, lastSequence: 2, flushedRecord: 1, tables: [table] };
   await ManifestWriter.create(fs, "/d", 5, state);
   return { manifest: fs.readFile("/d/000005.manifest"), current: fs.readFile("/d/CURRENT") };

@@ -33,7 +33,7 @@ function writeTable(
   }
   const writer = new TableWriter(fs, "/d", number, OPTIONS);
   const cursor = memtable.cursor();
-  for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor);
+  for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor.entry);
   return { ...writer.finish(), level };
 }
 

@@ -9,7 +9,7 @@ import { compareBytes } from "../lib/bytes.ts";
 import type { BlockCache } from "./block-cache.ts";
 import { bloomHash } from "./bloom.ts";
 import { LEVELS } from "./compaction-policy.ts";
-import { type Cursor, NO_BYTES } from "./cursor.ts";
+import { type Cursor, NO_ENTRY } from "./cursor.ts";
 import { filePath } from "./file-names.ts";
 import type { TableMeta } from "./manifest.ts";
 import { TableReader } from "./table-reader.ts";
@@ -174,14 +174,7 @@ function firstNotBelow(tables: readonly Table[], key: Uint8Array): number {
 /** Tables that follow each other by key, as one cursor; a table is opened when the cursor gets there. */
 class LevelCursor implements Cursor {
   valid = false;
-  keyBytes: Uint8Array = NO_BYTES;
-  keyStart = 0;
-  keyEnd = 0;
-  sequence = 0;
-  tombstone = false;
-  valueBytes: Uint8Array = NO_BYTES;
-  valueStart = 0;
-  valueEnd = 0;
+  entry = NO_ENTRY;
   readonly #tables: readonly Table[];
   #index = -1;
   #inner: Cursor | undefined;
@@ -250,14 +243,6 @@ class LevelCursor implements Cursor {
   #publish(): void {
     const inner = this.#inner;
     this.valid = inner?.valid === true;
-    if (inner === undefined || !inner.valid) return;
-    this.keyBytes = inner.keyBytes;
-    this.keyStart = inner.keyStart;
-    this.keyEnd = inner.keyEnd;
-    this.sequence = inner.sequence;
-    this.tombstone = inner.tombstone;
-    this.valueBytes = inner.valueBytes;
-    this.valueStart = inner.valueStart;
-    this.valueEnd = inner.valueEnd;
+    if (inner !== undefined) this.entry = inner.entry;
   }
 }

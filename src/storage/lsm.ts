@@ -14,12 +14,11 @@
  *
  * A full disk is survived: writes are refused until there is space. A failed sync is not: nothing works after it.
  */
-import type { Env, FileLock, Timer } from "../env/env.ts";
+import type { Env, FileLock } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
-import { COMPACT_JOB, FLUSH_JOB } from "./background-jobs.ts";
 import { BlockCache } from "./block-cache.ts";
 import { Catalog } from "./catalog.ts";
-import { type CompactionPlan, pickCompaction } from "./compaction-policy.ts";
+import { Compactor } from "./compactor.ts";
 import { SEQUENCE_MAX } from "./cursor.ts";
 import type {
   Engine,
@@ -32,18 +31,17 @@ import type {
   WriteOptions,
   WritePressure,
 } from "./engine.ts";
-import { TEMPORARY_SUFFIX } from "./file-names.ts";
+import { Flusher, type SealedMemtable } from "./flusher.ts";
 import type { Levels } from "./levels.ts";
 import { type LsmOptions, lsmOptions } from "./lsm-options.ts";
-import type { ManifestState, ManifestWriter, TableMeta } from "./manifest.ts";
+import { bytesOf, type ManifestState, type ManifestWriter } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
 import { Pins } from "./pins.ts";
 import { RangeIterator } from "./range-iterator.ts";
 import { recoverStore } from "./recovery.ts";
-import { isDiskFull, messageOf, StorageError } from "./storage-error.ts";
-import type { CompactArgument, FlushArgument } from "./table-building.ts";
-import type { WrittenTable } from "./table-writer.ts";
+import { isDiskFull, StorageError } from "./storage-error.ts";
+import { StoreHealth } from "./store-health.ts";
 import { type RecoveredWal, Wal } from "./wal.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
@@ -83,31 +81,12 @@ export interface OpenStore {
   readonly lastSequence: number;
 }
 
-interface SealedMemtable {
-  readonly seal: number;
-  readonly memtable: Memtable;
-  /** The last sequence number and the last log record in it. */
-  readonly lastSequence: number;
-  readonly lastRecord: number;
-}
-
-interface FlushWaiter {
-  readonly seal: number;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
-/** Written to see whether a full disk has space again. */
-const PROBE_BYTES = 64 * 1024;
-
 /** Room for what a turn writes beyond the limit, so that the arena rarely has to grow. Untouched, it costs nothing. */
 function newMemtable(options: LsmOptions): Memtable {
   return new Memtable(options.memtableBytes + (options.memtableBytes >> 2));
 }
 
 class LsmEngine implements Engine {
-  readonly #env: LsmEnv;
-  readonly #directory: string;
   readonly #options: LsmOptions;
   readonly #listener: SealListener | undefined;
   readonly #lock: FileLock;
@@ -115,34 +94,18 @@ class LsmEngine implements Engine {
   readonly #levels: Levels;
   readonly #catalog: Catalog;
   readonly #wal: Wal;
+  readonly #flusher: Flusher;
+  readonly #compactor: Compactor;
+  readonly #health: StoreHealth;
   readonly #snapshots = new Set<Snapshot>();
   /** Snapshots and open iterators. */
   readonly #pins = new Pins();
 
   #memtable: Memtable;
-  /** Oldest first. */
-  readonly #sealed: SealedMemtable[] = [];
   #sequence: number;
   #nextSeal = 1;
-  #flushWaiters: FlushWaiter[] = [];
-
-  #flushing: Promise<void> | undefined;
-  #compacting: Promise<void> | undefined;
-  #probing: Promise<void> | undefined;
-  #closing = false;
-  /** Why nothing works any more: closed, or failed. */
-  #refusal: StorageError | undefined;
-  #failure: StorageError | undefined;
-  /** Why the log, and why tables, can't be written now. */
-  #logFull: string | undefined;
-  #tablesFull: string | undefined;
-  /** Called when something that writers or retries wait for may have changed. */
-  #wakeUps: (() => void)[] = [];
-
-  #flushes = 0;
-  #compactions = 0;
-  #compactionBytesRead = 0;
-  #compactionBytesWritten = 0;
+  /** The time that all reads are at or after; see `advanceTime`. */
+  #time = 0;
 
   constructor(
     env: LsmEnv,
@@ -152,19 +115,35 @@ class LsmEngine implements Engine {
     cache: BlockCache,
     listener: SealListener | undefined,
   ) {
-    this.#env = env;
-    this.#directory = directory;
     this.#options = options;
     this.#listener = listener;
     this.#lock = store.lock;
     this.#cache = cache;
     this.#levels = store.levels;
-    this.#catalog = new Catalog(store.manifest, store.levels, store.state, options.manifestBytes, {
-      retryAfter: (error) => this.#retryManifest(error),
-      checkAlive: () => {
-        if (this.#failure !== undefined) throw this.#failure;
+    this.#health = new StoreHealth(env, directory, {
+      retryMs: options.retryMs,
+      onFatal: (error) => {
+        this.#flusher.rejectWaiters(error);
+        options.onFatal(error);
       },
     });
+    this.#catalog = new Catalog(store.manifest, store.levels, store.state, options.manifestBytes, {
+      retryAfter: (error) => this.#retryManifest(error),
+      checkAlive: () => this.#health.checkAlive(),
+    });
+    const { blockBytes, restartInterval, bloomBitsPerKey } = options;
+    const table = { blockBytes, restartInterval, bloomBitsPerKey };
+    const parts = {
+      background: env.background,
+      log: env.log,
+      directory,
+      catalog: this.#catalog,
+      levels: store.levels,
+      health: this.#health,
+      snapshots: () => this.#snapshotSequences(),
+    };
+    this.#flusher = new Flusher({ ...parts, table, flushed: (sealed) => this.#flushed(sealed) });
+    this.#compactor = new Compactor({ ...parts, table: () => table }, options);
     this.#memtable = store.memtable;
     this.#sequence = store.lastSequence;
     this.#wal = new Wal(env.fs, env.clock, directory, options.walFileBytes, store.wal, {
@@ -174,7 +153,7 @@ class LsmEngine implements Engine {
       ready: () => this.#readyToLog(),
       failed: (error) => this.#logFailed(error),
     });
-    this.#compact();
+    this.#compactor.start();
   }
 
   newBatch(): WriteBatch {
@@ -182,29 +161,34 @@ class LsmEngine implements Engine {
   }
 
   write(batch: WriteBatch, options?: WriteOptions): Promise<void> {
-    if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
+    if (this.#health.refusal !== undefined) return Promise.reject(this.#health.refusal);
     const readOnly = this.readOnlyReason;
     if (readOnly !== undefined) return Promise.reject(new StorageError("READ_ONLY", readOnly));
     return this.#wal.write(encoded(batch), options?.sync !== false);
   }
 
+  advanceTime(now: number): void {
+    if (now > this.#time) this.#time = now;
+  }
+
   writeUnlogged(batch: WriteBatch): void {
-    if (this.#refusal !== undefined) throw this.#refusal;
+    if (this.#health.refusal !== undefined) throw this.#health.refusal;
     const { bytes, byteLength, count } = encoded(batch);
     this.#apply(bytes, BATCH_HEADER_BYTES, byteLength, count);
   }
 
   sealIfFull(): void {
-    if (this.#refusal === undefined && this.#memtable.byteLength >= this.#options.memtableBytes) this.#seal();
+    if (this.#health.refusal === undefined && this.#memtable.byteLength >= this.#options.memtableBytes)
+      this.#seal();
   }
 
   getSync(key: Uint8Array, snapshot?: Snapshot): Uint8Array | undefined {
-    if (this.#refusal !== undefined) throw this.#refusal;
+    if (this.#health.refusal !== undefined) throw this.#health.refusal;
     const sequence = snapshot === undefined ? SEQUENCE_MAX : snapshot.sequence;
     const node = this.#memtable.find(key, sequence);
     if (node !== 0) return this.#memtable.isTombstone(node) ? undefined : this.#memtable.value(node);
-    for (let i = this.#sealed.length - 1; i >= 0; i--) {
-      const { memtable } = this.#sealed[i]!;
+    for (let i = this.#flusher.sealed.length - 1; i >= 0; i--) {
+      const { memtable } = this.#flusher.sealed[i]!;
       const found = memtable.find(key, sequence);
       if (found !== 0) return memtable.isTombstone(found) ? undefined : memtable.value(found);
     }
@@ -212,9 +196,9 @@ class LsmEngine implements Engine {
   }
 
   iterate(range: ScanRange): EngineIterator {
-    if (this.#refusal !== undefined) throw this.#refusal;
+    if (this.#health.refusal !== undefined) throw this.#health.refusal;
     const { cursors, release } = this.#levels.cursors();
-    for (const { memtable } of this.#sealed) if (memtable.count > 0) cursors.push(memtable.cursor());
+    for (const { memtable } of this.#flusher.sealed) if (memtable.count > 0) cursors.push(memtable.cursor());
     if (this.#memtable.count > 0) cursors.push(this.#memtable.cursor());
     const cursor = cursors.length === 1 ? cursors[0]! : new MergeCursor(cursors);
     const pin = { sequence: range.snapshot?.sequence ?? this.#sequence };
@@ -226,7 +210,7 @@ class LsmEngine implements Engine {
   }
 
   snapshot(): Snapshot {
-    if (this.#refusal !== undefined) throw this.#refusal;
+    if (this.#health.refusal !== undefined) throw this.#health.refusal;
     const release = (): void => {
       this.#snapshots.delete(snapshot);
       this.#pins.remove(snapshot);
@@ -238,16 +222,15 @@ class LsmEngine implements Engine {
   }
 
   flush(): Promise<void> {
-    if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
-    return new Promise((resolve, reject) => {
-      this.#flushWaiters.push({ seal: this.#nextSeal, resolve, reject });
-      this.#seal();
-    });
+    if (this.#health.refusal !== undefined) return Promise.reject(this.#health.refusal);
+    const flushed = this.#flusher.flushed(this.#nextSeal);
+    this.#seal();
+    return flushed;
   }
 
   get pressure(): WritePressure {
     const options = this.#options;
-    const sealed = this.#sealed.length;
+    const sealed = this.#flusher.sealed.length;
     const tables = this.#levels.tableCount(0);
     if (sealed >= options.sealedMemtablesStop || tables >= options.level0TablesStop) return "stop";
     if (this.readOnlyReason !== undefined) return "stop";
@@ -255,23 +238,24 @@ class LsmEngine implements Engine {
   }
 
   get readOnlyReason(): string | undefined {
-    return this.#logFull ?? this.#tablesFull;
+    return this.#health.readOnlyReason;
   }
 
   stats(): EngineStats {
     const levels = this.#levels.metas;
     let memtableBytes = this.#memtable.byteLength;
-    for (const { memtable } of this.#sealed) memtableBytes += memtable.byteLength;
+    for (const { memtable } of this.#flusher.sealed) memtableBytes += memtable.byteLength;
     return {
       memtableBytes,
-      sealedMemtables: this.#sealed.length,
+      sealedMemtables: this.#flusher.sealed.length,
       tables: levels.reduce((sum, tables) => sum + tables.length, 0),
       tableBytes: levels.reduce((sum, tables) => sum + bytesOf(tables), 0),
       tablesPerLevel: levels.map((tables) => tables.length),
-      flushes: this.#flushes,
-      compactions: this.#compactions,
-      compactionBytesRead: this.#compactionBytesRead,
-      compactionBytesWritten: this.#compactionBytesWritten,
+      flushes: this.#flusher.flushes,
+      flushBytesWritten: this.#flusher.bytesWritten,
+      compactions: this.#compactor.compactions,
+      compactionBytesRead: this.#compactor.bytesRead,
+      compactionBytesWritten: this.#compactor.bytesWritten,
       walBytes: this.#wal.bytes,
       blockCacheBytes: this.#cache.bytes,
       blockCacheHits: this.#cache.hits,
@@ -282,18 +266,16 @@ class LsmEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    if (this.#closing) return;
-    this.#closing = true;
-    this.#refusal ??= new StorageError("CLOSED", `the store in ${this.#directory} is closed`);
-    this.#wake();
+    if (this.#health.closing) return;
+    this.#health.close();
     try {
-      await this.#flushing;
-      await this.#compacting;
-      await this.#probing;
-      if (this.#failure === undefined) await this.#wal.close();
+      await this.#flusher.settled();
+      await this.#compactor.settled();
+      await this.#health.settled();
+      if (this.#health.failure === undefined) await this.#wal.close();
     } finally {
       this.#wal.abandon();
-      this.#rejectFlushWaiters(this.#refusal);
+      this.#flusher.rejectWaiters(this.#health.refusal!);
       this.#levels.close();
       this.#catalog.close();
       this.#lock.release();
@@ -322,133 +304,20 @@ class LsmEngine implements Engine {
       );
       this.#sequence += batch.count;
     }
-    const memtable = this.#memtable;
-    this.#sealed.push({
+    const sealed = {
       seal,
-      memtable,
+      memtable: this.#memtable,
       lastSequence: this.#sequence,
       lastRecord: this.#wal.lastRecord,
-    });
-    this.#memtable = newMemtable(this.#options);
-    this.#flushing ??= this.#flushSealed();
-  }
-
-  async #flushSealed(): Promise<void> {
-    try {
-      while (this.#sealed.length > 0 && this.#failure === undefined) {
-        try {
-          await this.#flushOldest();
-        } catch (error) {
-          if (!isDiskFull(error)) throw error;
-          this.#tablesFull = this.#full("a memtable can't be written to a table", error, this.#tablesFull);
-          if (this.#closing) break;
-          await this.#retryDelay();
-        }
-        this.#wake();
-        this.#compact();
-      }
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      this.#flushing = undefined;
-    }
-  }
-
-  async #flushOldest(): Promise<void> {
-    const oldest = this.#sealed[0]!;
-    if (oldest.memtable.count > 0) {
-      const argument: FlushArgument = {
-        directory: this.#directory,
-        fileNumber: this.#catalog.newFileNumber(),
-        memtable: oldest.memtable.share(),
-        snapshots: this.#snapshotSequences(),
-        table: this.#tableOptions(),
-      };
-      const table = (await this.#env.background.run(FLUSH_JOB, argument)) as WrittenTable;
-      const { lastSequence, lastRecord } = oldest;
-      await this.#catalog.change([metaOf(table, 0)], [], { lastSequence, flushedRecord: lastRecord });
-      this.#tablesFull = this.#writable("tables", this.#tablesFull);
-      this.#flushes++;
-    }
-    // Until here both the memtable and its table were read, which is the same twice; neither was ever missing.
-    this.#sealed.shift();
-    this.#wal.removeFlushed(this.#catalog.flushedRecord);
-    this.#listener?.flushed(oldest.seal);
-    const waiting = this.#flushWaiters;
-    this.#flushWaiters = waiting.filter(({ seal }) => seal > oldest.seal);
-    for (const { seal, resolve } of waiting) if (seal <= oldest.seal) resolve();
-  }
-
-  #rejectFlushWaiters(error: Error): void {
-    for (const { reject } of this.#flushWaiters) reject(error);
-    this.#flushWaiters = [];
-  }
-
-  // --- Compactions.
-
-  /** Starts compactions, unless they run or are not needed. */
-  #compact(): void {
-    if (this.#compacting !== undefined || this.#refusal !== undefined) return;
-    const plan = pickCompaction(this.#levels.metas, this.#options);
-    if (plan !== undefined) this.#compacting = this.#runCompactions(plan);
-  }
-
-  async #runCompactions(first: CompactionPlan): Promise<void> {
-    try {
-      let plan: CompactionPlan | undefined = first;
-      while (plan !== undefined && this.#refusal === undefined) {
-        try {
-          await this.#runCompaction(plan);
-          this.#tablesFull = this.#writable("tables", this.#tablesFull);
-        } catch (error) {
-          if (!isDiskFull(error)) throw error;
-          this.#env.log.warn("compaction waits for disk space", {
-            directory: this.#directory,
-            error: messageOf(error),
-          });
-          await this.#retryDelay();
-        }
-        this.#wake();
-        plan = pickCompaction(this.#levels.metas, this.#options);
-      }
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      this.#compacting = undefined;
-    }
-  }
-
-  async #runCompaction({ level, outputLevel, inputs, deeper }: CompactionPlan): Promise<void> {
-    const bytesRead = bytesOf(inputs);
-    // A merge is hardly longer than what went into it; a quarter more is on the safe side.
-    const outputsMax = Math.ceil((bytesRead * 1.25) / this.#options.tableBytes) + 1;
-    const outputs = Array.from({ length: outputsMax }, () => this.#catalog.newFileNumber());
-    const argument: CompactArgument = {
-      directory: this.#directory,
-      inputs: inputs.map(({ number }) => number),
-      deeper,
-      snapshots: this.#snapshotSequences(),
-      outputs,
-      tableBytes: this.#options.tableBytes,
-      table: this.#tableOptions(),
     };
-    const written = (await this.#env.background.run(COMPACT_JOB, argument)) as WrittenTable[];
-    const added = written.map((table) => metaOf(table, outputLevel));
-    await this.#catalog.change(added, argument.inputs);
-    this.#compactions++;
-    this.#compactionBytesRead += bytesRead;
-    this.#compactionBytesWritten += bytesOf(added);
-    this.#env.log.debug("compaction done", {
-      level,
-      inputs: inputs.length,
-      outputs: added.length,
-      bytesRead,
-    });
+    this.#memtable = newMemtable(this.#options);
+    this.#flusher.add(sealed);
   }
 
-  #tableOptions(): FlushArgument["table"] {
-    const { blockBytes, restartInterval, bloomBitsPerKey } = this.#options;
-    return { blockBytes, restartInterval, bloomBitsPerKey };
+  #flushed({ seal }: SealedMemtable): void {
+    this.#wal.removeFlushed(this.#catalog.flushedRecord);
+    this.#listener?.flushed(seal);
+    this.#compactor.start();
   }
 
   #snapshotSequences(): number[] {
@@ -461,127 +330,28 @@ class LsmEngine implements Engine {
 
   /** The manifest can't be written: nothing is flushed meanwhile. */
   async #retryManifest(error: unknown): Promise<void> {
-    if (this.#closing) throw error;
-    this.#tablesFull = this.#full("the manifest can't be written", error, this.#tablesFull);
-    await this.#retryDelay();
+    if (this.#health.closing) throw error;
+    this.#health.tablesFull("the manifest can't be written", error);
+    await this.#health.retryDelay();
   }
 
   async #readyToLog(): Promise<void> {
     for (;;) {
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.readOnlyReason !== undefined) throw new StorageError("READ_ONLY", this.readOnlyReason);
+      this.#health.checkWritable();
       const { pressure } = this;
-      if (pressure === "none" || this.#closing) return;
-      if (pressure === "slow") return this.#delay(this.#options.slowDelayMs);
-      await new Promise<void>((resolve) => this.#wakeUps.push(resolve));
+      if (pressure === "none" || this.#health.closing) return;
+      if (pressure === "slow") return this.#health.delay(this.#options.slowDelayMs);
+      await this.#health.changed();
     }
   }
 
   #logFailed(error: unknown): Error {
     if (error instanceof StorageError && error.code !== "FAILED") return error;
-    if (!isDiskFull(error)) return this.#fail(error);
-    this.#logFull = this.#full("the log can't be written", error, this.#logFull);
-    this.#probing ??= this.#probeSpace();
-    return new StorageError("READ_ONLY", this.#logFull, { cause: error });
-  }
-
-  /** Tries again and again whether something can be written, until it can. */
-  async #probeSpace(): Promise<void> {
-    const path = `${this.#directory}/PROBE${TEMPORARY_SUFFIX}`;
-    while (this.#logFull !== undefined && this.#refusal === undefined) {
-      await this.#retryDelay();
-      try {
-        const handle = this.#env.fs.open(path, "create");
-        try {
-          handle.write(new Uint8Array(PROBE_BYTES), 0, PROBE_BYTES, 0);
-        } finally {
-          handle.close();
-          this.#env.fs.remove(path);
-        }
-        this.#logFull = this.#writable("the log", this.#logFull);
-      } catch (error) {
-        if (!isDiskFull(error)) this.#fail(error);
-      }
-    }
-    this.#probing = undefined;
-  }
-
-  #full(what: string, error: unknown, before: string | undefined): string {
-    const reason = `${what}: ${messageOf(error)}`;
-    if (before === undefined)
-      this.#env.log.warn("storage is read-only", { directory: this.#directory, reason });
-    return reason;
-  }
-
-  #writable(what: string, before: string | undefined): undefined {
-    if (before !== undefined)
-      this.#env.log.info("storage takes writes again", { directory: this.#directory, what });
-    return undefined;
-  }
-
-  /** The end: everything is refused from now on. */
-  #fail(error: unknown): StorageError {
-    if (this.#failure !== undefined) return this.#failure;
-    const failure = new StorageError(
-      "FAILED",
-      `the store in ${this.#directory} can't go on, the process has to end: ${messageOf(error)}`,
-      { cause: error },
-    );
-    this.#failure = failure;
-    this.#refusal = failure;
-    this.#rejectFlushWaiters(failure);
-    this.#wake();
-    this.#env.log.error("storage failed", { directory: this.#directory, error: messageOf(error) });
-    this.#options.onFatal(failure);
-    return failure;
-  }
-
-  #wake(): void {
-    const wakeUps = this.#wakeUps;
-    this.#wakeUps = [];
-    for (const wake of wakeUps) wake();
-  }
-
-  #delay(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#env.clock.timer(delayMs, resolve);
-    });
-  }
-
-  /** Waits until a full disk should be tried again; ends early when the engine is closed. */
-  #retryDelay(): Promise<void> {
-    if (this.#refusal !== undefined) return Promise.resolve();
-    return new Promise((resolve) => {
-      let timer: Timer | undefined;
-      const wake = (): void => {
-        if (this.#refusal === undefined) {
-          this.#wakeUps.push(wake);
-          return;
-        }
-        timer?.cancel();
-        resolve();
-      };
-      timer = this.#env.clock.timer(this.#options.retryMs, () => {
-        this.#wakeUps = this.#wakeUps.filter((other) => other !== wake);
-        resolve();
-      });
-      this.#wakeUps.push(wake);
-    });
+    return isDiskFull(error) ? this.#health.logFull(error) : this.#health.fail(error);
   }
 }
 
 function encoded(batch: WriteBatch): EncodedBatch {
   assert(batch instanceof EncodedBatch, "a batch that this engine did not make");
   return batch;
-}
-
-function metaOf(table: WrittenTable, level: number): TableMeta {
-  const { number, bytes, entries, tombstones, largestSequence, smallestKey, largestKey } = table;
-  return { number, level, bytes, entries, tombstones, largestSequence, smallestKey, largestKey };
-}
-
-function bytesOf(tables: readonly TableMeta[]): number {
-  let bytes = 0;
-  for (const table of tables) bytes += table.bytes;
-  return bytes;
 }

@@ -20,6 +20,10 @@ function table(number: number, level: number): TableMeta {
     bytes: 1000 + number,
     entries: 10,
     tombstones: 1,
+    rangeTombstones: 2,
+    expiring: 3,
+    latestExpiry: 2 ** 42,
+    largestKeyIncluded: level === 0,
     largestSequence: 2 ** 40,
     ...keys,
   };

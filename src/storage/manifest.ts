@@ -12,6 +12,7 @@ import { CURRENT, fileName, filePath, parseFileName, TEMPORARY_SUFFIX } from "./
 import { type GrowingBytes, readU32, readU64 } from "./fixed-width.ts";
 import { newRecord, RecordLogWriter, readRecordLog, readWholeFile, syncOrFail } from "./record-log.ts";
 import { corrupt } from "./storage-error.ts";
+import type { WrittenTable } from "./table-writer.ts";
 
 export const MANIFEST_MAGIC = "FLOTMANI";
 const EDIT = 1;
@@ -24,9 +25,42 @@ export interface TableMeta {
   readonly bytes: number;
   readonly entries: number;
   readonly tombstones: number;
+  readonly rangeTombstones: number;
+  /** Entries with a time from which they are gone, and the latest such time (milliseconds; 0 without any). */
+  readonly expiring: number;
+  readonly latestExpiry: number;
   readonly largestSequence: number;
   readonly smallestKey: Uint8Array;
   readonly largestKey: Uint8Array;
+  /** False: the table reaches up to `largestKey` and without it; only the end of a range tombstone does that. */
+  readonly largestKeyIncluded: boolean;
+}
+
+/** A written table as the manifest will know it. */
+export function metaOf(table: WrittenTable, level: number): TableMeta {
+  const { number, bytes, entries, tombstones, rangeTombstones, expiring, latestExpiry } = table;
+  const { largestSequence, smallestKey, largestKey, largestKeyIncluded } = table;
+  return {
+    number,
+    level,
+    bytes,
+    entries,
+    tombstones,
+    rangeTombstones,
+    expiring,
+    latestExpiry,
+    largestSequence,
+    smallestKey,
+    largestKey,
+    largestKeyIncluded,
+  };
+}
+
+/** What tables take on disk together. */
+export function bytesOf(tables: readonly TableMeta[]): number {
+  let bytes = 0;
+  for (const table of tables) bytes += table.bytes;
+  return bytes;
 }
 
 export interface VersionEdit {
@@ -178,9 +212,13 @@ export function encodeEdit(out: GrowingBytes, edit: VersionEdit): void {
     out.u64(table.bytes);
     out.u64(table.entries);
     out.u64(table.tombstones);
+    out.u64(table.rangeTombstones);
+    out.u64(table.expiring);
+    out.u64(table.latestExpiry);
     out.u64(table.largestSequence);
     out.prefixed(table.smallestKey);
     out.prefixed(table.largestKey);
+    out.u8(table.largestKeyIncluded ? 1 : 0);
   }
   out.u32(edit.removed.length);
   for (const number of edit.removed) out.u64(number);
@@ -209,9 +247,13 @@ export function decodeEdit(bytes: Uint8Array, path: string, offset: number): Ver
       bytes: u64(),
       entries: u64(),
       tombstones: u64(),
+      rangeTombstones: u64(),
+      expiring: u64(),
+      latestExpiry: u64(),
       largestSequence: u64(),
       smallestKey: key(),
       largestKey: key(),
+      largestKeyIncluded: bytes[take(1)] === 1,
     });
   }
   const removed: number[] = [];

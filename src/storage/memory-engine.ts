@@ -18,21 +18,29 @@ import { boundsOf } from "./range-iterator.ts";
 interface Entry {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
+  readonly expiresAt: number;
 }
 
-type Operation = { readonly key: Uint8Array; readonly value: Uint8Array | undefined };
+type Operation =
+  | ({ readonly kind: "put" } & Entry)
+  | { readonly kind: "delete"; readonly key: Uint8Array }
+  | { readonly kind: "deleteRange"; readonly gte: Uint8Array; readonly lt: Uint8Array };
 
 class OperationList implements WriteBatch {
   readonly operations: Operation[] = [];
   #bytes = 0;
 
-  put(key: Uint8Array, value: Uint8Array): void {
-    this.operations.push({ key: key.slice(), value: value.slice() });
+  put(key: Uint8Array, value: Uint8Array, expiresAt = 0): void {
+    this.operations.push({ kind: "put", key: key.slice(), value: value.slice(), expiresAt });
     this.#bytes += key.length + value.length;
   }
   delete(key: Uint8Array): void {
-    this.operations.push({ key: key.slice(), value: undefined });
+    this.operations.push({ kind: "delete", key: key.slice() });
     this.#bytes += key.length;
+  }
+  deleteRange(gte: Uint8Array, lt: Uint8Array): void {
+    this.operations.push({ kind: "deleteRange", gte: gte.slice(), lt: lt.slice() });
+    this.#bytes += gte.length + lt.length;
   }
   clear(): void {
     this.operations.length = 0;
@@ -55,6 +63,7 @@ export class MemoryEngine implements Engine {
   #entries: readonly Entry[] = [];
   #sequence = 0;
   #seals = 0;
+  #time = 0;
 
   constructor(listener?: SealListener) {
     this.#listener = listener;
@@ -70,33 +79,47 @@ export class MemoryEngine implements Engine {
 
   writeUnlogged(batch: WriteBatch): void {
     const entries = [...this.#entries];
-    for (const { key, value } of (batch as OperationList).operations) {
+    for (const operation of (batch as OperationList).operations) {
+      this.#sequence++;
+      if (operation.kind === "deleteRange") {
+        const index = lowerBound(entries, operation.gte);
+        entries.splice(index, Math.max(0, lowerBound(entries, operation.lt) - index));
+        continue;
+      }
+      const { key } = operation;
       const index = lowerBound(entries, key);
       const there = index < entries.length && compareBytes(entries[index]!.key, key) === 0 ? 1 : 0;
-      if (value === undefined) entries.splice(index, there);
-      else entries.splice(index, there, { key, value });
-      this.#sequence++;
+      if (operation.kind === "delete") entries.splice(index, there);
+      else entries.splice(index, there, operation);
     }
     this.#entries = entries;
   }
 
   sealIfFull(): void {}
 
-  getSync(key: Uint8Array, snapshot?: Snapshot): Uint8Array | undefined {
+  advanceTime(now: number): void {
+    if (now > this.#time) this.#time = now;
+  }
+
+  getSync(key: Uint8Array, snapshot?: Snapshot, now?: number): Uint8Array | undefined {
     const entries = this.#at(snapshot);
     const entry = entries[lowerBound(entries, key)];
-    return entry !== undefined && compareBytes(entry.key, key) === 0 ? entry.value : undefined;
+    if (entry === undefined || compareBytes(entry.key, key) !== 0 || this.#hasExpired(entry, now))
+      return undefined;
+    return entry.value;
   }
 
   iterate(range: ScanRange): EngineIterator {
     const { lower, lowerIncluded, upper, upperIncluded } = boundsOf(range);
-    const found = this.#at(range.snapshot).filter(({ key }) => {
+    const found = this.#at(range.snapshot).filter((entry) => {
+      if (this.#hasExpired(entry, range.now)) return false;
+      const { key } = entry;
       const low = lower === undefined ? 1 : compareBytes(key, lower);
       const high = upper === undefined ? -1 : compareBytes(key, upper);
       return (low > 0 || (low === 0 && lowerIncluded)) && (high < 0 || (high === 0 && upperIncluded));
     });
     if (range.reverse === true) found.reverse();
-    return new ArrayIterator(found.slice(0, range.limit));
+    return new ArrayIterator(found.slice(0, range.limit), range.keysOnly === true);
   }
 
   snapshot(): Snapshot {
@@ -124,6 +147,7 @@ export class MemoryEngine implements Engine {
       tableBytes: 0,
       tablesPerLevel: [],
       flushes: this.#seals,
+      flushBytesWritten: 0,
       compactions: 0,
       compactionBytesRead: 0,
       compactionBytesWritten: 0,
@@ -138,6 +162,10 @@ export class MemoryEngine implements Engine {
 
   async close(): Promise<void> {}
 
+  #hasExpired({ expiresAt }: Entry, now = 0): boolean {
+    return expiresAt !== 0 && expiresAt <= Math.max(now, this.#time);
+  }
+
   #at(snapshot: Snapshot | undefined): readonly Entry[] {
     if (snapshot === undefined) return this.#entries;
     const entries = this.#snapshots.get(snapshot);
@@ -148,10 +176,12 @@ export class MemoryEngine implements Engine {
 
 class ArrayIterator implements EngineIterator {
   readonly #entries: readonly Entry[];
+  readonly #keysOnly: boolean;
   #index = -1;
 
-  constructor(entries: readonly Entry[]) {
+  constructor(entries: readonly Entry[], keysOnly: boolean) {
     this.#entries = entries;
+    this.#keysOnly = keysOnly;
   }
   next(): boolean {
     this.#index++;
@@ -161,7 +191,7 @@ class ArrayIterator implements EngineIterator {
     return this.#entries[this.#index]!.key;
   }
   get value(): Uint8Array {
-    return this.#entries[this.#index]!.value;
+    return this.#keysOnly ? new Uint8Array(0) : this.#entries[this.#index]!.value;
   }
   close(): void {
     this.#index = this.#entries.length;

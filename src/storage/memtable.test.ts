@@ -66,7 +66,7 @@ test("sequence numbers above 32 bits keep their order", () => {
   }
   const cursor = memtable.cursor();
   const seen: number[] = [];
-  for (cursor.seekToFirst(); cursor.valid; cursor.next()) seen.push(cursor.sequence);
+  for (cursor.seekToFirst(); cursor.valid; cursor.next()) seen.push(cursor.entry.sequence);
   expect(seen).toEqual([high + 2 ** 31, high, 3]);
 });
 

@@ -8,10 +8,15 @@
  * table without being copied. Bytes are never moved, and a version that somebody may still read is never changed.
  */
 import { assert } from "../lib/assert.ts";
-import { type Cursor, NO_BYTES, SEQUENCE_MAX } from "./cursor.ts";
-import { readU32 } from "./fixed-width.ts";
+import { type Cursor, Entry, SEQUENCE_MAX } from "./cursor.ts";
+import { readU32, readU64 } from "./fixed-width.ts";
 import { type KeyedNodes, NewestIndex } from "./newest-index.ts";
-import { OPERATION_HEADER_BYTES, OPERATION_PUT } from "./write-batch.ts";
+import {
+  EXPIRY_BYTES,
+  OPERATION_DELETE,
+  OPERATION_HEADER_BYTES,
+  OPERATION_PUT_EXPIRING,
+} from "./write-batch.ts";
 
 const HEIGHT_MAX = 12;
 // A node: key offset, key length, value length (-1: tombstone), sequence low and high half, then `height` links.
@@ -78,6 +83,10 @@ export class Memtable {
     return this.#count;
   }
 
+  get isEmpty(): boolean {
+    return this.#count === 0;
+  }
+
   /** Memory in use, in bytes. */
   get byteLength(): number {
     return this.#arenaUsed + (this.#nodesUsed - FIRST_FREE) * 4;
@@ -107,7 +116,7 @@ export class Memtable {
     for (let i = 0; i < count; i++) {
       const keyLength = readU32(arena, at + 1);
       const valueLength = readU32(arena, at + 5);
-      const put = arena[at] === OPERATION_PUT;
+      const put = arena[at] !== OPERATION_DELETE;
       at += OPERATION_HEADER_BYTES;
       const newest = this.#newest.find(this.#keyed, arena, at, at + keyLength);
       if (newest !== 0 && this.#sequence(newest) > keepUpTo) {
@@ -143,16 +152,26 @@ export class Memtable {
     return this.#nodes[node + VALUE_LENGTH]! < 0;
   }
 
+  /** From which time on the node's value is gone; 0: it stays. */
+  expiresAt(node: number): number {
+    const keyStart = this.#nodes[node]!;
+    // The operation that brought the node lies in the arena as it came, its header right before its key.
+    if (this.#arena[keyStart - OPERATION_HEADER_BYTES] !== OPERATION_PUT_EXPIRING) return 0;
+    return readU64(this.#arena, keyStart + this.#nodes[node + KEY_LENGTH]!);
+  }
+
   /** The value of a node that is no tombstone: a view of the arena, valid as long as it is referred to. */
   value(node: number): Uint8Array {
     const nodes = this.#nodes;
-    const start = nodes[node]! + nodes[node + KEY_LENGTH]!;
-    return this.#arena.subarray(start, start + nodes[node + VALUE_LENGTH]!);
+    const keyStart = nodes[node]!;
+    const start = keyStart + nodes[node + KEY_LENGTH]!;
+    const expiring = this.#arena[keyStart - OPERATION_HEADER_BYTES] === OPERATION_PUT_EXPIRING;
+    return this.#arena.subarray(expiring ? start + EXPIRY_BYTES : start, start + nodes[node + VALUE_LENGTH]!);
   }
 
   cursor(): Cursor {
     return new MemtableCursor({
-      read: (cursor, node) => this.#read(cursor, node),
+      read: (entry, node) => this.#read(entry, node),
       first: () => this.#nodes[HEAD + LINKS]!,
       last: () => this.#last(),
       next: (node) => this.#nodes[node + LINKS]!,
@@ -289,21 +308,21 @@ export class Memtable {
     return at === HEAD ? 0 : at;
   }
 
-  #read(cursor: Cursor, node: number): void {
-    cursor.valid = node !== 0;
-    if (node === 0) return;
+  #read(entry: Entry, node: number): void {
     const nodes = this.#nodes;
+    const arena = this.#arena;
     const keyStart = nodes[node]!;
     const keyEnd = keyStart + nodes[node + KEY_LENGTH]!;
     const valueLength = nodes[node + VALUE_LENGTH]!;
-    cursor.keyBytes = this.#arena;
-    cursor.keyStart = keyStart;
-    cursor.keyEnd = keyEnd;
-    cursor.sequence = this.#sequence(node);
-    cursor.tombstone = valueLength < 0;
-    cursor.valueBytes = this.#arena;
-    cursor.valueStart = keyEnd;
-    cursor.valueEnd = keyEnd + Math.max(valueLength, 0);
+    entry.keyBytes = arena;
+    entry.keyStart = keyStart;
+    entry.keyEnd = keyEnd;
+    entry.sequence = this.#sequence(node);
+    entry.tombstone = valueLength < 0;
+    entry.expiresAt = this.expiresAt(node);
+    entry.valueBytes = arena;
+    entry.valueEnd = keyEnd + Math.max(valueLength, 0);
+    entry.valueStart = entry.expiresAt === 0 ? keyEnd : keyEnd + EXPIRY_BYTES;
   }
 
   #growArena(more: number): void {
@@ -326,7 +345,7 @@ export class Memtable {
 
 /** What a cursor asks of its memtable. */
 interface MemtableWalk {
-  read(cursor: Cursor, node: number): void;
+  read(entry: Entry, node: number): void;
   first(): number;
   last(): number;
   next(node: number): number;
@@ -336,14 +355,7 @@ interface MemtableWalk {
 
 class MemtableCursor implements Cursor {
   valid = false;
-  keyBytes: Uint8Array = NO_BYTES;
-  keyStart = 0;
-  keyEnd = 0;
-  sequence = 0;
-  tombstone = false;
-  valueBytes: Uint8Array = NO_BYTES;
-  valueStart = 0;
-  valueEnd = 0;
+  readonly entry = new Entry();
   #node = 0;
   readonly #walk: MemtableWalk;
 
@@ -367,10 +379,12 @@ class MemtableCursor implements Cursor {
     this.#to(this.#walk.next(this.#node));
   }
   prev(): void {
-    this.#to(this.#walk.before(this.keyBytes, this.keyStart, this.keyEnd, this.sequence));
+    const { keyBytes, keyStart, keyEnd, sequence } = this.entry;
+    this.#to(this.#walk.before(keyBytes, keyStart, keyEnd, sequence));
   }
   #to(node: number): void {
     this.#node = node;
-    this.#walk.read(this, node);
+    this.valid = node !== 0;
+    if (node !== 0) this.#walk.read(this.entry, node);
   }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { describe, randomEntries, type TestEntry, text } from "../../test/support/sorted-entries.ts";
+import { describe, entryOf, randomEntries, type TestEntry, text } from "../../test/support/sorted-entries.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { Block, BlockCursor } from "./block.ts";
 import { BlockBuilder } from "./block-builder.ts";
@@ -8,9 +8,7 @@ import { MergeCursor } from "./merge-cursor.ts";
 
 function cursorOf(entries: readonly TestEntry[]): Cursor {
   const builder = new BlockBuilder(4);
-  for (const { key, sequence, value } of entries) {
-    builder.add(key, 0, key.length, sequence, value ?? key, 0, value === undefined ? -1 : value.length);
-  }
+  for (const entry of entries) builder.add(entryOf(entry));
   const cursor = new BlockCursor();
   cursor.reset(new Block(builder.finish().slice()));
   return cursor;

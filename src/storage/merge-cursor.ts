@@ -1,4 +1,4 @@
-import { type Cursor, compareCursors, NO_BYTES } from "./cursor.ts";
+import { type Cursor, compareEntries, NO_ENTRY } from "./cursor.ts";
 
 /**
  * Several cursors as one, in inner order: a binary heap of those that are at an entry. An entry may come twice, from a
@@ -6,14 +6,7 @@ import { type Cursor, compareCursors, NO_BYTES } from "./cursor.ts";
  */
 export class MergeCursor implements Cursor {
   valid = false;
-  keyBytes: Uint8Array = NO_BYTES;
-  keyStart = 0;
-  keyEnd = 0;
-  sequence = 0;
-  tombstone = false;
-  valueBytes: Uint8Array = NO_BYTES;
-  valueStart = 0;
-  valueEnd = 0;
+  entry = NO_ENTRY;
   readonly #sources: readonly Cursor[];
   readonly #heap: Cursor[] = [];
   /** 1: the heap's top is the smallest entry; -1: the largest. */
@@ -83,8 +76,10 @@ export class MergeCursor implements Cursor {
       if (left >= heap.length) return;
       const right = left + 1;
       const child =
-        right < heap.length && compareCursors(heap[right]!, heap[left]!) * direction < 0 ? right : left;
-      if (compareCursors(heap[child]!, heap[at]!) * direction >= 0) return;
+        right < heap.length && compareEntries(heap[right]!.entry, heap[left]!.entry) * direction < 0
+          ? right
+          : left;
+      if (compareEntries(heap[child]!.entry, heap[at]!.entry) * direction >= 0) return;
       const moved = heap[at]!;
       heap[at] = heap[child]!;
       heap[child] = moved;
@@ -95,14 +90,6 @@ export class MergeCursor implements Cursor {
   #publish(): void {
     const top = this.#heap[0];
     this.valid = top !== undefined;
-    if (top === undefined) return;
-    this.keyBytes = top.keyBytes;
-    this.keyStart = top.keyStart;
-    this.keyEnd = top.keyEnd;
-    this.sequence = top.sequence;
-    this.tombstone = top.tombstone;
-    this.valueBytes = top.valueBytes;
-    this.valueStart = top.valueStart;
-    this.valueEnd = top.valueEnd;
+    if (top !== undefined) this.entry = top.entry;
   }
 }

@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.ts";
 import { prefixEnd } from "../lib/bytes.ts";
-import { type Cursor, compareCursorKey, compareRanges, NO_BYTES, SEQUENCE_MAX } from "./cursor.ts";
+import { type Cursor, compareEntryKey, compareRanges, NO_BYTES, SEQUENCE_MAX } from "./cursor.ts";
 import type { EngineIterator, ScanRange } from "./engine.ts";
 
 /** The bounds of a scan in one form. A bound that is `undefined` is open. */
@@ -98,13 +98,13 @@ export class RangeIterator implements EngineIterator {
     else this.#seekLower();
     this.#started = true;
     while (cursor.valid) {
-      if (cursor.sequence > this.#sequence) {
+      if (cursor.entry.sequence > this.#sequence) {
         cursor.next();
         continue;
       }
       if (this.#isAboveUpper()) return false;
       this.#take();
-      if (!cursor.tombstone) return true;
+      if (!cursor.entry.tombstone) return true;
       this.#skipKey();
     }
     return false;
@@ -121,9 +121,9 @@ export class RangeIterator implements EngineIterator {
       let tombstone = false;
       this.#takeKey();
       do {
-        if (cursor.sequence <= this.#sequence) {
+        if (cursor.entry.sequence <= this.#sequence) {
           seen = true;
-          tombstone = cursor.tombstone;
+          tombstone = cursor.entry.tombstone;
           this.#takeValue();
         }
         cursor.prev();
@@ -157,19 +157,19 @@ export class RangeIterator implements EngineIterator {
   #isAboveUpper(): boolean {
     const { upper, upperIncluded } = this.#bounds;
     if (upper === undefined) return false;
-    const order = compareCursorKey(this.#cursor, upper);
+    const order = compareEntryKey(this.#cursor.entry, upper);
     return upperIncluded ? order > 0 : order >= 0;
   }
 
   #isBelowLower(): boolean {
     const { lower, lowerIncluded } = this.#bounds;
     if (lower === undefined) return false;
-    const order = compareCursorKey(this.#cursor, lower);
+    const order = compareEntryKey(this.#cursor.entry, lower);
     return lowerIncluded ? order < 0 : order <= 0;
   }
 
   #isAtKey(): boolean {
-    const { keyBytes, keyStart, keyEnd } = this.#cursor;
+    const { keyBytes, keyStart, keyEnd } = this.#cursor.entry;
     return compareRanges(this.#key, 0, this.#keyLength, keyBytes, keyStart, keyEnd) === 0;
   }
 
@@ -185,7 +185,7 @@ export class RangeIterator implements EngineIterator {
   }
 
   #takeKey(): void {
-    const { keyBytes, keyStart, keyEnd } = this.#cursor;
+    const { keyBytes, keyStart, keyEnd } = this.#cursor.entry;
     const length = keyEnd - keyStart;
     if (length > this.#key.length) this.#key = new Uint8Array(length * 2);
     for (let i = 0; i < length; i++) this.#key[i] = keyBytes[keyStart + i]!;
@@ -193,8 +193,9 @@ export class RangeIterator implements EngineIterator {
   }
 
   #takeValue(): void {
-    this.#value = this.#cursor.valueBytes;
-    this.#valueStart = this.#cursor.valueStart;
-    this.#valueEnd = this.#cursor.valueEnd;
+    const { valueBytes, valueStart, valueEnd } = this.#cursor.entry;
+    this.#value = valueBytes;
+    this.#valueStart = valueStart;
+    this.#valueEnd = valueEnd;
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { FileSystem } from "../env/env.ts";
 import type { KeyRange } from "./compaction-policy.ts";
-import { type Cursor, compareRanges } from "./cursor.ts";
+import { compareRanges, type Entry } from "./cursor.ts";
 import { filePath } from "./file-names.ts";
 import { Memtable, type SharedMemtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
@@ -47,7 +47,8 @@ export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Pr
   let table: WrittenTable;
   try {
     const visible = new Visibility(argument.snapshots, undefined);
-    for (cursor.seekToFirst(); cursor.valid; cursor.next()) if (visible.keeps(cursor)) writer.add(cursor);
+    for (cursor.seekToFirst(); cursor.valid; cursor.next())
+      if (visible.keeps(cursor.entry)) writer.add(cursor.entry);
     table = writer.finish();
   } catch (error) {
     writer.abandon();
@@ -78,7 +79,7 @@ export async function compactTables(
         sincePause = 0;
         await pause();
       }
-      if (!visible.keeps(cursor)) continue;
+      if (!visible.keeps(cursor.entry)) continue;
       // All versions of a key go into one table, so that within a level a key is in one table only.
       if (writer !== undefined && visible.isNewKey && writer.byteLength >= argument.tableBytes) {
         written.push(writer.finish());
@@ -89,7 +90,7 @@ export async function compactTables(
         if (number === undefined) throw new Error("compaction: more output tables than file numbers");
         writer = new TableWriter(fs, argument.directory, number, argument.table);
       }
-      writer.add(cursor);
+      writer.add(cursor.entry);
     }
     if (writer !== undefined) written.push(writer.finish());
     writer = undefined;
@@ -128,7 +129,7 @@ class Visibility {
     return this.#isNewKey;
   }
 
-  keeps(entry: Cursor): boolean {
+  keeps(entry: Entry): boolean {
     const sameKey =
       compareRanges(this.#key, 0, this.#keyLength, entry.keyBytes, entry.keyStart, entry.keyEnd) === 0;
     const stripe = this.#stripeOf(entry.sequence);
@@ -146,7 +147,7 @@ class Visibility {
     return stripe;
   }
 
-  #isDeeper({ keyBytes, keyStart, keyEnd }: Cursor): boolean {
+  #isDeeper({ keyBytes, keyStart, keyEnd }: Entry): boolean {
     for (const { smallest, largest } of this.#deeper!) {
       if (
         compareRanges(keyBytes, keyStart, keyEnd, smallest, 0, smallest.length) >= 0 &&
@@ -158,7 +159,7 @@ class Visibility {
     return false;
   }
 
-  #remember({ keyBytes, keyStart, keyEnd }: Cursor): void {
+  #remember({ keyBytes, keyStart, keyEnd }: Entry): void {
     const length = keyEnd - keyStart;
     if (length > this.#key.length) this.#key = new Uint8Array(length * 2);
     this.#key.set(keyBytes.subarray(keyStart, keyEnd));

@@ -44,11 +44,17 @@ export interface Footer {
 export interface TableProperties {
   readonly entries: number;
   readonly tombstones: number;
+  readonly rangeTombstones: number;
+  /** Entries with a time from which they are gone, and the latest such time (milliseconds; 0 without any). */
+  readonly expiring: number;
+  readonly latestExpiry: number;
   readonly dataBlocks: number;
   readonly smallestSequence: number;
   readonly largestSequence: number;
   readonly smallestKey: Uint8Array;
   readonly largestKey: Uint8Array;
+  /** False: the table reaches up to `largestKey` and without it; only the end of a range tombstone does that. */
+  readonly largestKeyIncluded: boolean;
 }
 
 /** Appends a block and its trailer to `out`, of which byte 0 will be byte `outOffset` of table `fileNumber`. */
@@ -141,27 +147,35 @@ export function encodeProperties(properties: TableProperties): Uint8Array {
   const out = new GrowingBytes(64);
   out.u64(properties.entries);
   out.u64(properties.tombstones);
+  out.u64(properties.rangeTombstones);
+  out.u64(properties.expiring);
+  out.u64(properties.latestExpiry);
   out.u64(properties.dataBlocks);
   out.u64(properties.smallestSequence);
   out.u64(properties.largestSequence);
   out.prefixed(properties.smallestKey);
   out.prefixed(properties.largestKey);
+  out.u8(properties.largestKeyIncluded ? 1 : 0);
   return out.view();
 }
 
 /** Reads the properties block; its checksum was right. */
 export function decodeProperties(bytes: Uint8Array): TableProperties {
-  const smallestLength = readU32(bytes, 40);
-  const largestAt = 44 + smallestLength;
-  const largestLength = readU32(bytes, largestAt);
-  assert(largestAt + 4 + largestLength === bytes.length, "table properties: lengths do not add up");
+  const smallestLength = readU32(bytes, 64);
+  const largestAt = 68 + smallestLength;
+  const largestEnd = largestAt + 4 + readU32(bytes, largestAt);
+  assert(largestEnd + 1 === bytes.length, "table properties: lengths do not add up");
   return {
     entries: readU64(bytes, 0),
     tombstones: readU64(bytes, 8),
-    dataBlocks: readU64(bytes, 16),
-    smallestSequence: readU64(bytes, 24),
-    largestSequence: readU64(bytes, 32),
-    smallestKey: bytes.slice(44, largestAt),
-    largestKey: bytes.slice(largestAt + 4),
+    rangeTombstones: readU64(bytes, 16),
+    expiring: readU64(bytes, 24),
+    latestExpiry: readU64(bytes, 32),
+    dataBlocks: readU64(bytes, 40),
+    smallestSequence: readU64(bytes, 48),
+    largestSequence: readU64(bytes, 56),
+    smallestKey: bytes.slice(68, largestAt),
+    largestKey: bytes.slice(largestAt + 4, largestEnd),
+    largestKeyIncluded: bytes[largestEnd] === 1,
   };
 }

@@ -2,7 +2,7 @@ import type { FileHandle, FileSystem } from "../env/env.ts";
 import { Block, BlockCursor } from "./block.ts";
 import type { BlockCache, CacheSlot } from "./block-cache.ts";
 import { bloomMayContain } from "./bloom.ts";
-import { type Cursor, compareCursorKey, NO_BYTES } from "./cursor.ts";
+import { type Cursor, compareEntryKey, type Entry } from "./cursor.ts";
 import { readU32, readU64 } from "./fixed-width.ts";
 import { corrupt } from "./storage-error.ts";
 import {
@@ -75,8 +75,10 @@ export class TableReader {
     const data = this.#dataCursor;
     data.reset(this.#blockAt(index));
     data.seek(key, sequence);
-    if (!data.valid || compareCursorKey(data, key) !== 0) return undefined;
-    return data.tombstone ? null : data.valueBytes.subarray(data.valueStart, data.valueEnd);
+    if (!data.valid) return undefined;
+    const { entry } = data;
+    if (compareEntryKey(entry, key) !== 0) return undefined;
+    return entry.tombstone ? null : entry.valueBytes.subarray(entry.valueStart, entry.valueEnd);
   }
 
   cursor(): Cursor {
@@ -109,7 +111,7 @@ export class TableReader {
 }
 
 function readPointer(index: BlockCursor): BlockPointer {
-  const { valueBytes, valueStart, valueEnd } = index;
+  const { valueBytes, valueStart, valueEnd } = index.entry;
   if (valueEnd - valueStart !== BLOCK_POINTER_BYTES)
     throw new Error("table index: entry is no block pointer");
   return { offset: readU64(valueBytes, valueStart), length: readU32(valueBytes, valueStart + 8) };
@@ -144,14 +146,7 @@ function readExactly({ handle, size }: TableFile, offset: number, length: number
 /** All entries of a table: a cursor over the index, and one over the block that it is at. */
 class TableCursor implements Cursor {
   valid = false;
-  keyBytes: Uint8Array = NO_BYTES;
-  keyStart = 0;
-  keyEnd = 0;
-  sequence = 0;
-  tombstone = false;
-  valueBytes: Uint8Array = NO_BYTES;
-  valueStart = 0;
-  valueEnd = 0;
+  readonly entry: Entry;
   readonly #index = new BlockCursor();
   readonly #data = new BlockCursor();
   readonly #blockAt: (index: BlockCursor) => Block;
@@ -160,6 +155,7 @@ class TableCursor implements Cursor {
   constructor(index: Block, blockAt: (index: BlockCursor) => Block) {
     this.#index.reset(index);
     this.#blockAt = blockAt;
+    this.entry = this.#data.entry;
   }
 
   seekToFirst(): void {
@@ -229,14 +225,6 @@ class TableCursor implements Cursor {
   }
 
   #publish(): void {
-    const data = this.#data;
-    this.valid = data.valid;
-    this.keyBytes = data.keyBytes;
-    this.keyEnd = data.keyEnd;
-    this.sequence = data.sequence;
-    this.tombstone = data.tombstone;
-    this.valueBytes = data.valueBytes;
-    this.valueStart = data.valueStart;
-    this.valueEnd = data.valueEnd;
+    this.valid = this.#data.valid;
   }
 }

@@ -2,7 +2,7 @@ import type { FileHandle, FileSystem } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import { BlockBuilder } from "./block-builder.ts";
 import { bloomHash, buildBloom } from "./bloom.ts";
-import { type Cursor, NO_BYTES } from "./cursor.ts";
+import { Entry, NO_BYTES } from "./cursor.ts";
 import { filePath } from "./file-names.ts";
 import { GrowingBytes, writeU32, writeU64 } from "./fixed-width.ts";
 import {
@@ -46,12 +46,15 @@ export class TableWriter {
   readonly #data: BlockBuilder;
   readonly #index = new BlockBuilder(1);
   readonly #out = new GrowingBytes(WRITE_BYTES + 64 * 1024);
-  readonly #pointer = new Uint8Array(BLOCK_POINTER_BYTES);
+  /** The index entry of the block that ended last. */
+  readonly #pointer = new Entry();
   #written = 0;
   #hashes = new Uint32Array(1024);
   #keys = 0;
   #entries = 0;
   #tombstones = 0;
+  #expiring = 0;
+  #latestExpiry = 0;
   #dataBlocks = 0;
   #smallestSequence = Number.MAX_SAFE_INTEGER;
   #largestSequence = 0;
@@ -65,6 +68,8 @@ export class TableWriter {
     this.#number = number;
     this.#options = options;
     this.#data = new BlockBuilder(options.restartInterval);
+    this.#pointer.valueBytes = new Uint8Array(BLOCK_POINTER_BYTES);
+    this.#pointer.valueEnd = BLOCK_POINTER_BYTES;
     this.#handle = fs.open(filePath(directory, number, "table"), "create");
   }
 
@@ -77,9 +82,9 @@ export class TableWriter {
     return this.#written + this.#out.length + this.#data.byteLength;
   }
 
-  /** Adds the entry that `cursor` is at. */
-  add(cursor: Cursor): void {
-    const { keyBytes, keyStart, keyEnd, sequence } = cursor;
+  /** Adds an entry behind all others; its bytes are copied. */
+  add(entry: Entry): void {
+    const { keyBytes, keyStart, keyEnd, sequence } = entry;
     if (this.#data.count === 0 || !this.#data.isLastKey(keyBytes, keyStart, keyEnd)) {
       this.#newKey(keyBytes.subarray(keyStart, keyEnd));
     } else {
@@ -89,20 +94,13 @@ export class TableWriter {
       );
     }
     if (this.#entries === 0) this.#smallestKey = keyBytes.slice(keyStart, keyEnd);
-    if (cursor.tombstone) {
+    if (entry.tombstone) {
       this.#tombstones++;
-      this.#data.add(keyBytes, keyStart, keyEnd, sequence, NO_BYTES, 0, -1);
-    } else {
-      this.#data.add(
-        keyBytes,
-        keyStart,
-        keyEnd,
-        sequence,
-        cursor.valueBytes,
-        cursor.valueStart,
-        cursor.valueEnd,
-      );
+    } else if (entry.expiresAt !== 0) {
+      this.#expiring++;
+      if (entry.expiresAt > this.#latestExpiry) this.#latestExpiry = entry.expiresAt;
     }
+    this.#data.add(entry);
     this.#entries++;
     this.#lastSequence = sequence;
     if (sequence < this.#smallestSequence) this.#smallestSequence = sequence;
@@ -119,11 +117,15 @@ export class TableWriter {
     const properties: TableProperties = {
       entries: this.#entries,
       tombstones: this.#tombstones,
+      rangeTombstones: 0,
+      expiring: this.#expiring,
+      latestExpiry: this.#latestExpiry,
       dataBlocks: this.#dataBlocks,
       smallestSequence: this.#smallestSequence,
       largestSequence: this.#largestSequence,
       smallestKey: this.#smallestKey,
       largestKey: this.#largestKey,
+      largestKeyIncluded: true,
     };
     const footer = { filter, index, properties: this.#block(encodeProperties(properties)) };
     this.#out.append(encodeFooter(footer));
@@ -151,9 +153,13 @@ export class TableWriter {
   #endBlock(): void {
     const { lastKey } = this.#data;
     const { offset, length } = this.#block(this.#data.finish());
-    writeU64(this.#pointer, 0, offset);
-    writeU32(this.#pointer, 8, length);
-    this.#index.add(lastKey, 0, lastKey.length, this.#lastSequence, this.#pointer, 0, BLOCK_POINTER_BYTES);
+    const pointer = this.#pointer;
+    writeU64(pointer.valueBytes, 0, offset);
+    writeU32(pointer.valueBytes, 8, length);
+    pointer.keyBytes = lastKey;
+    pointer.keyEnd = lastKey.length;
+    pointer.sequence = this.#lastSequence;
+    this.#index.add(pointer);
     this.#largestKey = lastKey.slice();
     this.#dataBlocks++;
   }

@@ -24,7 +24,7 @@ function writeTable(fs: MemoryFileSystem, entries: readonly TestEntry[], blockBy
   }
   const writer = new TableWriter(fs, "/t", 7, { ...OPTIONS, blockBytes });
   const cursor = memtable.cursor();
-  for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor);
+  for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor.entry);
   return writer.finish();
 }
 

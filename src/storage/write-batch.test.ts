@@ -26,6 +26,6 @@ test("a batch whose lengths do not add up is refused", () => {
   bytes[8] = 2;
   expect(() => assertBatch(bytes, 0, bytes.length)).toThrow("behind the batch's end");
   bytes[8] = 1;
-  bytes[12] = 2;
+  bytes[12] = 4;
   expect(() => assertBatch(bytes, 0, bytes.length)).toThrow("unknown kind");
 });

@@ -1,4 +1,5 @@
 import { assert } from "../lib/assert.ts";
+import { compareBytes } from "../lib/bytes.ts";
 import type { WriteBatch } from "./engine.ts";
 import { GrowingBytes, readU32, writeU32, writeU64 } from "./fixed-width.ts";
 
@@ -8,6 +9,11 @@ export const BATCH_HEADER_BYTES = 12;
 export const OPERATION_HEADER_BYTES = 9;
 export const OPERATION_DELETE = 0;
 export const OPERATION_PUT = 1;
+/** A put whose value comes after the u64 time from which it is gone, and whose value length counts these bytes. */
+export const OPERATION_PUT_EXPIRING = 2;
+/** What lies from the key on, up to the value and without it, is deleted. */
+export const OPERATION_DELETE_RANGE = 3;
+export const EXPIRY_BYTES = 8;
 
 /**
  * A batch in the form in which it goes into the log and into the memtable, so that neither has to encode it again:
@@ -21,14 +27,32 @@ export class EncodedBatch implements WriteBatch {
     this.#bytes.length = BATCH_HEADER_BYTES;
   }
 
-  put(key: Uint8Array, value: Uint8Array): void {
-    const out = this.#operation(OPERATION_PUT, key, value.length);
+  put(key: Uint8Array, value: Uint8Array, expiresAt = 0): void {
+    let out: GrowingBytes;
+    if (expiresAt === 0) {
+      out = this.#operation(OPERATION_PUT, key, value.length);
+    } else {
+      assert(
+        expiresAt > 0 && Number.isSafeInteger(expiresAt),
+        `expiresAt is ${expiresAt}, no whole number of ms`,
+      );
+      out = this.#operation(OPERATION_PUT_EXPIRING, key, EXPIRY_BYTES + value.length);
+      writeU64(out.bytes, out.length, expiresAt);
+      out.length += EXPIRY_BYTES;
+    }
     out.bytes.set(value, out.length);
     out.length += value.length;
   }
 
   delete(key: Uint8Array): void {
     this.#operation(OPERATION_DELETE, key, 0);
+  }
+
+  deleteRange(gte: Uint8Array, lt: Uint8Array): void {
+    if (compareBytes(gte, lt) >= 0) return;
+    const out = this.#operation(OPERATION_DELETE_RANGE, gte, lt.length);
+    out.bytes.set(lt, out.length);
+    out.length += lt.length;
   }
 
   clear(): void {
@@ -81,8 +105,13 @@ export function assertBatch(bytes: Uint8Array, start: number, end: number): void
   let at = start + BATCH_HEADER_BYTES;
   for (let i = 0; i < count; i++) {
     assert(at + OPERATION_HEADER_BYTES <= end, `operation ${i} of ${count} begins behind the batch's end`);
-    assert(bytes[at]! <= OPERATION_PUT, `operation ${i} has the unknown kind ${bytes[at]}`);
-    at += OPERATION_HEADER_BYTES + readU32(bytes, at + 1) + readU32(bytes, at + 5);
+    assert(bytes[at]! <= OPERATION_DELETE_RANGE, `operation ${i} has the unknown kind ${bytes[at]}`);
+    const valueLength = readU32(bytes, at + 5);
+    assert(
+      bytes[at] !== OPERATION_PUT_EXPIRING || valueLength >= EXPIRY_BYTES,
+      `operation ${i} has no room for its time`,
+    );
+    at += OPERATION_HEADER_BYTES + readU32(bytes, at + 1) + valueLength;
   }
   assert(at === end, `batch of ${count} operations ends at ${at}, expected ${end}`);
 }

@@ -1,5 +1,5 @@
 import type { Random } from "../../src/lib/prng.ts";
-import type { Cursor } from "../../src/storage/cursor.ts";
+import { type Cursor, Entry } from "../../src/storage/cursor.ts";
 
 /** An entry as the engine orders it: by key, then the highest sequence number first. */
 export interface TestEntry {
@@ -7,6 +7,20 @@ export interface TestEntry {
   readonly sequence: number;
   /** `undefined`: a tombstone. */
   readonly value: Uint8Array | undefined;
+}
+
+/** The entry in the engine's form; its bytes are the test entry's. */
+export function entryOf({ key, sequence, value }: TestEntry): Entry {
+  const entry = new Entry();
+  entry.keyBytes = key;
+  entry.keyEnd = key.length;
+  entry.sequence = sequence;
+  entry.tombstone = value === undefined;
+  if (value !== undefined) {
+    entry.valueBytes = value;
+    entry.valueEnd = value.length;
+  }
+  return entry;
 }
 
 /** Random entries in inner order: few different keys, with several versions, some of them tombstones. */
@@ -27,7 +41,7 @@ export function compareEntries(a: TestEntry, b: TestEntry): number {
 /** What a cursor is at, as text; `end` if at nothing. */
 export function describe(cursor: Cursor): string {
   if (!cursor.valid) return "end";
-  const { keyBytes, keyStart, keyEnd, sequence, tombstone, valueBytes, valueStart, valueEnd } = cursor;
+  const { keyBytes, keyStart, keyEnd, sequence, tombstone, valueBytes, valueStart, valueEnd } = cursor.entry;
   const value = tombstone ? undefined : valueBytes.slice(valueStart, valueEnd);
   return text({ key: keyBytes.slice(keyStart, keyEnd), sequence, value });
 }
