@@ -1,7 +1,7 @@
 /**
  * The parts of a table file around its blocks (`docs/formats/sstable.md` is the reference):
  *
- *     table = data blocks, filter block, index block, properties block, footer
+ *     table = data blocks, filter block, index block, range tombstone block (if there are any), properties block, footer
  *
  * Every block is followed by a trailer: u8 compression (0: none), u64 checksum. The checksum is the XXH64 of the block
  * and its compression byte, XORed with the block's place (file number * 2^40 + offset), so that a good block in the
@@ -22,7 +22,7 @@ import { corrupt } from "./storage-error.ts";
 
 export const TABLE_FORMAT_VERSION = 1;
 export const BLOCK_TRAILER_BYTES = 9;
-export const FOOTER_BYTES = 64;
+export const FOOTER_BYTES = 72;
 /** The value of an index entry: u64 offset, u32 length of a data block without its trailer. */
 export const BLOCK_POINTER_BYTES = 12;
 const COMPRESSION_NONE = 0;
@@ -37,6 +37,8 @@ export interface BlockPointer {
 export interface Footer {
   readonly filter: BlockPointer;
   readonly index: BlockPointer;
+  /** Length 0: the table has no range tombstones, and no block for them. */
+  readonly rangeTombstones: BlockPointer;
   readonly properties: BlockPointer;
 }
 
@@ -97,18 +99,18 @@ function blockChecksum(bytes: Uint8Array, fileNumber: number, offset: number): b
   return xxh64(bytes) ^ BigInt.asUintN(64, (BigInt(fileNumber) << 40n) + BigInt(offset));
 }
 
-/** The last 64 bytes of a table. Owned by the caller. */
+/** The last 72 bytes of a table. Owned by the caller. */
 export function encodeFooter(footer: Footer): Uint8Array {
   const bytes = new Uint8Array(FOOTER_BYTES);
   let at = 0;
-  for (const { offset, length } of [footer.filter, footer.index, footer.properties]) {
+  for (const { offset, length } of [footer.filter, footer.index, footer.rangeTombstones, footer.properties]) {
     writeU64(bytes, at, offset);
     writeU32(bytes, at + 8, length);
     at += 12;
   }
-  writeU32(bytes, 36, TABLE_FORMAT_VERSION);
-  writeBigU64(bytes, 48, xxh64(bytes.subarray(0, 48)));
-  bytes.set(MAGIC, 56);
+  writeU32(bytes, 48, TABLE_FORMAT_VERSION);
+  writeBigU64(bytes, 56, xxh64(bytes.subarray(0, 56)));
+  bytes.set(MAGIC, 64);
   return bytes;
 }
 
@@ -117,11 +119,11 @@ export function decodeFooter(bytes: Uint8Array, path: string, fileBytes: number)
   assert(bytes.length === FOOTER_BYTES, `footer of ${bytes.length} bytes`);
   const at = fileBytes - FOOTER_BYTES;
   for (let i = 0; i < MAGIC.length; i++) {
-    if (bytes[56 + i] !== MAGIC[i])
+    if (bytes[64 + i] !== MAGIC[i])
       throw corrupt(path, at, "the footer does not end with FLOTTABL: not a table");
   }
-  const version = readU32(bytes, 36);
-  if (readBigU64(bytes, 48) !== xxh64(bytes.subarray(0, 48))) {
+  const version = readU32(bytes, 48);
+  if (readBigU64(bytes, 56) !== xxh64(bytes.subarray(0, 56))) {
     throw corrupt(path, at, "the footer's checksum is wrong");
   }
   if (version !== TABLE_FORMAT_VERSION) {
@@ -139,7 +141,7 @@ export function decodeFooter(bytes: Uint8Array, path: string, fileBytes: number)
     }
     return { offset, length };
   };
-  return { filter: pointer(0), index: pointer(12), properties: pointer(24) };
+  return { filter: pointer(0), index: pointer(12), rangeTombstones: pointer(24), properties: pointer(36) };
 }
 
 /** Owned by the caller. */

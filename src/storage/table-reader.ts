@@ -4,6 +4,8 @@ import type { BlockCache, CacheSlot } from "./block-cache.ts";
 import { bloomMayContain } from "./bloom.ts";
 import { type Cursor, compareEntryKey, type Entry } from "./cursor.ts";
 import { readU32, readU64 } from "./fixed-width.ts";
+import type { RangeTombstone } from "./range-tombstone.ts";
+import { decodeRangeTombstones } from "./range-tombstone-block.ts";
 import { corrupt } from "./storage-error.ts";
 import {
   BLOCK_POINTER_BYTES,
@@ -23,6 +25,8 @@ export class TableReader {
   readonly #file: TableFile;
   readonly #filter: Uint8Array;
   readonly #index: Block;
+  readonly #rangeTombstonesAt: BlockPointer;
+  #rangeTombstones: readonly RangeTombstone[] | undefined;
   readonly #cache: BlockCache | undefined;
   readonly #cached: (CacheSlot | undefined)[] = [];
   // For `get`, which is synchronous and so never runs twice at a time.
@@ -34,6 +38,7 @@ export class TableReader {
     properties: TableProperties,
     filter: Uint8Array,
     index: Block,
+    rangeTombstonesAt: BlockPointer,
     cache: BlockCache | undefined,
   ) {
     this.path = file.handle.path;
@@ -41,6 +46,7 @@ export class TableReader {
     this.#file = file;
     this.#filter = filter;
     this.#index = index;
+    this.#rangeTombstonesAt = rangeTombstonesAt;
     this.#cache = cache;
     this.#indexCursor.reset(index);
   }
@@ -56,7 +62,7 @@ export class TableReader {
       const properties = decodeProperties(readBlock(file, footer.properties));
       const filter = readBlock(file, footer.filter);
       const index = new Block(readBlock(file, footer.index));
-      return new TableReader(file, properties, filter, index, cache);
+      return new TableReader(file, properties, filter, index, footer.rangeTombstones, cache);
     } catch (error) {
       handle.close();
       throw error;
@@ -79,6 +85,20 @@ export class TableReader {
     const { entry } = data;
     if (compareEntryKey(entry, key) !== 0) return undefined;
     return entry.tombstone ? null : entry.valueBytes.subarray(entry.valueStart, entry.valueEnd);
+  }
+
+  /**
+   * The table's range tombstones, in no particular order; borrowed. Read when first asked for, then kept. Throws
+   * `CORRUPT` or `FileError`.
+   */
+  rangeTombstones(): readonly RangeTombstone[] {
+    if (this.#rangeTombstones === undefined) {
+      this.#rangeTombstones =
+        this.#rangeTombstonesAt.length === 0
+          ? []
+          : decodeRangeTombstones(readBlock(this.#file, this.#rangeTombstonesAt));
+    }
+    return this.#rangeTombstones;
   }
 
   cursor(): Cursor {

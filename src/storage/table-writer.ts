@@ -1,10 +1,13 @@
 import type { FileHandle, FileSystem } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
+import { compareBytes } from "../lib/bytes.ts";
 import { BlockBuilder } from "./block-builder.ts";
 import { bloomHash, buildBloom } from "./bloom.ts";
 import { Entry, NO_BYTES } from "./cursor.ts";
 import { filePath } from "./file-names.ts";
 import { GrowingBytes, writeU32, writeU64 } from "./fixed-width.ts";
+import type { RangeTombstone } from "./range-tombstone.ts";
+import { encodeRangeTombstones } from "./range-tombstone-block.ts";
 import {
   appendBlock,
   BLOCK_POINTER_BYTES,
@@ -51,6 +54,8 @@ export class TableWriter {
   #written = 0;
   #hashes = new Uint32Array(1024);
   #keys = 0;
+  readonly #rangeTombstones: RangeTombstone[] = [];
+  #rangeTombstoneBytes = 0;
   #entries = 0;
   #tombstones = 0;
   #expiring = 0;
@@ -77,9 +82,24 @@ export class TableWriter {
     return this.#entries;
   }
 
-  /** Bytes of the table so far, without what comes after the data blocks. */
+  get rangeTombstones(): number {
+    return this.#rangeTombstones.length;
+  }
+
+  /** Bytes of the table so far, without index, filter and properties. */
   get byteLength(): number {
-    return this.#written + this.#out.length + this.#data.byteLength;
+    return this.#written + this.#out.length + this.#data.byteLength + this.#rangeTombstoneBytes;
+  }
+
+  /**
+   * Adds a range tombstone, at any time and in any order; `start` is below `end`. The bytes are copied. The table's range
+   * of keys and of sequence numbers takes it in.
+   */
+  addRangeTombstone(start: Uint8Array, end: Uint8Array, sequence: number): void {
+    assert(compareBytes(start, end) < 0, `table ${this.#number}: a range tombstone of nothing`);
+    this.#rangeTombstones.push({ start: new Uint8Array(start), end: new Uint8Array(end), sequence });
+    this.#rangeTombstoneBytes += 16 + start.length + end.length;
+    this.#noteSequence(sequence);
   }
 
   /** Adds an entry behind all others; its bytes are copied. */
@@ -103,32 +123,34 @@ export class TableWriter {
     this.#data.add(entry);
     this.#entries++;
     this.#lastSequence = sequence;
-    if (sequence < this.#smallestSequence) this.#smallestSequence = sequence;
-    if (sequence > this.#largestSequence) this.#largestSequence = sequence;
+    this.#noteSequence(sequence);
     if (this.#data.byteLength >= this.#options.blockBytes) this.#endBlock();
   }
 
   /** Writes the rest, syncs and closes the file. The directory is left to the caller to sync. */
   finish(): WrittenTable {
-    assert(this.#entries > 0, `table ${this.#number} would be empty`);
+    const rangeTombstones = this.#rangeTombstones;
+    assert(this.#entries > 0 || rangeTombstones.length > 0, `table ${this.#number} would be empty`);
     if (this.#data.count > 0) this.#endBlock();
     const filter = this.#block(buildBloom(this.#hashes, this.#keys, this.#options.bloomBitsPerKey));
     const index = this.#block(this.#index.finish());
     const properties: TableProperties = {
       entries: this.#entries,
       tombstones: this.#tombstones,
-      rangeTombstones: 0,
+      rangeTombstones: rangeTombstones.length,
       expiring: this.#expiring,
       latestExpiry: this.#latestExpiry,
       dataBlocks: this.#dataBlocks,
       smallestSequence: this.#smallestSequence,
       largestSequence: this.#largestSequence,
-      smallestKey: this.#smallestKey,
-      largestKey: this.#largestKey,
-      largestKeyIncluded: true,
+      ...this.#bounds(),
     };
-    const footer = { filter, index, properties: this.#block(encodeProperties(properties)) };
-    this.#out.append(encodeFooter(footer));
+    const range =
+      rangeTombstones.length > 0
+        ? this.#block(encodeRangeTombstones(rangeTombstones))
+        : { offset: 0, length: 0 };
+    const propertiesAt = this.#block(encodeProperties(properties));
+    this.#out.append(encodeFooter({ filter, index, rangeTombstones: range, properties: propertiesAt }));
     this.#writeOut();
     this.#handle.syncNow();
     this.#handle.close();
@@ -139,6 +161,26 @@ export class TableWriter {
   abandon(): void {
     this.#handle.close();
     this.#fs.remove(this.#handle.path);
+  }
+
+  #noteSequence(sequence: number): void {
+    if (sequence < this.#smallestSequence) this.#smallestSequence = sequence;
+    if (sequence > this.#largestSequence) this.#largestSequence = sequence;
+  }
+
+  /** The range of keys that the entries and the range tombstones lie in. */
+  #bounds(): Pick<TableProperties, "smallestKey" | "largestKey" | "largestKeyIncluded"> {
+    let smallestKey: Uint8Array | undefined = this.#entries > 0 ? this.#smallestKey : undefined;
+    let largestKey: Uint8Array | undefined = this.#entries > 0 ? this.#largestKey : undefined;
+    let largestKeyIncluded = true;
+    for (const { start, end } of this.#rangeTombstones) {
+      if (smallestKey === undefined || compareBytes(start, smallestKey) < 0) smallestKey = start;
+      if (largestKey === undefined || compareBytes(end, largestKey) > 0) {
+        largestKey = end;
+        largestKeyIncluded = false;
+      }
+    }
+    return { smallestKey: smallestKey!, largestKey: largestKey!, largestKeyIncluded };
   }
 
   #newKey(key: Uint8Array): void {

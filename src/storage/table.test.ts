@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { checkCursor, randomEntries, type TestEntry } from "../../test/support/sorted-entries.ts";
+import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { BlockCache } from "./block-cache.ts";
 import { bloomHash } from "./bloom.ts";
-import { SEQUENCE_MAX } from "./cursor.ts";
+import { Entry, SEQUENCE_MAX } from "./cursor.ts";
 import { Memtable } from "./memtable.ts";
 import { StorageError } from "./storage-error.ts";
 import { TableReader } from "./table-reader.ts";
@@ -55,6 +56,57 @@ test("a table gives back its entries, with and without a cache", () => {
       table.close();
     }
   }
+});
+
+test("range tombstones widen the table's bounds, and may be all that it has", () => {
+  const write = (points: string[], ranges: [string, string, number][]): TableReader => {
+    const fs = new MemoryFileSystem();
+    const writer = new TableWriter(fs, "/t", 7, OPTIONS);
+    const entry = new Entry();
+    for (const [i, key] of points.entries()) {
+      if (i === 1)
+        for (const [start, end, at] of ranges) writer.addRangeTombstone(utf8(start), utf8(end), at);
+      entry.keyBytes = utf8(key);
+      entry.keyEnd = key.length;
+      entry.sequence = 50 + i;
+      writer.add(entry);
+    }
+    if (points.length < 2)
+      for (const [start, end, at] of ranges) writer.addRangeTombstone(utf8(start), utf8(end), at);
+    const written = writer.finish();
+    const table = TableReader.open(fs, PATH, 7);
+    expect(written).toMatchObject(table.properties);
+    expect(
+      table.rangeTombstones().map(({ start, end, sequence }) => [fromUtf8(start), fromUtf8(end), sequence]),
+    ).toEqual(ranges);
+    expect(table.rangeTombstones()).toBe(table.rangeTombstones());
+    expect(table.properties).toMatchObject({ entries: points.length, rangeTombstones: ranges.length });
+    return table;
+  };
+  const bounds = ({ properties }: TableReader): unknown[] => [
+    fromUtf8(properties.smallestKey),
+    fromUtf8(properties.largestKey),
+    properties.largestKeyIncluded,
+    properties.smallestSequence,
+    properties.largestSequence,
+  ];
+  expect(bounds(write(["b", "m"], []))).toEqual(["b", "m", true, 50, 51]);
+  expect(bounds(write(["b", "m"], [["c", "m", 7]]))).toEqual(["b", "m", true, 7, 51]);
+  expect(
+    bounds(
+      write(
+        ["b", "m"],
+        [
+          ["m", "n", 99],
+          ["a", "b", 60],
+        ],
+      ),
+    ),
+  ).toEqual(["a", "n", false, 50, 99]);
+  const alone = write([], [["x", "z", 3]]);
+  expect(bounds(alone)).toEqual(["x", "z", false, 3, 3]);
+  expect(alone.get(utf8("y"), SEQUENCE_MAX, bloomHash(utf8("y")))).toBeUndefined();
+  checkCursor(alone.cursor(), []);
 });
 
 test("a second read of a block comes from the cache", () => {
