@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { utf8 } from "../lib/bytes.ts";
+import { seededRandom } from "../lib/prng.ts";
 import { GrowingBytes } from "./fixed-width.ts";
 import {
   decodeEdit,
@@ -68,6 +69,20 @@ test("a torn last edit does not count; damage before it is refused", async () =>
     if (at < before) expect(() => readManifest(fs, "/d")).toThrow("/d/000001.manifest: damaged at offset");
     else expect(readManifest(fs, "/d")?.tables).toEqual([table(5, 0)]);
   }
+});
+
+test("a new manifest that CURRENT names stays, also where its directory can't be synced", async () => {
+  const fs = new MemoryFileSystem();
+  await ManifestWriter.create(fs, "/d", 1, EMPTY);
+  let isNamed = false;
+  fs.onOperation = (operation) => {
+    isNamed ||= operation === "rename";
+    if (isNamed && operation === "syncDirectory") throw new Error("EIO");
+  };
+  await expect(ManifestWriter.create(fs, "/d", 2, EMPTY)).rejects.toMatchObject({ code: "FAILED" });
+  // A process that starts again on the running machine sees the new name.
+  expect(readManifest(fs, "/d")).toEqual(EMPTY);
+  expect(readManifest(fs.crash(seededRandom(1)), "/d")).toEqual(EMPTY);
 });
 
 test("every flipped bit of CURRENT is found", async () => {

@@ -169,6 +169,7 @@ async function createManifest(
 ): Promise<RecordLogWriter> {
   const path = filePath(directory, number, "manifest");
   const log = await RecordLogWriter.create(fs, directory, path, MANIFEST_MAGIC, number);
+  let isNamed = false;
   try {
     await appendEdit(log, { ...state, added: state.tables, removed: [] });
     const current = `${directory}/${CURRENT}`;
@@ -183,10 +184,12 @@ async function createManifest(
       handle.close();
     }
     fs.rename(temporary, current);
+    isNamed = true;
     await syncOrFail(fs.syncDirectory(directory), directory);
   } catch (error) {
     log.close();
-    fs.remove(path);
+    // What CURRENT names has to stay, also where the sync of that has failed.
+    if (!isNamed) fs.remove(path);
     throw error;
   }
   return log;
