@@ -23,7 +23,9 @@ function pick(...tables: TableMeta[]): string | undefined {
   const keys = plan.inputs.map(({ level, smallestKey, largestKey }) =>
     Buffer.concat([Buffer.from(`${level}`), smallestKey, largestKey]).toString(),
   );
-  const deeper = plan.deeper.map(({ smallest, largest }) => Buffer.concat([smallest, largest]).toString());
+  const deeper = plan.deeper.map(({ smallestKey, largestKey }) =>
+    Buffer.concat([smallestKey, largestKey]).toString(),
+  );
   return `${plan.level}>${plan.outputLevel}: ${keys.join(" ")} | ${deeper.join(" ")}`;
 }
 

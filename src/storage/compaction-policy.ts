@@ -3,7 +3,7 @@
  * LevelDB). Level 0 holds flushed memtables, which overlap; every deeper level is one sorted run, `levelSizeRatio` times
  * as large as the one before. A pure function of the levels, so that it can be tested without a disk.
  */
-import { compareBytes } from "../lib/bytes.ts";
+import { type KeyRange, keyRange, overlapping, rangeOf } from "./key-range.ts";
 import type { TableMeta } from "./manifest.ts";
 
 export const LEVELS = 7;
@@ -25,12 +25,6 @@ export interface CompactionPlan {
   readonly inputs: readonly TableMeta[];
   /** Key ranges of the tables below the output level that overlap the inputs: within these a tombstone must be kept. */
   readonly deeper: readonly KeyRange[];
-}
-
-/** Keys from `smallest` to `largest`, both included. */
-export interface KeyRange {
-  readonly smallest: Uint8Array;
-  readonly largest: Uint8Array;
 }
 
 /**
@@ -59,7 +53,7 @@ export function pickCompaction(
   const deeper = levels
     .slice(outputLevel + 1)
     .flatMap((tables) => overlapping(tables, range))
-    .map((table) => ({ smallest: table.smallestKey, largest: table.largestKey }));
+    .map(keyRange);
   return { level, outputLevel, inputs, deeper };
 }
 
@@ -89,23 +83,4 @@ function cheapestTable(tables: readonly TableMeta[], next: readonly TableMeta[])
     }
   }
   return best;
-}
-
-/** The smallest range that contains all of `tables`, of which there is at least one. */
-export function rangeOf(tables: readonly TableMeta[]): KeyRange {
-  let smallest = tables[0]!.smallestKey;
-  let largest = tables[0]!.largestKey;
-  for (const table of tables) {
-    if (compareBytes(table.smallestKey, smallest) < 0) smallest = table.smallestKey;
-    if (compareBytes(table.largestKey, largest) > 0) largest = table.largestKey;
-  }
-  return { smallest, largest };
-}
-
-function overlapping(tables: readonly TableMeta[], range: KeyRange): TableMeta[] {
-  return tables.filter(
-    (table) =>
-      compareBytes(table.largestKey, range.smallest) >= 0 &&
-      compareBytes(table.smallestKey, range.largest) <= 0,
-  );
 }

@@ -3,9 +3,9 @@
  * drop what nobody can see any more.
  */
 import type { FileSystem } from "../env/env.ts";
-import type { KeyRange } from "./compaction-policy.ts";
 import { compareRanges, type Entry } from "./cursor.ts";
 import { filePath } from "./file-names.ts";
+import type { KeyRange } from "./key-range.ts";
 import { Memtable, type SharedMemtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
 import { TableReader } from "./table-reader.ts";
@@ -148,13 +148,10 @@ class Visibility {
   }
 
   #isDeeper({ keyBytes, keyStart, keyEnd }: Entry): boolean {
-    for (const { smallest, largest } of this.#deeper!) {
-      if (
-        compareRanges(keyBytes, keyStart, keyEnd, smallest, 0, smallest.length) >= 0 &&
-        compareRanges(keyBytes, keyStart, keyEnd, largest, 0, largest.length) <= 0
-      ) {
-        return true;
-      }
+    for (const { smallestKey, largestKey, largestKeyIncluded } of this.#deeper!) {
+      if (compareRanges(keyBytes, keyStart, keyEnd, smallestKey, 0, smallestKey.length) < 0) continue;
+      const order = compareRanges(keyBytes, keyStart, keyEnd, largestKey, 0, largestKey.length);
+      if (order < 0 || (order === 0 && largestKeyIncluded)) return true;
     }
     return false;
   }
