@@ -1,8 +1,6 @@
 /** One group of lines on one engine, in a process of its own: a JSON line for each of them on stdout. */
-import { openClassicLevel } from "./classic-level.ts";
 import type { Contender, ContenderOptions } from "./contender.ts";
 import { KeySet } from "./data.ts";
-import { openFlotilla } from "./flotilla.ts";
 import { runLine, type Stage, sequence } from "./line.ts";
 import { GROUPS, type Group, LOAD_GROUP } from "./lines.ts";
 
@@ -32,10 +30,14 @@ async function main(task: GroupTask): Promise<void> {
   await contender.close();
 }
 
+/** Loads one engine and not the other: neither's memory holds the other's code. */
 async function openContender(task: GroupTask): Promise<Contender> {
-  return task.engine === "flotilla"
-    ? await openFlotilla(task.directory, task)
-    : await openClassicLevel(task.directory, task);
+  if (task.engine === "flotilla") {
+    const { openFlotilla } = await import("./flotilla.ts");
+    return await openFlotilla(task.directory, task);
+  }
+  const { openClassicLevel } = await import("./classic-level.ts");
+  return await openClassicLevel(task.directory, task);
 }
 
 /** What the store holds when the group begins. */
