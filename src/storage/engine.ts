@@ -101,6 +101,17 @@ export interface EngineStats {
   readonly readOnly: boolean;
 }
 
+/** An engine whose data is in files. */
+export interface DurableEngine extends Engine {
+  /**
+   * Makes `directory` a store of its own that holds everything written so far, durably, without copying: both have the
+   * same tables, by hard links. So it has to be on the store's file system, and must not exist; what an interrupted
+   * checkpoint has left in `directory.tmp` is replaced. Writes go on meanwhile. All or nothing: rejects with a `FileError`
+   * (`EEXIST`, `EXDEV`, `ENOSPC`), with `LOCKED` if the same checkpoint is being made, or as `flush` does.
+   */
+  checkpoint(directory: string): Promise<void>;
+}
+
 export interface Engine {
   newBatch(): WriteBatch;
   /** Applies a batch atomically through the WAL. Resolves when it is visible and, with `sync`, durable. */

@@ -145,6 +145,15 @@ export class Levels {
     };
   }
 
+  /** Keeps the files of all tables that are there now, until the result is called. */
+  hold(): () => void {
+    const held = this.#levels.flat();
+    for (const table of held) table.hold();
+    return () => {
+      for (const table of held) table.release();
+    };
+  }
+
   close(): void {
     for (const tables of this.#levels) for (const table of tables) table.release();
     this.#levels = Array.from({ length: LEVELS }, () => []);

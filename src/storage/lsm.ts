@@ -18,10 +18,11 @@ import type { Env, FileLock } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import { BlockCache } from "./block-cache.ts";
 import { Catalog } from "./catalog.ts";
+import { writeCheckpoint } from "./checkpoint.ts";
 import { Compactor } from "./compactor.ts";
 import { SEQUENCE_MAX } from "./cursor.ts";
 import type {
-  Engine,
+  DurableEngine,
   EngineIterator,
   EngineStats,
   ScanRange,
@@ -57,7 +58,7 @@ export async function openLsm(
   directory: string,
   options: Partial<LsmOptions> = {},
   sealListener?: SealListener,
-): Promise<Engine> {
+): Promise<DurableEngine> {
   const all = lsmOptions(options);
   const cache = new BlockCache(all.blockCacheBytes);
   const store = await recoverStore(env.fs, directory, cache, newMemtable(all));
@@ -86,7 +87,9 @@ function newMemtable(options: LsmOptions): Memtable {
   return new Memtable(options.memtableBytes + (options.memtableBytes >> 2));
 }
 
-class LsmEngine implements Engine {
+class LsmEngine implements DurableEngine {
+  readonly #env: LsmEnv;
+  readonly #directory: string;
   readonly #options: LsmOptions;
   readonly #listener: SealListener | undefined;
   readonly #lock: FileLock;
@@ -100,6 +103,9 @@ class LsmEngine implements Engine {
   readonly #snapshots = new Set<Snapshot>();
   /** Snapshots and open iterators. */
   readonly #pins = new Pins();
+
+  /** Those that are linking tables. */
+  readonly #checkpoints = new Set<Promise<void>>();
 
   #memtable: Memtable;
   #sequence: number;
@@ -115,6 +121,8 @@ class LsmEngine implements Engine {
     cache: BlockCache,
     listener: SealListener | undefined,
   ) {
+    this.#env = env;
+    this.#directory = directory;
     this.#options = options;
     this.#listener = listener;
     this.#lock = store.lock;
@@ -228,6 +236,20 @@ class LsmEngine implements Engine {
     return flushed;
   }
 
+  async checkpoint(directory: string): Promise<void> {
+    await this.flush();
+    if (this.#health.refusal !== undefined) throw this.#health.refusal;
+    const release = this.#levels.hold();
+    const written = writeCheckpoint(this.#env, this.#directory, directory, this.#catalog.state);
+    const settled = written.catch(() => {}).then(() => void this.#checkpoints.delete(settled));
+    this.#checkpoints.add(settled);
+    try {
+      await written;
+    } finally {
+      release();
+    }
+  }
+
   get pressure(): WritePressure {
     const options = this.#options;
     const sealed = this.#flusher.sealed.length;
@@ -271,6 +293,7 @@ class LsmEngine implements Engine {
     try {
       await this.#flusher.settled();
       await this.#compactor.settled();
+      await Promise.all(this.#checkpoints);
       await this.#health.settled();
       if (this.#health.failure === undefined) await this.#wal.close();
     } finally {

@@ -3,7 +3,7 @@ import { bunFileSystem } from "../env/bun-fs.ts";
 import { consoleLog } from "../env/console-log.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { compareBytes } from "../lib/bytes.ts";
-import type { Engine, EngineStats, ScanRange, Snapshot, WriteBatch, WriteOptions } from "./engine.ts";
+import type { DurableEngine, EngineStats, ScanRange, Snapshot, WriteBatch, WriteOptions } from "./engine.ts";
 import { openLsm } from "./lsm.ts";
 import type { LsmOptions } from "./lsm-options.ts";
 import { StorageError } from "./storage-error.ts";
@@ -37,11 +37,11 @@ export async function open(directory: string, options: Partial<LsmOptions> = {})
 
 /** An open store: an ordered map from byte strings to byte strings. All writes are durable when their promise resolves. */
 export class Store implements AsyncDisposable {
-  readonly #engine: Engine;
+  readonly #engine: DurableEngine;
   readonly #closed: () => Promise<void>;
 
   /** Not for users: see `open`. */
-  constructor(engine: Engine, closed: () => Promise<void>) {
+  constructor(engine: DurableEngine, closed: () => Promise<void>) {
     this.#engine = engine;
     this.#closed = closed;
   }
@@ -92,6 +92,14 @@ export class Store implements AsyncDisposable {
   /** Resolves when everything written so far is in tables. */
   flush(): Promise<void> {
     return this.#engine.flush();
+  }
+
+  /**
+   * Makes `directory` a store of its own that holds everything written so far, without copying. It must not exist, and has
+   * to be on the same file system. All or nothing; rejects with a `FileError` (`EEXIST`, `EXDEV`, `ENOSPC`).
+   */
+  checkpoint(directory: string): Promise<void> {
+    return this.#engine.checkpoint(directory);
   }
 
   stats(): EngineStats {
