@@ -13,6 +13,7 @@ import { SEQUENCE_MAX } from "./cursor.ts";
 import { Levels } from "./levels.ts";
 import type { TableMeta } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
+import { TableCache } from "./table-cache.ts";
 import { TableWriter } from "./table-writer.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
@@ -37,6 +38,10 @@ function writeTable(
   return { ...writer.finish(), level };
 }
 
+function tableCache(fs: MemoryFileSystem, openTables = 2): TableCache {
+  return new TableCache(fs, "/d", new BlockCache(10_000), openTables);
+}
+
 /** Cuts sorted entries into tables, never between two versions of a key. */
 function cut(entries: readonly TestEntry[], tableEntries: number): TestEntry[][] {
   const parts: TestEntry[][] = [[]];
@@ -54,7 +59,7 @@ test("a level of many tables is one sorted run, for cursors and for gets", () =>
     const fs = new MemoryFileSystem();
     const entries = randomEntries(seededRandom(tableEntries), 80);
     const tables = cut(entries, tableEntries).map((part, index) => writeTable(fs, index + 1, 2, part));
-    const levels = new Levels(fs, "/d", new BlockCache(10_000), tables);
+    const levels = new Levels(tableCache(fs), tables);
     const { cursors, release } = levels.cursors();
     expect(cursors.length).toBe(1);
     const cursor = cursors[0]!;
@@ -86,7 +91,7 @@ test("of several tables the newest answers, and level 0 before the deeper ones",
     writeTable(fs, 3, 0, [entry(8)]),
     writeTable(fs, 4, 1, [entry(3)]),
   ];
-  const levels = new Levels(fs, "/d", new BlockCache(10_000), tables);
+  const levels = new Levels(tableCache(fs), tables);
   const read = (sequence: number): unknown => levels.get(Buffer.from("k"), sequence)?.[0];
   expect([SEQUENCE_MAX, 8, 7, 6, 2].map(read)).toEqual([9, 8, 7, 3, undefined]);
   levels.close();
@@ -95,7 +100,7 @@ test("of several tables the newest answers, and level 0 before the deeper ones",
 test("a table that was dropped stays until its last reader lets go", () => {
   const fs = new MemoryFileSystem();
   const table = writeTable(fs, 1, 1, randomEntries(seededRandom(1), 5));
-  const levels = new Levels(fs, "/d", new BlockCache(10_000), [table]);
+  const levels = new Levels(tableCache(fs), [table]);
   const one = levels.cursors();
   const two = levels.cursors();
   levels.change([], [1]);

@@ -9,6 +9,8 @@ export interface LsmOptions extends TableOptions, CompactionLimits {
   readonly memtableBytes: number;
   /** What the cached data blocks of all tables may take, in bytes. */
   readonly blockCacheBytes: number;
+  /** How many tables are kept open; each takes a file descriptor. Iterators keep those open that they are in. */
+  readonly openTables: number;
   /** A compaction ends a table with the key that makes it this long, in bytes. */
   readonly tableBytes: number;
   /** A log file ends before the record that would make it longer, in bytes. */
@@ -35,6 +37,7 @@ export const LSM_DEFAULTS: LsmOptions = {
   restartInterval: 16,
   bloomBitsPerKey: 10,
   blockCacheBytes: 64 * 1024 * 1024,
+  openTables: 512,
   tableBytes: 16 * 1024 * 1024,
   walFileBytes: 32 * 1024 * 1024,
   manifestBytes: 1024 * 1024,
@@ -58,6 +61,7 @@ export function lsmOptions(options: Partial<LsmOptions>): LsmOptions {
     all.restartInterval > 0 && all.bloomBitsPerKey > 0,
     "restartInterval and bloomBitsPerKey are above zero",
   );
+  assert(all.openTables > 0, "openTables is above zero");
   assert(all.walFileBytes <= LOG_FILE_BYTES_MAX / 2, "walFileBytes leaves room for one more record");
   assert(
     all.level0Tables <= all.level0TablesSlow && all.level0TablesSlow <= all.level0TablesStop,

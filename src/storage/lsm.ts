@@ -43,6 +43,7 @@ import { RangeIterator } from "./range-iterator.ts";
 import { recoverStore } from "./recovery.ts";
 import { isDiskFull, StorageError } from "./storage-error.ts";
 import { StoreHealth } from "./store-health.ts";
+import { TableCache } from "./table-cache.ts";
 import { type RecoveredWal, Wal } from "./wal.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
@@ -61,7 +62,8 @@ export async function openLsm(
 ): Promise<DurableEngine> {
   const all = lsmOptions(options);
   const cache = new BlockCache(all.blockCacheBytes);
-  const store = await recoverStore(env.fs, directory, cache, newMemtable(all));
+  const tables = new TableCache(env.fs, directory, cache, all.openTables);
+  const store = await recoverStore(env.fs, directory, tables, newMemtable(all));
   env.log.info("storage opened", {
     directory,
     tables: store.state.tables.length,

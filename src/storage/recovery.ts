@@ -4,7 +4,6 @@
  * changed.
  */
 import type { FileSystem } from "../env/env.ts";
-import type { BlockCache } from "./block-cache.ts";
 import { makeDurableDirectory } from "./durable-directory.ts";
 import { CURRENT, filePath, LOCK, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
 import { Levels } from "./levels.ts";
@@ -12,6 +11,7 @@ import type { OpenStore } from "./lsm.ts";
 import { type ManifestState, ManifestWriter, readManifest, type TableMeta } from "./manifest.ts";
 import type { Memtable } from "./memtable.ts";
 import { corrupt, StorageError } from "./storage-error.ts";
+import type { TableCache } from "./table-cache.ts";
 import { recoverWal } from "./wal.ts";
 
 const NEW_STORE: ManifestState = { nextFileNumber: 1, lastSequence: 0, flushedRecord: 0, tables: [] };
@@ -20,7 +20,7 @@ const NEW_STORE: ManifestState = { nextFileNumber: 1, lastSequence: 0, flushedRe
 export async function recoverStore(
   fs: FileSystem,
   directory: string,
-  cache: BlockCache,
+  tables: TableCache,
   memtable: Memtable,
 ): Promise<OpenStore> {
   makeDurableDirectory(fs, directory);
@@ -28,7 +28,7 @@ export async function recoverStore(
   if (lock === undefined)
     throw new StorageError("LOCKED", `another process has the store in ${directory} open`);
   try {
-    return { lock, ...(await recoverLocked(fs, directory, cache, memtable)) };
+    return { lock, ...(await recoverLocked(fs, directory, tables, memtable)) };
   } catch (error) {
     lock.release();
     throw error;
@@ -55,7 +55,7 @@ function checkLength(fs: FileSystem, directory: string, { number, bytes }: Table
 async function recoverLocked(
   fs: FileSystem,
   directory: string,
-  cache: BlockCache,
+  tables: TableCache,
   memtable: Memtable,
 ): Promise<Omit<OpenStore, "lock">> {
   const names = fs.list(directory);
@@ -97,7 +97,7 @@ async function recoverLocked(
   }
   await fs.syncDirectory(directory);
 
-  const levels = new Levels(fs, directory, cache, state.tables);
+  const levels = new Levels(tables, state.tables);
   return {
     state: newState,
     manifest,
