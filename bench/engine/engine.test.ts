@@ -35,10 +35,8 @@ describe("bun run bench:engine --json", () => {
 
   beforeAll(async () => {
     ended = await bench("--num", String(NUM), "--json", "--dir", directory);
-    figures = ended.output
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line) as Figure);
+    const lines = ended.output.split("\n").filter((line) => line !== "");
+    figures = lines.map((line) => JSON.parse(line) as Figure);
   }, 60_000);
 
   test("ends well, complains of nothing and leaves nothing behind", () => {

@@ -5,9 +5,13 @@ import type { EngineName, Figure, Op } from "./lines.ts";
 import {
   directoryBytes,
   LoopProbe,
+  maxMs,
   peakMemoryBytes,
+  percentileMs,
+  processCpuMs,
   resetPeakMemory,
   settle,
+  threadCpuMs,
   writtenBytes,
 } from "./probes.ts";
 
@@ -95,8 +99,9 @@ async function fill(
   const entryBytes = KEY_BYTES + VALUE_BYTES;
   return {
     ...timed,
-    loop_p99_ms: thousandths(probe.percentileMs(99)),
-    loop_max_ms: thousandths(probe.maxMs),
+    loop_p99_ms: thousandths(percentileMs(probe.late, 99)),
+    loop_max_ms: thousandths(maxMs(probe.late)),
+    loop_cpu_p99_ms: thousandths(percentileMs(probe.computing, 99)),
     ...(before === undefined || after === undefined
       ? {}
       : { write_amp: thousandths((after - before) / (count * entryBytes)) }),
@@ -168,9 +173,13 @@ async function time(
 ): Promise<Figure> {
   Bun.gc(true);
   resetPeakMemory();
+  const threadBefore = threadCpuMs();
+  const processBefore = processCpuMs();
   const began = performance.now();
   const count = await run();
   const ms = performance.now() - began;
+  const threadMs = threadCpuMs() - threadBefore;
+  const processMs = processCpuMs() - processBefore;
   check(op, count, planned);
   return {
     engine: stage.engine,
@@ -180,6 +189,8 @@ async function time(
     ops_s: Math.round((count * 1000) / ms),
     count,
     api: stage.contender.api[loop],
+    thread_cpu_us_op: thousandths((threadMs * 1000) / count),
+    process_cpu_us_op: thousandths((processMs * 1000) / count),
     rss_peak_bytes: peakMemoryBytes(),
     rss_bytes: process.memoryUsage.rss(),
   };

@@ -73,9 +73,16 @@ export interface Figure {
   readonly count?: number;
   /** Which of the engine's calls did it. */
   readonly api?: string;
-  /** How late a timer of one millisecond came while the line ran, in milliseconds. */
+  /**
+   * Processor time by operation, of the thread that calls and of the whole process, in microseconds: on a machine that
+   * others use, too, they say more than the clock.
+   */
+  readonly thread_cpu_us_op?: number;
+  readonly process_cpu_us_op?: number;
+  /** How late a timer of one millisecond came while the line ran, in milliseconds, and so far as the thread was computing. */
   readonly loop_p99_ms?: number;
   readonly loop_max_ms?: number;
+  readonly loop_cpu_p99_ms?: number;
   /** Bytes given to the system to write, until the engine was at rest, by bytes of keys and values written. */
   readonly write_amp?: number;
   /** Bytes of the directory at rest by bytes of the keys and values that are live. */

@@ -5,14 +5,20 @@ import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 
 const PROBE_MS = 1;
 
-/** How late a timer of a millisecond comes, for as long as the probe is on: that long others wait for the event loop. */
+/**
+ * How late a timer of a millisecond comes, for as long as the probe is on: that long others wait for the event loop. And
+ * how much of that its own thread was computing: the rest it slept in a call, or waited for a processor.
+ */
 export class LoopProbe {
-  readonly #histogram: RecordableHistogram = createHistogram();
+  readonly late: RecordableHistogram = createHistogram();
+  readonly computing: RecordableHistogram = createHistogram();
   #dueMs = 0;
+  #armedCpuMs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   start(): void {
     this.#dueMs = performance.now() + PROBE_MS;
+    this.#armedCpuMs = threadCpuMs();
     this.#timer = setTimeout(this.#tick, PROBE_MS);
   }
 
@@ -22,27 +28,42 @@ export class LoopProbe {
     if (performance.now() > this.#dueMs) this.#record();
   }
 
-  percentileMs(percentile: number): number {
-    // A percentile is rounded up to its bucket, which may end behind the highest value.
-    return Math.min(
-      this.maxMs,
-      this.#histogram.count === 0 ? 0 : this.#histogram.percentile(percentile) / 1000,
-    );
-  }
-
-  get maxMs(): number {
-    return this.#histogram.count === 0 ? 0 : this.#histogram.max / 1000;
-  }
-
   readonly #tick = (): void => {
     this.#record();
     this.start();
   };
 
   #record(): void {
-    // Whole microseconds, at least one: a histogram takes no zero.
-    this.#histogram.record(Math.max(1, Math.round((performance.now() - this.#dueMs) * 1000)));
+    const lateMs = performance.now() - this.#dueMs;
+    record(this.late, lateMs);
+    record(this.computing, Math.min(lateMs, threadCpuMs() - this.#armedCpuMs - PROBE_MS));
   }
+}
+
+/** In whole microseconds, at least one: a histogram takes no zero. */
+function record(histogram: RecordableHistogram, ms: number): void {
+  histogram.record(Math.max(1, Math.round(ms * 1000)));
+}
+
+export function percentileMs(histogram: RecordableHistogram, percentile: number): number {
+  // A percentile is rounded up to its bucket, which may end behind the highest value.
+  return Math.min(maxMs(histogram), histogram.count === 0 ? 0 : histogram.percentile(percentile) / 1000);
+}
+
+export function maxMs(histogram: RecordableHistogram): number {
+  return histogram.count === 0 ? 0 : histogram.max / 1000;
+}
+
+/** Processor time that this thread has used, in milliseconds. */
+export function threadCpuMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
+
+/** Processor time that all threads of this process have used, in milliseconds. */
+export function processCpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** Begins a new peak for `peakMemoryBytes`. */
