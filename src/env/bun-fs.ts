@@ -7,9 +7,16 @@ import { Database } from "bun:sqlite";
 import * as nodeFs from "node:fs";
 import { FileError, type FileHandle, type FileLock, type FileSystem } from "./env.ts";
 
-export function bunFileSystem(): FileSystem {
+/** The calls that may do less than they are asked for. */
+export type ShortCalls = Pick<typeof nodeFs, "readSync" | "writeSync">;
+
+/** `calls`: for tests that cut them short. */
+export function bunFileSystem(calls: ShortCalls = nodeFs): FileSystem {
   return {
-    open,
+    open: (path, mode) => {
+      const fd = attempt(`cannot open ${path}`, () => nodeFs.openSync(path, FLAGS[mode]));
+      return new BunFileHandle(path, fd, calls);
+    },
     exists: nodeFs.existsSync,
     list: (directory) =>
       attempt(`cannot list ${directory}`, () =>
@@ -46,19 +53,16 @@ export function bunFileSystem(): FileSystem {
 
 const FLAGS = { create: "wx+", write: "r+", read: "r" } as const;
 
-function open(path: string, mode: "create" | "write" | "read"): FileHandle {
-  const fd = attempt(`cannot open ${path}`, () => nodeFs.openSync(path, FLAGS[mode]));
-  return new BunFileHandle(path, fd);
-}
-
 class BunFileHandle implements FileHandle {
   readonly path: string;
   readonly #fd: number;
+  readonly #calls: ShortCalls;
   #open = true;
 
-  constructor(path: string, fd: number) {
+  constructor(path: string, fd: number, calls: ShortCalls) {
     this.path = path;
     this.#fd = fd;
+    this.#calls = calls;
   }
 
   size(): number {
@@ -69,7 +73,13 @@ class BunFileHandle implements FileHandle {
     let done = 0;
     try {
       while (done < length) {
-        const got = nodeFs.readSync(this.#fd, target, targetOffset + done, length - done, position + done);
+        const got = this.#calls.readSync(
+          this.#fd,
+          target,
+          targetOffset + done,
+          length - done,
+          position + done,
+        );
         if (got === 0) break;
         done += got;
       }
@@ -83,7 +93,7 @@ class BunFileHandle implements FileHandle {
     let at = start;
     try {
       while (at < end) {
-        const written = nodeFs.writeSync(this.#fd, bytes, at, end - at, position + at - start);
+        const written = this.#calls.writeSync(this.#fd, bytes, at, end - at, position + at - start);
         if (written === 0) throw new FileError("EIO", "nothing could be written");
         at += written;
       }
