@@ -51,6 +51,13 @@ export interface EngineIterator extends Disposable {
   next(): boolean;
   readonly key: Uint8Array;
   readonly value: Uint8Array;
+  /** The key is `keyBytes[keyStart, keyEnd)`, and the value likewise: for loops that do not want a view for each entry. */
+  readonly keyBytes: Uint8Array;
+  readonly keyStart: number;
+  readonly keyEnd: number;
+  readonly valueBytes: Uint8Array;
+  readonly valueStart: number;
+  readonly valueEnd: number;
   close(): void;
 }
 

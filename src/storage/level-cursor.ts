@@ -1,5 +1,6 @@
 import { compareBytes } from "../lib/bytes.ts";
 import { type Cursor, NO_ENTRY } from "./cursor.ts";
+import { endsBefore } from "./key-range.ts";
 import type { Table } from "./table.ts";
 
 /** Tables that follow each other by key, as one cursor; a table is opened when the cursor gets there, and pinned while it is in it. */
@@ -21,12 +22,12 @@ export class LevelCursor implements Cursor {
   }
 
   seekToFirst(): void {
-    if (this.#enter(0)) this.#inner!.seekToFirst();
+    this.#firstFrom(0);
     this.#publish();
   }
 
   seekToLast(): void {
-    if (this.#enter(this.#tables.length - 1)) this.#inner!.seekToLast();
+    this.#lastFrom(this.#tables.length - 1);
     this.#publish();
   }
 
@@ -34,34 +35,51 @@ export class LevelCursor implements Cursor {
     const index = firstNotBelow(this.#tables, key);
     if (this.#enter(index)) {
       this.#inner!.seek(key, sequence);
-      // The table's last key may be the one sought, but only in versions that are newer than asked for.
-      if (!this.#inner!.valid && this.#enter(index + 1)) this.#inner!.seekToFirst();
+      // The table may end with a range tombstone, or with the key sought in versions that are newer than asked for.
+      if (!this.#inner!.valid) this.#firstFrom(index + 1);
     }
     this.#publish();
   }
 
   seekBefore(key: Uint8Array): void {
     const index = firstNotBelow(this.#tables, key);
-    if (index === this.#tables.length) {
-      this.seekToLast();
-      return;
+    const table = this.#tables[index];
+    if (table !== undefined && compareBytes(table.meta.smallestKey, key) < 0) {
+      this.#enter(index);
+      this.#inner!.seekBefore(key);
+      if (!this.#inner!.valid) this.#lastFrom(index - 1);
+    } else {
+      this.#lastFrom(index - 1);
     }
-    this.#enter(index);
-    if (compareBytes(this.#tables[index]!.meta.smallestKey, key) < 0) this.#inner!.seekBefore(key);
-    else if (this.#enter(index - 1)) this.#inner!.seekToLast();
     this.#publish();
   }
 
   next(): void {
     this.#inner!.next();
-    if (!this.#inner!.valid && this.#enter(this.#index + 1)) this.#inner!.seekToFirst();
+    if (!this.#inner!.valid) this.#firstFrom(this.#index + 1);
     this.#publish();
   }
 
   prev(): void {
     this.#inner!.prev();
-    if (!this.#inner!.valid && this.#enter(this.#index - 1)) this.#inner!.seekToLast();
+    if (!this.#inner!.valid) this.#lastFrom(this.#index - 1);
     this.#publish();
+  }
+
+  /** To the first entry of the table `index` or of those behind it: some have nothing but range tombstones. */
+  #firstFrom(index: number): void {
+    for (let at = index; this.#enter(at); at++) {
+      this.#inner!.seekToFirst();
+      if (this.#inner!.valid) return;
+    }
+  }
+
+  /** To the last entry of the table `index` or of those before it. */
+  #lastFrom(index: number): void {
+    for (let at = index; this.#enter(at); at--) {
+      this.#inner!.seekToLast();
+      if (this.#inner!.valid) return;
+    }
   }
 
   /** Goes over to the table `index`; false if there is none. */
@@ -89,13 +107,13 @@ export class LevelCursor implements Cursor {
   }
 }
 
-/** The first table whose largest key is not below `key`. */
+/** The first table that does not lie below `key`. */
 export function firstNotBelow(tables: readonly Table[], key: Uint8Array): number {
   let low = 0;
   let high = tables.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (compareBytes(tables[middle]!.meta.largestKey, key) < 0) low = middle + 1;
+    if (endsBefore(tables[middle]!.meta, key)) low = middle + 1;
     else high = middle;
   }
   return low;

@@ -70,9 +70,9 @@ test("a level of many tables is one sorted run, for cursors and for gets", () =>
       const next = entries.find((entry) => Buffer.compare(entry.key, key) > 0);
       expect(describe(cursor)).toBe(next === undefined ? "end" : text(next));
       const newest = entries.find((entry) => Buffer.compare(entry.key, key) === 0)!;
-      expect(levels.get(key, SEQUENCE_MAX)).toEqual(newest.value ?? null);
+      expect(levels.get(key, SEQUENCE_MAX, 0)).toEqual(newest.value);
     }
-    expect(levels.get(Buffer.from("absent"), SEQUENCE_MAX)).toBeUndefined();
+    expect(levels.get(Buffer.from("absent"), SEQUENCE_MAX, 0)).toBeUndefined();
     release();
     levels.close();
   }
@@ -92,7 +92,7 @@ test("of several tables the newest answers, and level 0 before the deeper ones",
     writeTable(fs, 4, 1, [entry(3)]),
   ];
   const levels = new Levels(tableCache(fs), tables);
-  const read = (sequence: number): unknown => levels.get(Buffer.from("k"), sequence)?.[0];
+  const read = (sequence: number): unknown => levels.get(Buffer.from("k"), sequence, 0)?.[0];
   expect([SEQUENCE_MAX, 8, 7, 6, 2].map(read)).toEqual([9, 8, 7, 3, undefined]);
   levels.close();
 });
@@ -109,5 +109,5 @@ test("a table that was dropped stays until its last reader lets go", () => {
   expect(fs.list("/d")).toEqual(["000001.table"]);
   two.release();
   expect(fs.list("/d")).toEqual([]);
-  expect(() => levels.change([], [1])).toThrow("removes 1 tables, 0 are there");
+  expect(() => levels.change([], [1])).toThrow("an edit removes 1, which are not there");
 });

@@ -193,6 +193,24 @@ class ArrayIterator implements EngineIterator {
   get value(): Uint8Array {
     return this.#keysOnly ? new Uint8Array(0) : this.#entries[this.#index]!.value;
   }
+  get keyBytes(): Uint8Array {
+    return this.key;
+  }
+  get keyStart(): number {
+    return 0;
+  }
+  get keyEnd(): number {
+    return this.key.length;
+  }
+  get valueBytes(): Uint8Array {
+    return this.value;
+  }
+  get valueStart(): number {
+    return 0;
+  }
+  get valueEnd(): number {
+    return this.value.length;
+  }
   close(): void {
     this.#index = this.#entries.length;
   }

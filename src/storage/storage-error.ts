@@ -6,8 +6,10 @@
  * - `FAILED`: an earlier disk fault (a failed sync) means that nobody can say what is durable; the process has to end.
  * - `CLOSED`: the engine was closed.
  * - `LOCKED`: another process has the directory open.
+ * - `INVALID`: what was asked for can't be done: a key or value that is too long, bounds that contradict each other, a
+ *   snapshot that was released. Nothing has happened.
  */
-export type StorageErrorCode = "CORRUPT" | "READ_ONLY" | "FAILED" | "CLOSED" | "LOCKED";
+export type StorageErrorCode = "CORRUPT" | "READ_ONLY" | "FAILED" | "CLOSED" | "LOCKED" | "INVALID";
 
 /** An expected failure of the storage engine; `code` tells what a caller can do about it. */
 export class StorageError extends Error {
@@ -22,6 +24,11 @@ export class StorageError extends Error {
 /** A `CORRUPT` error: what was read, from which file, at which offset, and what was found there. */
 export function corrupt(path: string, offset: number, what: string): StorageError {
   return new StorageError("CORRUPT", `${path}: damaged at offset ${offset}: ${what}`);
+}
+
+/** An `INVALID` error. */
+export function invalid(what: string): StorageError {
+  return new StorageError("INVALID", what);
 }
 
 /** Whether a file system call failed because there is no space: what can pass. */

@@ -70,10 +70,10 @@ export class TableReader {
   }
 
   /**
-   * The newest value of `key` that is not above `sequence`: borrowed, valid as long as it is referred to; `null` for a
-   * tombstone, `undefined` if the table has no such entry. `hash` is the key's `bloomHash`.
+   * The newest entry of `key` that is not above `sequence`, or `undefined`. Borrowed: the next call gives the same object
+   * other content; the value's bytes are never overwritten. `hash` is the key's `bloomHash`.
    */
-  get(key: Uint8Array, sequence: number, hash: number): Uint8Array | null | undefined {
+  get(key: Uint8Array, sequence: number, hash: number): Entry | undefined {
     if (!bloomMayContain(this.#filter, hash)) return undefined;
     const index = this.#indexCursor;
     index.seek(key, sequence);
@@ -83,8 +83,7 @@ export class TableReader {
     data.seek(key, sequence);
     if (!data.valid) return undefined;
     const { entry } = data;
-    if (compareEntryKey(entry, key) !== 0) return undefined;
-    return entry.tombstone ? null : entry.valueBytes.subarray(entry.valueStart, entry.valueEnd);
+    return compareEntryKey(entry, key) === 0 ? entry : undefined;
   }
 
   /**

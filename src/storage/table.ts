@@ -1,5 +1,6 @@
 import { assert } from "../lib/assert.ts";
 import type { TableMeta } from "./manifest.ts";
+import { NO_RANGE_DELETES, RangeDeletes } from "./range-deletes.ts";
 import type { TableCache } from "./table-cache.ts";
 import type { TableReader } from "./table-reader.ts";
 
@@ -8,13 +9,15 @@ import type { TableReader } from "./table-reader.ts";
  * it meanwhile. A reader that lives longer than one call must `pin` it.
  */
 export class Table {
-  readonly meta: TableMeta;
+  /** Replaced when the table moves to another level; nothing else of it changes then. */
+  meta: TableMeta;
   /** Set on every use but the one that opens it, cleared by the table cache. */
   used = false;
   /** Where the table cache keeps it. */
   position = -1;
   readonly #cache: TableCache;
   #reader: TableReader | undefined;
+  #rangeDeletes: RangeDeletes | undefined;
   #holders = 0;
   #pins = 0;
   #dropped = false;
@@ -31,6 +34,13 @@ export class Table {
     if (reader === undefined) return this.#open();
     this.used = true;
     return reader;
+  }
+
+  /** The table's range tombstones; in memory as long as the table is open. Throws `CORRUPT` or `FileError`. */
+  get rangeDeletes(): RangeDeletes {
+    if (this.meta.rangeTombstones === 0) return NO_RANGE_DELETES;
+    this.#rangeDeletes ??= RangeDeletes.of(this.reader.rangeTombstones());
+    return this.#rangeDeletes;
   }
 
   /** The reader, kept open until `unpin`. Throws `CORRUPT` or `FileError`, and is not pinned then. */
@@ -74,6 +84,7 @@ export class Table {
   closeReader(): void {
     this.#reader?.close();
     this.#reader = undefined;
+    this.#rangeDeletes = undefined;
   }
 
   #open(): TableReader {
