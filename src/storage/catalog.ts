@@ -85,6 +85,7 @@ export class Catalog {
     for (;;) {
       this.#host.checkAlive();
       try {
+        if (this.#manifest.mustBeReplaced) await this.#manifest.replace(this.newFileNumber(), this.state);
         const { lastSequence, flushedRecord } = flushed;
         const nextFileNumber = this.#nextFileNumber;
         await this.#manifest.append({ nextFileNumber, lastSequence, flushedRecord, added, removed });

@@ -1,6 +1,7 @@
 /** The examples in `docs/formats` are what the code writes, byte for byte. `UPDATE_FORMATS=1` rewrites them. */
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
+import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { utf8 } from "../lib/bytes.ts";
@@ -19,20 +20,16 @@ function exampleBatch(): EncodedBatch {
 
 async function exampleWal(): Promise<Uint8Array> {
   const fs = new MemoryFileSystem();
-  const wal = new Wal(
-    fs,
-    systemClock(),
-    "/d",
-    1 << 20,
-    { lastRecord: 0, files: [] },
-    {
-      newFileNumber: () => 3,
-      apply: () => {},
-      applied: () => {},
-      ready: () => Promise.resolve(),
-      failed: (error) => error as Error,
-    },
-  );
+  const env = { fs, clock: systemClock(), background: inlineBackground(fs) };
+  const options = { fileBytes: 1 << 20, spareFiles: 0 };
+  const recovered = { lastRecord: 0, files: [] };
+  const wal = new Wal(env, "/d", options, recovered, {
+    newFileNumber: () => 3,
+    apply: () => {},
+    applied: () => {},
+    ready: () => undefined,
+    failed: (error) => error as Error,
+  });
   await wal.write(exampleBatch(), true);
   await wal.close();
   return fs.readFile("/d/000003.wal");

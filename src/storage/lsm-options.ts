@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.ts";
 import type { CompactionLimits } from "./compaction-policy.ts";
-import { LOG_FILE_BYTES_MAX } from "./record-log.ts";
+import { LOG_FILE_BYTES_MAX } from "./record-frame.ts";
 import type { TableOptions } from "./table-writer.ts";
 
 /** Every limit of the engine. */
@@ -15,6 +15,8 @@ export interface LsmOptions extends TableOptions, CompactionLimits {
   readonly tableBytes: number;
   /** A log file ends before the record that would make it longer, in bytes. */
   readonly walFileBytes: number;
+  /** How many log files are kept to be used again, so that a sync need not wait for the file system's own records. */
+  readonly walSpareFiles: number;
   /** A manifest this long is replaced by a new one, in bytes. */
   readonly manifestBytes: number;
   /** Tables in level 0 at which writers are told to slow down, and to stop. */
@@ -40,6 +42,7 @@ export const LSM_DEFAULTS: LsmOptions = {
   openTables: 512,
   tableBytes: 16 * 1024 * 1024,
   walFileBytes: 32 * 1024 * 1024,
+  walSpareFiles: 2,
   manifestBytes: 1024 * 1024,
   level0Tables: 4,
   level0TablesSlow: 12,

@@ -16,6 +16,7 @@
  */
 import type { Env, FileLock } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
+import { FLUSH_JOB } from "./background-jobs.ts";
 import { BlockCache } from "./block-cache.ts";
 import { Catalog } from "./catalog.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
@@ -35,7 +36,7 @@ import type {
 import { Flusher, type SealedMemtable } from "./flusher.ts";
 import type { Levels } from "./levels.ts";
 import { type LsmOptions, lsmOptions } from "./lsm-options.ts";
-import { bytesOf, type ManifestState, type ManifestWriter } from "./manifest.ts";
+import { bytesOf, type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
 import { Pins } from "./pins.ts";
@@ -43,8 +44,12 @@ import { RangeIterator } from "./range-iterator.ts";
 import { recoverStore } from "./recovery.ts";
 import { isDiskFull, StorageError } from "./storage-error.ts";
 import { StoreHealth } from "./store-health.ts";
+import type { FlushArgument } from "./table-building.ts";
 import { TableCache } from "./table-cache.ts";
-import { type RecoveredWal, Wal } from "./wal.ts";
+import type { WrittenTable } from "./table-writer.ts";
+import { Wal } from "./wal.ts";
+import type { WalOptions } from "./wal-files.ts";
+import type { RecoveredWal } from "./wal-recovery.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
 /** What the engine needs of the outside world. */
@@ -63,7 +68,22 @@ export async function openLsm(
   const all = lsmOptions(options);
   const cache = new BlockCache(all.blockCacheBytes);
   const tables = new TableCache(env.fs, directory, cache, all.openTables);
-  const store = await recoverStore(env.fs, directory, tables, newMemtable(all));
+  const store = await recoverStore(env.fs, directory, tables, {
+    newMemtable: () => newMemtable(all),
+    memtableBytes: all.memtableBytes,
+    flush: async (memtable, fileNumber) => {
+      const { blockBytes, restartInterval, bloomBitsPerKey } = all;
+      const table = { blockBytes, restartInterval, bloomBitsPerKey };
+      const argument: FlushArgument = {
+        directory,
+        fileNumber,
+        memtable: memtable.share(),
+        snapshots: [],
+        table,
+      };
+      return metaOf((await env.background.run(FLUSH_JOB, argument)) as WrittenTable, 0);
+    },
+  });
   env.log.info("storage opened", {
     directory,
     tables: store.state.tables.length,
@@ -82,6 +102,10 @@ export interface OpenStore {
   /** What the log held above the tables. */
   readonly memtable: Memtable;
   readonly lastSequence: number;
+}
+
+function walOptions({ walFileBytes: fileBytes, walSpareFiles: spareFiles }: LsmOptions): WalOptions {
+  return { fileBytes, spareFiles };
 }
 
 /** Room for what a turn writes beyond the limit, so that the arena rarely has to grow. Untouched, it costs nothing. */
@@ -156,7 +180,7 @@ class LsmEngine implements DurableEngine {
     this.#compactor = new Compactor({ ...parts, table: () => table }, options);
     this.#memtable = store.memtable;
     this.#sequence = store.lastSequence;
-    this.#wal = new Wal(env.fs, env.clock, directory, options.walFileBytes, store.wal, {
+    this.#wal = new Wal(env, directory, walOptions(options), store.wal, {
       newFileNumber: () => this.#catalog.newFileNumber(),
       apply: (bytes, start, end, count) => this.#apply(bytes, start, end, count),
       applied: () => this.sealIfFull(),
@@ -360,7 +384,12 @@ class LsmEngine implements DurableEngine {
     await this.#health.retryDelay();
   }
 
-  async #readyToLog(): Promise<void> {
+  #readyToLog(): Promise<void> | undefined {
+    this.#health.checkWritable();
+    return this.pressure === "none" || this.#health.closing ? undefined : this.#untilReadyToLog();
+  }
+
+  async #untilReadyToLog(): Promise<void> {
     for (;;) {
       this.#health.checkWritable();
       const { pressure } = this;

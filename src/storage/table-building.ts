@@ -4,6 +4,7 @@
  */
 import type { FileSystem } from "../env/env.ts";
 import { compareRanges, type Entry } from "./cursor.ts";
+import { syncDirectoryOrFail } from "./durable-directory.ts";
 import { filePath } from "./file-names.ts";
 import type { KeyRange } from "./key-range.ts";
 import { Memtable, type SharedMemtable } from "./memtable.ts";
@@ -54,7 +55,7 @@ export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Pr
     writer.abandon();
     throw error;
   }
-  fs.syncDirectorySync(argument.directory);
+  syncDirectoryOrFail(fs, argument.directory);
   return table;
 }
 
@@ -101,7 +102,7 @@ export async function compactTables(
   } finally {
     for (const reader of readers) reader.close();
   }
-  fs.syncDirectorySync(argument.directory);
+  syncDirectoryOrFail(fs, argument.directory);
   return written;
 }
 
