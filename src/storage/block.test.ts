@@ -52,3 +52,20 @@ test("shared prefixes are stored once", () => {
   const shared = build(entries, 16).bytes.length;
   expect(shared).toBeLessThan(build(entries, 1).bytes.length / 2);
 });
+
+test("a search finds its way past restart points at values that expire", () => {
+  const entries = Array.from({ length: 20 }, (_, i) => ({
+    key: Buffer.from(`k${String.fromCharCode(97 + i)}`),
+    sequence: i + 1,
+    value: Buffer.from("v"),
+  }));
+  const builder = new BlockBuilder(2);
+  for (const [i, entry] of entries.entries()) {
+    const expiring = entryOf(entry);
+    expiring.expiresAt = i % 3 === 0 ? 0 : i;
+    builder.add(expiring);
+  }
+  const cursor = new BlockCursor();
+  cursor.reset(new Block(builder.finish().slice()));
+  checkCursor(cursor, entries);
+});

@@ -160,7 +160,7 @@ export class BlockCursor implements Cursor {
       } while (byte >= 0x80);
     }
     while (bytes[at++]! >= 0x80);
-    const keyAt = at + 8;
+    const keyAt = bytes[at + 7] === KIND_PUT_EXPIRING ? at + 16 : at + 8;
     const order = compareRanges(bytes, keyAt, keyAt + keyLength, key, 0, key.length);
     if (order !== 0) return order;
     return sequence - readSequence(bytes, at);
