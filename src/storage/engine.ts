@@ -146,6 +146,14 @@ export interface Engine {
   advanceTime(now: number): void;
   /** Seals the memtable and resolves when everything written so far is in durable tables. */
   flush(): Promise<void>;
+  /**
+   * Flushes, then merges all tables of the span down into the deepest level that has any of it, so that what was deleted
+   * or overwritten there, or has expired at the store's time, gives its space back (what a snapshot still sees does not).
+   * The whole store without a span. Tables with nothing to merge or to drop are left as they are. Writes and reads go on
+   * meanwhile, and other compactions in between. Rejects as `flush` does, and with `CLOSED` if the store is closed
+   * meanwhile; what was done until then stays.
+   */
+  compact(span?: KeySpan): Promise<void>;
   /** Writers should slow down or wait: flushes or compactions are behind. */
   readonly pressure: WritePressure;
   /** Why the engine takes no writes now (a full disk), or `undefined`. */

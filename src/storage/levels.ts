@@ -6,10 +6,12 @@
 import { assert } from "../lib/assert.ts";
 import { compareBytes } from "../lib/bytes.ts";
 import { bloomHash } from "./bloom.ts";
-import { LEVELS } from "./compaction-policy.ts";
-import type { Cursor } from "./cursor.ts";
+import { LEVELS } from "./compaction-plan.ts";
+import { type Cursor, type Entry, isGone } from "./cursor.ts";
+import { containsKey } from "./key-range.ts";
 import { firstNotBelow, LevelCursor } from "./level-cursor.ts";
 import type { TableMeta } from "./manifest.ts";
+import { type RangeDeleteSource, TablesSource } from "./range-cover.ts";
 import { Table } from "./table.ts";
 import type { TableCache } from "./table-cache.ts";
 
@@ -30,46 +32,64 @@ export class Levels {
     return this.#version.levels[level]!.length;
   }
 
-  /** Makes an edit that is durable in the manifest the state that is read. */
+  /**
+   * Makes an edit that is durable in the manifest the state that is read. A table that is both removed and added has
+   * moved: its file and its reader stay.
+   */
   change(added: readonly TableMeta[], removed: readonly number[]): void {
-    const gone = new Set(removed);
-    const dropped: Table[] = [];
-    const levels = this.#version.levels.map((tables, level) => {
-      const kept = tables.filter((table) => {
+    const gone = new Map<number, Table | undefined>(removed.map((number) => [number, undefined]));
+    const kept = this.#version.levels.map((tables) =>
+      tables.filter((table) => {
         if (!gone.has(table.meta.number)) return true;
-        dropped.push(table);
+        gone.set(table.meta.number, table);
         return false;
-      });
-      for (const meta of added) {
-        if (meta.level === level) kept.push(new Table(meta, this.#cache));
-      }
-      return kept.sort(level === 0 ? newestFirst : byKey);
-    });
-    assert(
-      dropped.length === removed.length,
-      `an edit removes ${removed.length} tables, ${dropped.length} are there`,
+      }),
     );
-    for (const table of dropped) table.drop();
+    const missing = removed.filter((number) => gone.get(number) === undefined);
+    assert(missing.length === 0, `an edit removes ${missing.join(", ")}, which are not there`);
+    for (const meta of added) {
+      const moved = gone.get(meta.number);
+      gone.delete(meta.number);
+      if (moved !== undefined) moved.meta = meta;
+      kept[meta.level]!.push(moved ?? new Table(meta, this.#cache));
+    }
+    const levels = kept.map((tables, level) => tables.sort(level === 0 ? newestFirst : byKey));
+    for (const table of gone.values()) table!.drop();
     this.#replace(new Version(levels));
   }
 
-  /** The newest value of `key` not above `sequence`: borrowed; `null` for a tombstone, `undefined` if there is none. */
-  get(key: Uint8Array, sequence: number): Uint8Array | null | undefined {
+  /**
+   * The value of `key` at `sequence` and the time `now`, as far as the tables know: borrowed, valid as long as it is
+   * referred to; `undefined` if there is none. The first table that has an entry or a range tombstone for the key settles
+   * it: for every key, what is deeper is older.
+   */
+  get(key: Uint8Array, sequence: number, now: number): Uint8Array | undefined {
     const hash = bloomHash(key);
     const { levels } = this.#version;
     for (const table of levels[0]!) {
-      if (!covers(table, key)) continue;
-      const found = table.reader.get(key, sequence, hash);
-      if (found !== undefined) return found;
+      if (!containsKey(table.meta, key)) continue;
+      const rangeDelete = newestRangeDelete(table, key, sequence);
+      const entry = table.reader.get(key, sequence, hash);
+      if (entry !== undefined) return visibleValue(entry, rangeDelete, now);
+      if (rangeDelete !== 0) return undefined;
     }
     for (let level = 1; level < LEVELS; level++) {
       const tables = levels[level]!;
       const index = firstNotBelow(tables, key);
-      if (index === tables.length || compareBytes(tables[index]!.meta.smallestKey, key) > 0) continue;
-      const found = tables[index]!.reader.get(key, sequence, hash);
-      if (found !== undefined) return found;
+      if (index === tables.length) continue;
+      const table = tables[index]!;
+      if (compareBytes(table.meta.smallestKey, key) > 0) continue;
+      const rangeDelete = newestRangeDelete(table, key, sequence);
+      const entry = table.reader.get(key, sequence, hash);
+      if (entry !== undefined) return visibleValue(entry, rangeDelete, now);
+      if (rangeDelete !== 0) return undefined;
     }
     return undefined;
+  }
+
+  /** The range tombstones of all tables. What they tell is true as long as the cursors are not released. */
+  get rangeDeletes(): readonly RangeDeleteSource[] {
+    return this.#version.rangeDeletes;
   }
 
   /** Cursors over all tables, newest first, and what lets go of the tables. */
@@ -117,10 +137,17 @@ const NO_TABLES: readonly (readonly Table[])[] = Array.from({ length: LEVELS }, 
  */
 class Version {
   readonly levels: readonly (readonly Table[])[];
+  /** Of the tables that have range tombstones; few have, and then this is empty. */
+  readonly rangeDeletes: readonly RangeDeleteSource[];
   #holders = 1;
 
   constructor(levels: readonly (readonly Table[])[]) {
     this.levels = levels;
+    const deleting = levels.map((tables) => tables.filter(({ meta }) => meta.rangeTombstones > 0));
+    const [level0, ...sorted] = deleting;
+    this.rangeDeletes = [...level0!.map((table) => [table]), ...sorted]
+      .filter((tables) => tables.length > 0)
+      .map((tables) => new TablesSource(tables));
     for (const tables of levels) for (const table of tables) table.hold();
   }
 
@@ -135,9 +162,14 @@ class Version {
   }
 }
 
-/** Whether `key` lies within the table's range. */
-function covers({ meta }: Table, key: Uint8Array): boolean {
-  return compareBytes(meta.smallestKey, key) <= 0 && compareBytes(key, meta.largestKey) <= 0;
+function newestRangeDelete(table: Table, key: Uint8Array, sequence: number): number {
+  if (table.meta.rangeTombstones === 0) return 0;
+  return table.rangeDeletes.newestOver(key, 0, key.length, sequence);
+}
+
+function visibleValue(entry: Entry, rangeDelete: number, now: number): Uint8Array | undefined {
+  if (isGone(entry, rangeDelete, now)) return undefined;
+  return entry.valueBytes.subarray(entry.valueStart, entry.valueEnd);
 }
 
 function newestFirst(a: Table, b: Table): number {

@@ -11,8 +11,6 @@ export interface LsmOptions extends TableOptions, CompactionLimits {
   readonly blockCacheBytes: number;
   /** How many tables are kept open; each takes a file descriptor. Iterators keep those open that they are in. */
   readonly openTables: number;
-  /** A compaction ends a table with the key that makes it this long, in bytes. */
-  readonly tableBytes: number;
   /** A log file ends before the record that would make it longer, in bytes. */
   readonly walFileBytes: number;
   /** How many log files are kept to be used again, so that a sync need not wait for the file system's own records. */
@@ -49,6 +47,7 @@ export const LSM_DEFAULTS: LsmOptions = {
   level0TablesStop: 24,
   level1Bytes: 128 * 1024 * 1024,
   levelSizeRatio: 10,
+  garbageShare: 0.25,
   sealedMemtablesSlow: 2,
   sealedMemtablesStop: 4,
   slowDelayMs: 1,
@@ -75,5 +74,6 @@ export function lsmOptions(options: Partial<LsmOptions>): LsmOptions {
     "0 < sealedMemtablesSlow <= sealedMemtablesStop",
   );
   assert(all.level0Tables > 0 && all.level1Bytes > 0 && all.levelSizeRatio > 1, "levels grow");
+  assert(0 < all.garbageShare && all.garbageShare < 1, "garbageShare is between 0 and 1");
   return all;
 }

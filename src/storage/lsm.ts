@@ -15,17 +15,17 @@
  * A full disk is survived: writes are refused until there is space. A failed sync is not: nothing works after it.
  */
 import type { Env, FileLock } from "../env/env.ts";
-import { assert } from "../lib/assert.ts";
 import { FLUSH_JOB } from "./background-jobs.ts";
 import { BlockCache } from "./block-cache.ts";
 import { Catalog } from "./catalog.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
 import { Compactor } from "./compactor.ts";
-import { SEQUENCE_MAX } from "./cursor.ts";
+import { type Cursor, SEQUENCE_MAX } from "./cursor.ts";
 import type {
   DurableEngine,
   EngineIterator,
   EngineStats,
+  KeySpan,
   ScanRange,
   SealListener,
   Snapshot,
@@ -40,9 +40,10 @@ import { bytesOf, type ManifestState, type ManifestWriter, metaOf } from "./mani
 import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
 import { Pins } from "./pins.ts";
-import { RangeIterator } from "./range-iterator.ts";
+import { RangeCover, type RangeDeleteSource, SetSource } from "./range-cover.ts";
+import { boundsOf, RangeIterator, type ReadView } from "./range-iterator.ts";
 import { recoverStore } from "./recovery.ts";
-import { isDiskFull, StorageError } from "./storage-error.ts";
+import { invalid, isDiskFull, StorageError } from "./storage-error.ts";
 import { StoreHealth } from "./store-health.ts";
 import type { FlushArgument } from "./table-building.ts";
 import { TableCache } from "./table-cache.ts";
@@ -79,6 +80,7 @@ export async function openLsm(
         fileNumber,
         memtable: memtable.share(),
         snapshots: [],
+        now: 0,
         table,
       };
       return metaOf((await env.background.run(FLUSH_JOB, argument)) as WrittenTable, 0);
@@ -175,9 +177,10 @@ class LsmEngine implements DurableEngine {
       levels: store.levels,
       health: this.#health,
       snapshots: () => this.#snapshotSequences(),
+      now: () => this.#time,
     };
     this.#flusher = new Flusher({ ...parts, table, flushed: (sealed) => this.#flushed(sealed) });
-    this.#compactor = new Compactor({ ...parts, table: () => table }, options);
+    this.#compactor = new Compactor({ ...parts, table: () => table, now: () => this.#time }, options);
     this.#memtable = store.memtable;
     this.#sequence = store.lastSequence;
     this.#wal = new Wal(env, directory, walOptions(options), store.wal, {
@@ -216,28 +219,40 @@ class LsmEngine implements DurableEngine {
       this.#seal();
   }
 
-  getSync(key: Uint8Array, snapshot?: Snapshot): Uint8Array | undefined {
+  getSync(key: Uint8Array, snapshot?: Snapshot, now = 0): Uint8Array | undefined {
     if (this.#health.refusal !== undefined) throw this.#health.refusal;
-    const sequence = snapshot === undefined ? SEQUENCE_MAX : snapshot.sequence;
-    const node = this.#memtable.find(key, sequence);
-    if (node !== 0) return this.#memtable.isTombstone(node) ? undefined : this.#memtable.value(node);
+    const sequence = snapshot === undefined ? SEQUENCE_MAX : this.#sequenceOf(snapshot);
+    const time = Math.max(now, this.#time);
+    const value = this.#memtable.get(key, sequence, time);
+    if (value !== undefined) return value ?? undefined;
     for (let i = this.#flusher.sealed.length - 1; i >= 0; i--) {
-      const { memtable } = this.#flusher.sealed[i]!;
-      const found = memtable.find(key, sequence);
-      if (found !== 0) return memtable.isTombstone(found) ? undefined : memtable.value(found);
+      const found = this.#flusher.sealed[i]!.memtable.get(key, sequence, time);
+      if (found !== undefined) return found ?? undefined;
     }
-    return this.#levels.get(key, sequence) ?? undefined;
+    return this.#levels.get(key, sequence, time);
   }
 
   iterate(range: ScanRange): EngineIterator {
     if (this.#health.refusal !== undefined) throw this.#health.refusal;
+    const bounds = boundsOf(range);
+    const pin = {
+      sequence: range.snapshot === undefined ? this.#sequence : this.#sequenceOf(range.snapshot),
+    };
     const { cursors, release } = this.#levels.cursors();
-    for (const { memtable } of this.#flusher.sealed) if (memtable.count > 0) cursors.push(memtable.cursor());
-    if (this.#memtable.count > 0) cursors.push(this.#memtable.cursor());
+    const rangeDeletes = this.#levels.rangeDeletes.slice();
+    for (const { memtable } of this.#flusher.sealed) addMemtable(memtable, cursors, rangeDeletes);
+    addMemtable(this.#memtable, cursors, rangeDeletes);
     const cursor = cursors.length === 1 ? cursors[0]! : new MergeCursor(cursors);
-    const pin = { sequence: range.snapshot?.sequence ?? this.#sequence };
+    const view: ReadView = {
+      sequence: pin.sequence,
+      now: Math.max(range.now ?? 0, this.#time),
+      rangeDeletes:
+        rangeDeletes.length === 0
+          ? undefined
+          : new RangeCover(rangeDeletes, pin.sequence, range.reverse === true),
+    };
     this.#pins.add(pin);
-    return new RangeIterator(cursor, range, pin.sequence, () => {
+    return new RangeIterator(cursor, range, bounds, view, () => {
       this.#pins.remove(pin);
       release();
     });
@@ -260,6 +275,11 @@ class LsmEngine implements DurableEngine {
     const flushed = this.#flusher.flushed(this.#nextSeal);
     this.#seal();
     return flushed;
+  }
+
+  async compact(span: KeySpan = {}): Promise<void> {
+    await this.flush();
+    await this.#compactor.compact(span);
   }
 
   async checkpoint(directory: string): Promise<void> {
@@ -291,6 +311,7 @@ class LsmEngine implements DurableEngine {
 
   stats(): EngineStats {
     const levels = this.#levels.metas;
+    const compacted = this.#compactor.counts;
     let memtableBytes = this.#memtable.byteLength;
     for (const { memtable } of this.#flusher.sealed) memtableBytes += memtable.byteLength;
     return {
@@ -301,9 +322,9 @@ class LsmEngine implements DurableEngine {
       tablesPerLevel: levels.map((tables) => tables.length),
       flushes: this.#flusher.flushes,
       flushBytesWritten: this.#flusher.bytesWritten,
-      compactions: this.#compactor.compactions,
-      compactionBytesRead: this.#compactor.bytesRead,
-      compactionBytesWritten: this.#compactor.bytesWritten,
+      compactions: compacted.merges,
+      compactionBytesRead: compacted.bytesRead,
+      compactionBytesWritten: compacted.bytesWritten,
       walBytes: this.#wal.bytes,
       blockCacheBytes: this.#cache.bytes,
       blockCacheHits: this.#cache.hits,
@@ -317,8 +338,8 @@ class LsmEngine implements DurableEngine {
     if (this.#health.closing) return;
     this.#health.close();
     try {
+      await this.#compactor.stop();
       await this.#flusher.settled();
-      await this.#compactor.settled();
       await Promise.all(this.#checkpoints);
       await this.#health.settled();
       if (this.#health.failure === undefined) await this.#wal.close();
@@ -329,6 +350,12 @@ class LsmEngine implements DurableEngine {
       this.#catalog.close();
       this.#lock.release();
     }
+  }
+
+  #sequenceOf(snapshot: Snapshot): number {
+    if (!this.#snapshots.has(snapshot))
+      throw invalid("a snapshot that was released, or is of another store, can't be read");
+    return snapshot.sequence;
   }
 
   #apply(bytes: Uint8Array, start: number, end: number, count: number): void {
@@ -405,7 +432,13 @@ class LsmEngine implements DurableEngine {
   }
 }
 
+/** Adds what a memtable has to what an iterator reads. */
+function addMemtable(memtable: Memtable, cursors: Cursor[], rangeDeletes: RangeDeleteSource[]): void {
+  if (memtable.count > 0) cursors.push(memtable.cursor());
+  for (const set of memtable.rangeDeletes) rangeDeletes.push(new SetSource(set));
+}
+
 function encoded(batch: WriteBatch): EncodedBatch {
-  assert(batch instanceof EncodedBatch, "a batch that this engine did not make");
+  if (!(batch instanceof EncodedBatch)) throw new TypeError("a batch that this engine did not make");
   return batch;
 }

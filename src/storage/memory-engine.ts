@@ -139,6 +139,11 @@ export class MemoryEngine implements Engine {
     this.#listener?.flushed(seal);
   }
 
+  /** There is nothing to give back. */
+  compact(): Promise<void> {
+    return this.flush();
+  }
+
   stats(): EngineStats {
     return {
       memtableBytes: 0,

@@ -3,12 +3,20 @@ import { bunFileSystem } from "../env/bun-fs.ts";
 import { consoleLog } from "../env/console-log.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { compareBytes } from "../lib/bytes.ts";
-import type { DurableEngine, EngineStats, ScanRange, Snapshot, WriteBatch, WriteOptions } from "./engine.ts";
+import type {
+  DurableEngine,
+  EngineStats,
+  KeySpan,
+  ScanRange,
+  Snapshot,
+  WriteBatch,
+  WriteOptions,
+} from "./engine.ts";
 import { openLsm } from "./lsm.ts";
 import type { LsmOptions } from "./lsm-options.ts";
 import { StorageError } from "./storage-error.ts";
 
-export type { EngineStats, LsmOptions, ScanRange, Snapshot, WriteBatch, WriteOptions };
+export type { EngineStats, KeySpan, LsmOptions, ScanRange, Snapshot, WriteBatch, WriteOptions };
 export { compareBytes, StorageError };
 
 /**
@@ -92,6 +100,14 @@ export class Store implements AsyncDisposable {
   /** Resolves when everything written so far is in tables. */
   flush(): Promise<void> {
     return this.#engine.flush();
+  }
+
+  /**
+   * Flushes, then gives back the space of what was deleted or overwritten in the span (`gte` included, `lt` not), or has
+   * expired; in all of the store without a span. Takes as long as it takes to rewrite what has to be merged.
+   */
+  compact(span?: KeySpan): Promise<void> {
+    return this.#engine.compact(span);
   }
 
   /**

@@ -2,6 +2,7 @@ import type { FileSystem } from "../env/env.ts";
 import { compareBytes } from "../lib/bytes.ts";
 import type { Entry } from "./cursor.ts";
 import { filePath } from "./file-names.ts";
+import type { OutputCuts } from "./output-cuts.ts";
 import type { RangeDeletes } from "./range-deletes.ts";
 import { type TableOptions, TableWriter, type WrittenTable } from "./table-writer.ts";
 
@@ -12,6 +13,8 @@ export interface TableRunOptions {
   /** A table ends before the key after the one that makes it this long, in bytes. */
   readonly tableBytes: number;
   readonly table: TableOptions;
+  /** Where a table should end earlier. */
+  readonly cuts?: OutputCuts;
 }
 
 /**
@@ -43,7 +46,9 @@ export class TableRun {
       if (this.#openStart !== undefined || this.#nextRange < this.#ranges.count) {
         this.#rangesUpTo(entry.keyBytes.subarray(entry.keyStart, entry.keyEnd));
       }
-      if (this.#isFull()) this.#cut(entry.keyBytes.slice(entry.keyStart, entry.keyEnd));
+      const { keyBytes, keyStart, keyEnd } = entry;
+      const early = this.#options.cuts?.cutsBefore(keyBytes, keyStart, keyEnd) === true;
+      if (this.#isFull(early)) this.#cut(keyBytes.slice(keyStart, keyEnd));
     }
     this.#currentWriter().add(entry);
   }
@@ -78,11 +83,11 @@ export class TableRun {
     }
   }
 
-  #isFull(): boolean {
+  #isFull(early = false): boolean {
     const writer = this.#writer;
     return (
       writer !== undefined &&
-      writer.byteLength >= this.#options.tableBytes &&
+      (early || writer.byteLength >= this.#options.tableBytes) &&
       this.#written.length + 1 < this.#options.numbers.length
     );
   }
@@ -125,5 +130,6 @@ export class TableRun {
     if (writer === undefined) return;
     this.#written.push(writer.finish());
     this.#writer = undefined;
+    this.#options.cuts?.ended();
   }
 }
