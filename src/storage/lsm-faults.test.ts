@@ -11,7 +11,7 @@ import { VirtualClock } from "../../test/support/virtual-clock.ts";
 import { FileError } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
-import type { Engine } from "./engine.ts";
+import type { DurableEngine } from "./engine.ts";
 import { StorageError } from "./storage-error.ts";
 
 type Call = FileOperation | FileAccess;
@@ -78,7 +78,7 @@ function documentedCode(error: unknown): string {
 
 /** After a failure everything is refused; otherwise everything works, if need be after a while. */
 async function checkEnd(
-  engine: Engine,
+  engine: DurableEngine,
   history: StoreHistory,
   outcome: Outcome,
   clock: VirtualClock,

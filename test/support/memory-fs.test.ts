@@ -128,7 +128,7 @@ test("directories are removed when they are empty, and renamed to a free name", 
   expect(() => fs.removeDirectory("/d/nowhere")).toThrow("no such directory");
 });
 
-test("a write that is made to fail may have written its first bytes", () => {
+test("a write that is made to fail may have written its first bytes, not all", () => {
   const lengths = new Set<number>();
   for (let seed = 0; seed < 100; seed++) {
     const fs = new MemoryFileSystem();
@@ -141,5 +141,5 @@ test("a write that is made to fail may have written its first bytes", () => {
     expect("abc".startsWith(fromUtf8(fs.readFile("/d/a")))).toBe(true);
     lengths.add(handle.size());
   }
-  expect([...lengths].sort()).toEqual([0, 1, 2, 3]);
+  expect([...lengths].sort()).toEqual([0, 1, 2]);
 });

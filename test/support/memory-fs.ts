@@ -57,7 +57,7 @@ export class MemoryFileSystem implements FileSystem {
   onAccess: ((access: FileAccess, path: string) => void) | undefined;
   /** How many bytes all files may have together; a write beyond is cut short and fails with ENOSPC. */
   capacityBytes = Number.POSITIVE_INFINITY;
-  /** If given, a write that `onOperation` lets fail has written its first bytes before, as many as the coin says. */
+  /** If given, a write that `onOperation` lets fail has written its first bytes before, but never all: as many as the coin says. */
   partialWrites: Random | undefined;
   #root: Directory = newDirectory();
   readonly #locks = new Set<string>();
@@ -274,7 +274,7 @@ export class MemoryFileSystem implements FileSystem {
       this.#changing("write", path);
     } catch (error) {
       if (this.partialWrites !== undefined && !this.#crashed)
-        put(inode, bytes.subarray(0, this.partialWrites.below(bytes.length + 1)), position);
+        put(inode, bytes.subarray(0, this.partialWrites.below(Math.max(1, bytes.length))), position);
       throw error;
     }
     let length = bytes.length;

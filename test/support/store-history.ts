@@ -7,7 +7,13 @@
  */
 import { expect } from "bun:test";
 import { fromUtf8, utf8 } from "../../src/lib/bytes.ts";
-import type { Engine, ScanRange, SealListener, Snapshot, WriteBatch } from "../../src/storage/engine.ts";
+import type {
+  DurableEngine,
+  ScanRange,
+  SealListener,
+  Snapshot,
+  WriteBatch,
+} from "../../src/storage/engine.ts";
 
 /** What one operation of a batch changes; keys and values are text. */
 export type Change =
@@ -50,7 +56,7 @@ export class StoreHistory implements SealListener {
   /** What was there before. */
   readonly #base: StoreState;
   #baseSequence = 0;
-  #engine: Engine | undefined;
+  #engine: DurableEngine | undefined;
   readonly #known: Written[] = [];
   /** Batches that became visible one after the other, at times that only the engine knows. */
   readonly #queued: Written[] = [];
@@ -76,7 +82,7 @@ export class StoreHistory implements SealListener {
   }
 
   /** The store was opened, nothing has been written yet. */
-  begin(engine: Engine): void {
+  begin(engine: DurableEngine): void {
     this.#engine = engine;
     this.#baseSequence = this.#sequence();
     // What has expired may be gone already: a reader never goes back.
@@ -178,7 +184,7 @@ export class StoreHistory implements SealListener {
   }
 
   /** Checks that `engine`, opened in a checkpoint's directory, holds all that was durable at some moment after it was asked for. */
-  checkCheckpoint(engine: Engine, { sequence }: Checkpoint): void {
+  checkCheckpoint(engine: DurableEngine, { sequence }: Checkpoint): void {
     const seal = markOf(engine, SEALED);
     const last = this.#seals.get(seal);
     if (last === undefined || last < sequence)
@@ -200,7 +206,7 @@ export class StoreHistory implements SealListener {
    * Checks that `engine`, opened after this history was cut off somehow, holds what this history allows, and returns
    * that.
    */
-  checkRecovered(engine: Engine): StoreState {
+  checkRecovered(engine: DurableEngine): StoreState {
     const logged = markOf(engine, LOGGED);
     expect(logged).toBeGreaterThanOrEqual(this.#durableLogged);
     expect(logged).toBeLessThanOrEqual(this.#lastLogged);
@@ -265,7 +271,7 @@ export class StoreHistory implements SealListener {
   }
 }
 
-function markOf(engine: Engine, key: string): number {
+function markOf(engine: DurableEngine, key: string): number {
   return Number(fromUtf8(engine.getSync(utf8(key)) ?? utf8("0")));
 }
 
@@ -286,7 +292,7 @@ function applyChange(state: StoreState, change: Change): void {
  * Checks that scans both ways, and gets, give what `state` has: as it is now, or in `snapshot`; at the time `now`.
  * Compared by hand: this is called very often.
  */
-export function checkState(engine: Engine, state: StoreState, now: number, snapshot?: Snapshot): void {
+export function checkState(engine: DurableEngine, state: StoreState, now: number, snapshot?: Snapshot): void {
   const keys: string[] = [];
   for (const [key, { expiresAt }] of state) if (expiresAt === 0 || expiresAt > now) keys.push(key);
   keys.sort();
@@ -301,7 +307,12 @@ export function checkState(engine: Engine, state: StoreState, now: number, snaps
   }
 }
 
-function checkScan(engine: Engine, range: ScanRange, keys: readonly string[], state: StoreState): void {
+function checkScan(
+  engine: DurableEngine,
+  range: ScanRange,
+  keys: readonly string[],
+  state: StoreState,
+): void {
   using iterator = engine.iterate(range);
   for (const key of keys) {
     const found = iterator.next() ? `${fromUtf8(iterator.key)}=${fromUtf8(iterator.value)}` : "the end";

@@ -5,7 +5,7 @@
  */
 
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
-import type { Engine, SealListener, Snapshot } from "../../src/storage/engine.ts";
+import type { DurableEngine, SealListener, Snapshot } from "../../src/storage/engine.ts";
 import { openLsm } from "../../src/storage/lsm.ts";
 import type { LsmOptions } from "../../src/storage/lsm-options.ts";
 import { inlineBackground } from "./inline-background.ts";
@@ -14,9 +14,6 @@ import { type Change, checkState, type StoreHistory, type StoreState } from "./s
 import { VirtualClock } from "./virtual-clock.ts";
 
 export const STORE_DIRECTORY = "/d/store";
-
-/** What the engine can do by now. */
-const LANDED = { deleteRange: false, expiry: false };
 
 const SMALL: Partial<LsmOptions> = {
   memtableBytes: 500,
@@ -45,7 +42,7 @@ export function openStore(
   listener?: SealListener,
   fatal: (error: Error) => void = silent,
   directory = STORE_DIRECTORY,
-): Promise<Engine> {
+): Promise<DurableEngine> {
   const random = seededRandom(seed);
   // A job waits a while, so that writes go on meanwhile.
   const pause = (): Promise<void> => new Promise((resolve) => clock.timer(random.below(3), resolve));
@@ -97,7 +94,7 @@ export interface RunOptions {
   readonly onError?: OnError;
   readonly onFatal?: (error: Error) => void;
   /** Called before the store is closed. */
-  readonly atEnd?: (engine: Engine) => Promise<void>;
+  readonly atEnd?: (engine: DurableEngine) => Promise<void>;
 }
 
 /** Opens the store, does random work in it, closes it. Rejects with what `onError` throws, and with what opening or closing fails with. */
@@ -125,7 +122,7 @@ interface Held {
 }
 
 class StoreRun {
-  readonly #engine: Engine;
+  readonly #engine: DurableEngine;
   readonly #history: StoreHistory;
   readonly #clock: VirtualClock;
   readonly #random: Random;
@@ -139,7 +136,7 @@ class StoreRun {
   #batches = 0;
   #checkpoints = 0;
 
-  constructor(engine: Engine, clock: VirtualClock, { history, seed, steps, onError }: RunOptions) {
+  constructor(engine: DurableEngine, clock: VirtualClock, { history, seed, steps, onError }: RunOptions) {
     this.#engine = engine;
     this.#history = history;
     this.#clock = clock;
@@ -242,14 +239,12 @@ class StoreRun {
         case 1:
           return { kind: "delete", key: key() };
         case 2: {
-          if (!LANDED.deleteRange) return { kind: "delete", key: key() };
           const [gte, lt] = [key(), key()].sort() as [string, string];
           return { kind: "deleteRange", gte, lt: random.below(4) === 0 ? "l" : lt };
         }
         default: {
           const value = `${batch}.${index}.${"v".repeat(random.below(40))}`;
-          const expiresAt =
-            LANDED.expiry && random.below(5) === 0 ? this.#history.time + random.below(100) : 0;
+          const expiresAt = random.below(5) === 0 ? this.#history.time + random.below(100) : 0;
           return { kind: "put", key: key(), value, expiresAt };
         }
       }
