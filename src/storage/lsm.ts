@@ -201,7 +201,7 @@ class LsmEngine implements DurableEngine {
     if (this.#health.refusal !== undefined) return Promise.reject(this.#health.refusal);
     const readOnly = this.readOnlyReason;
     if (readOnly !== undefined) return Promise.reject(new StorageError("READ_ONLY", readOnly));
-    return this.#wal.write(encoded(batch), options?.sync !== false);
+    return this.#wal.write(encoded(batch), options?.sync !== false, options?.wal !== false);
   }
 
   advanceTime(now: number): void {

@@ -35,7 +35,7 @@ test("no more tables are open than allowed, and the ones that were closed are op
     const { levels, cache, blocks } = tenTables(openTables);
     for (let round = 0; round < 3; round++) {
       for (const { key, value } of entries) {
-        expect(levels.get(key, SEQUENCE_MAX)).toEqual(value!);
+        expect(levels.get(key, SEQUENCE_MAX, 0)).toEqual(value!);
         expect(cache.size).toBeLessThanOrEqual(openTables);
       }
     }
@@ -58,12 +58,12 @@ test("the tables that cursors are in stay open, and only those", () => {
       expect(describe(scan.cursor)).toBe(text(entries[scan.at++]!));
       scan.cursor.next();
     }
-    levels.get(entries[(step * 37) % entries.length]!.key, SEQUENCE_MAX);
+    levels.get(entries[(step * 37) % entries.length]!.key, SEQUENCE_MAX, 0);
     expect(cache.size).toBeLessThanOrEqual(6);
   }
   for (const { release } of scans) release();
-  levels.get(entries[0]!.key, SEQUENCE_MAX);
-  levels.get(entries[199]!.key, SEQUENCE_MAX);
+  levels.get(entries[0]!.key, SEQUENCE_MAX, 0);
+  levels.get(entries[199]!.key, SEQUENCE_MAX, 0);
   expect(cache.size).toBe(2);
   levels.close();
 });
@@ -78,8 +78,8 @@ test("a table that is used again and again stays open", () => {
   };
   // One entry of each of the others, over and over: each is closed again before its next turn.
   for (let step = 0; step < 100; step++) {
-    levels.get(entries[0]!.key, SEQUENCE_MAX);
-    levels.get(entries[20 + ((step * 20) % 180)]!.key, SEQUENCE_MAX);
+    levels.get(entries[0]!.key, SEQUENCE_MAX, 0);
+    levels.get(entries[20 + ((step * 20) % 180)]!.key, SEQUENCE_MAX, 0);
   }
   expect(opened).toBe(1);
   levels.close();

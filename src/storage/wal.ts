@@ -5,7 +5,8 @@
  * one write and one fdatasync. A group is one record, and so is atomic; in it, its batches are one, in their order. They
  * become visible when it is written (and durable, if one of its writers waits for that). A group whose writers do not
  * wait for the disk is written at the end of the current run of microtasks, so that a writer who awaits each write does
- * not wait for a turn of the loop each time; now and then it does, so that the loop goes on.
+ * not wait for a turn of the loop each time; now and then it does, so that the loop goes on. Batches that are not to be
+ * logged wait in groups of their own, and become visible in their turn.
  *
  * A record has a number, one more than the record before. The manifest says up to which number the records are in
  * tables; what is above is put into the memtable again when the engine opens. A new file is begun only when all of the
@@ -50,12 +51,15 @@ class Group {
   /** Operations in it. */
   count = 0;
   sync = false;
+  /** False: it goes to the memtable only. */
+  readonly logged: boolean;
   readonly done: Promise<void>;
   resolve!: () => void;
   reject!: (error: Error) => void;
 
-  constructor(record: GrowingBytes) {
+  constructor(record: GrowingBytes, logged: boolean) {
     this.record = record;
+    this.logged = logged;
     record.length = OPERATIONS;
     this.done = new Promise((resolve, reject) => {
       this.resolve = resolve;
@@ -119,15 +123,16 @@ export class Wal {
 
   /**
    * Logs a batch and applies it; resolves when it is visible and, with `sync`, durable. The batch is copied before this
-   * returns. Rejects with what `WalHost.failed` made of a failure; after a full disk nothing of the batch remains.
+   * returns. Rejects with what `WalHost.failed` made of a failure; after a full disk nothing of the batch remains. With
+   * `logged` false the batch is only applied, after all that came before it.
    */
-  write(batch: EncodedBatch, sync: boolean): Promise<void> {
+  write(batch: EncodedBatch, sync: boolean, logged = true): Promise<void> {
     if (batch.count === 0) return Promise.resolve();
-    const group = this.#groupFor(batch.byteLength);
+    const group = this.#groupFor(batch.byteLength, logged);
     group.record.append(batch.bytes, BATCH_HEADER_BYTES, batch.byteLength);
     group.count += batch.count;
-    if (sync) group.sync = true;
-    if (!this.#scheduled && !this.#busy) this.#schedule(sync);
+    if (sync && logged) group.sync = true;
+    if (!this.#scheduled && !this.#busy) this.#schedule(group.sync);
     return group.done;
   }
 
@@ -160,10 +165,10 @@ export class Wal {
     this.#files.abandon();
   }
 
-  #groupFor(bytes: number): Group {
+  #groupFor(bytes: number, logged: boolean): Group {
     const last = this.#waiting.at(-1);
-    if (last !== undefined && last.record.length + bytes <= GROUP_BYTES_MAX) return last;
-    const group = new Group(this.#buffer ?? new GrowingBytes(16 * 1024));
+    if (last?.logged === logged && last.record.length + bytes <= GROUP_BYTES_MAX) return last;
+    const group = new Group(this.#buffer ?? new GrowingBytes(16 * 1024), logged);
     this.#buffer = undefined;
     this.#waiting.push(group);
     return group;
@@ -197,12 +202,14 @@ export class Wal {
         const ready = this.#host.ready();
         if (ready !== undefined) await ready;
         this.#waiting.shift();
-        const log =
-          this.#files.withRoomFor(group.record.length) ?? (await this.#files.begin(this.#lastRecord));
-        this.#write(group, log);
-        if (group.sync) await log.sync();
+        if (group.logged) {
+          const log =
+            this.#files.withRoomFor(group.record.length) ?? (await this.#files.begin(this.#lastRecord));
+          this.#write(group, log);
+          if (group.sync) await log.sync();
+        }
         this.#apply(group);
-        this.#files.lookAhead(group.sync);
+        if (group.logged) this.#files.lookAhead(group.sync);
         group.resolve();
       } catch (error) {
         if (this.#waiting[0] === group) this.#waiting.shift();
@@ -220,13 +227,13 @@ export class Wal {
     writeBatchHeader(bytes, RECORD_HEADER_BYTES, this.#lastRecord + 1, count);
     log.seal(bytes, 0, length, RECORD_BATCH);
     log.write(bytes, length);
-    this.#groupsThisTurn++;
-    this.#bytesThisTurn += length;
   }
 
-  #apply({ record, count }: Group): void {
+  #apply({ record, count, logged }: Group): void {
+    this.#groupsThisTurn++;
+    this.#bytesThisTurn += record.length;
     this.#host.apply(record.bytes, OPERATIONS, record.length, count);
-    this.#lastRecord++;
+    if (logged) this.#lastRecord++;
     this.#host.applied();
   }
 }
