@@ -54,6 +54,11 @@ export interface SpareOptions {
 
 const NAME = new RegExp(`^spare-\\d+\\${TEMPORARY_SUFFIX}$`);
 
+/** A name for a file that is written before it takes the place of another one, if the next start is to remove it. */
+export function unfinishedPath(directory: string): string {
+  return `${directory}/spare-0${TEMPORARY_SUFFIX}`;
+}
+
 /** Removes the spares that an earlier process has left in a directory. Throws `FileError`. */
 export function removeSpares(fs: FileSystem, directory: string): void {
   for (const name of fs.list(directory)) if (NAME.test(name)) fs.remove(`${directory}/${name}`);
