@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
+import type { FileHandle, FileSystem } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { xxh64 } from "../lib/hash.ts";
 import { GrowingBytes, writeBigU64 } from "./fixed-width.ts";
@@ -136,7 +137,9 @@ test("another kind of file, another version and another number are told apart", 
   bytes[8] = 9;
   writeBigU64(bytes, 32, xxh64(bytes.subarray(0, 32)));
   fs.writeFile(PATH, bytes);
-  expect(() => payloadsOf(fs)).toThrow("format version 9, this program reads 2");
+  expect(() => payloadsOf(fs)).toThrow(
+    "format version 9 was written by a newer version of this program, which reads up to version 2",
+  );
 });
 
 test("a write that fails leaves nothing behind", async () => {
@@ -160,7 +163,7 @@ test("a file is read with a window, however long it is, and a record longer than
     log.write(out.bytes, out.length);
   }
   const small = record(log, new Uint8Array(1000));
-  for (let i = 0; i < 2000; i++) {
+  for (let i = 0; i < 600; i++) {
     log.seal(small.bytes, 0, small.length, 9);
     log.write(small.bytes, small.length);
   }
@@ -180,7 +183,7 @@ test("a witness is found behind any window, also among thousands of old records"
   const fs = new MemoryFileSystem();
   const old = await create(fs, 3);
   const small = record(old, new Uint8Array(100));
-  for (let i = 0; i < 20_000; i++) {
+  for (let i = 0; i < 6000; i++) {
     old.seal(small.bytes, 0, small.length, 9);
     old.write(small.bytes, small.length);
   }
@@ -189,7 +192,7 @@ test("a witness is found behind any window, also among thousands of old records"
   // One record of the new life near the end, at the place of an old one.
   const [at] = await append(log, ["x".repeat(99), "y".repeat(99)]);
   await log.sync();
-  const filler = record(log, new Uint8Array(small.length * 15_000 - RECORD_HEADER_BYTES));
+  const filler = record(log, new Uint8Array(small.length * 4500 - RECORD_HEADER_BYTES));
   const hole = fs.readFile(PATH);
   log.write(filler.bytes, filler.length);
   await append(log, ["witness"]);
@@ -198,9 +201,22 @@ test("a witness is found behind any window, also among thousands of old records"
   bytes.set(hole.subarray(at! + small.length, log.size - 100), at! + small.length);
   bytes[at! + 30]! ^= 1;
   fs.writeFile(PATH, bytes);
-  const begin = performance.now();
-  expect(() => payloadsOf(fs)).toThrow(`damaged at offset ${at}`);
-  expect(performance.now() - begin).toBeLessThan(1000);
+  // Each part of the file is read a few times at most, however many old records are passed over.
+  let bytesRead = 0;
+  const counting = {
+    open: (path: string, mode: "read") => {
+      const handle = fs.open(path, mode);
+      const read: FileHandle["read"] = (target, offset, length, position) => {
+        bytesRead += length;
+        return handle.read(target, offset, length, position);
+      };
+      return { ...handle, read };
+    },
+  };
+  const reader = new RecordReader(counting as unknown as FileSystem, PATH, MAGIC, NUMBER);
+  while (reader.next());
+  expect(() => reader.refuseUnlessTorn()).toThrow(`damaged at offset ${at}`);
+  expect(bytesRead).toBeLessThan(bytes.length * 4);
 });
 
 test("the tail that nothing vouches for is written once more, and what is behind it goes", async () => {
