@@ -44,6 +44,7 @@ function exampleTable(): Uint8Array {
   const writer = new TableWriter(fs, "/d", 4, options);
   const cursor = memtable.cursor();
   for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor.entry);
+  writer.addRangeTombstone(utf8("b"), utf8("c"), 3);
   writer.finish();
   return fs.readFile("/d/000004.table");
 }
