@@ -40,7 +40,13 @@ function exampleTable(): Uint8Array {
   const batch = exampleBatch();
   const memtable = new Memtable(1000);
   memtable.insert(batch.bytes, BATCH_HEADER_BYTES, batch.byteLength, batch.count, 1);
-  const options = { blockBytes: 4096, restartInterval: 16, bloomBitsPerKey: 10 };
+  const options = {
+    blockBytes: 4096,
+    restartInterval: 16,
+    bloomBitsPerKey: 10,
+    partitionBytes: 8192,
+    compression: "none",
+  } as const;
   const writer = new TableWriter(fs, "/d", 4, options);
   const cursor = memtable.cursor();
   for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor.entry);

@@ -17,7 +17,13 @@ import { TableCache } from "./table-cache.ts";
 import { TableWriter } from "./table-writer.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
-const OPTIONS = { blockBytes: 64, restartInterval: 2, bloomBitsPerKey: 10 };
+const OPTIONS = {
+  blockBytes: 64,
+  restartInterval: 2,
+  bloomBitsPerKey: 10,
+  partitionBytes: 200,
+  compression: "none",
+} as const;
 
 function writeTable(
   fs: MemoryFileSystem,

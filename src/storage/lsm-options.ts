@@ -1,13 +1,19 @@
 import { assert } from "../lib/assert.ts";
 import type { CompactionLimits } from "./compaction-policy.ts";
 import { LOG_FILE_BYTES_MAX } from "./record-frame.ts";
+import type { Compression } from "./table-format.ts";
 import type { TableOptions } from "./table-writer.ts";
 
 /** Every limit of the engine. */
-export interface LsmOptions extends TableOptions, CompactionLimits {
+export interface LsmOptions extends Omit<TableOptions, "compression">, CompactionLimits {
+  /**
+   * How the data blocks of tables are written: all alike, or by level from 0 on, the last one for all deeper levels. Tables
+   * that are there stay as they are until a compaction rewrites them.
+   */
+  readonly compression: Compression | readonly Compression[];
   /** A memtable of this many bytes is sealed when its writers allow it. */
   readonly memtableBytes: number;
-  /** What the cached data blocks of all tables may take, in bytes. */
+  /** What the cached data blocks, indexes and filters of all tables may take, in bytes. */
   readonly blockCacheBytes: number;
   /** How many tables are kept open; each takes a file descriptor. Iterators keep those open that they are in. */
   readonly openTables: number;
@@ -36,6 +42,8 @@ export const LSM_DEFAULTS: LsmOptions = {
   blockBytes: 4096,
   restartInterval: 16,
   bloomBitsPerKey: 10,
+  partitionBytes: 8192,
+  compression: "none",
   blockCacheBytes: 64 * 1024 * 1024,
   openTables: 512,
   tableBytes: 16 * 1024 * 1024,
@@ -63,6 +71,12 @@ export function lsmOptions(options: Partial<LsmOptions>): LsmOptions {
     all.restartInterval > 0 && all.bloomBitsPerKey > 0,
     "restartInterval and bloomBitsPerKey are above zero",
   );
+  assert(all.partitionBytes > 0, "partitionBytes is above zero");
+  assert(compressionsOf(all).length > 0, "compression names at least one");
+  assert(
+    compressionsOf(all).every((name) => name === "none" || name === "zstd"),
+    "compression is none or zstd",
+  );
   assert(all.openTables > 0, "openTables is above zero");
   assert(all.walFileBytes <= LOG_FILE_BYTES_MAX / 2, "walFileBytes leaves room for one more record");
   assert(
@@ -76,4 +90,16 @@ export function lsmOptions(options: Partial<LsmOptions>): LsmOptions {
   assert(all.level0Tables > 0 && all.level1Bytes > 0 && all.levelSizeRatio > 1, "levels grow");
   assert(0 < all.garbageShare && all.garbageShare < 1, "garbageShare is between 0 and 1");
   return all;
+}
+
+/** How the tables of a level are written. */
+export function tableOptions(options: LsmOptions, level: number): TableOptions {
+  const { blockBytes, restartInterval, bloomBitsPerKey, partitionBytes } = options;
+  const compressions = compressionsOf(options);
+  const compression = compressions[Math.min(level, compressions.length - 1)]!;
+  return { blockBytes, restartInterval, bloomBitsPerKey, partitionBytes, compression };
+}
+
+function compressionsOf({ compression }: LsmOptions): readonly Compression[] {
+  return typeof compression === "string" ? [compression] : compression;
 }

@@ -35,7 +35,7 @@ import type {
 } from "./engine.ts";
 import { Flusher, type SealedMemtable } from "./flusher.ts";
 import type { Levels } from "./levels.ts";
-import { type LsmOptions, lsmOptions } from "./lsm-options.ts";
+import { type LsmOptions, lsmOptions, tableOptions } from "./lsm-options.ts";
 import { bytesOf, type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
@@ -73,8 +73,7 @@ export async function openLsm(
     newMemtable: () => newMemtable(all),
     memtableBytes: all.memtableBytes,
     flush: async (memtable, fileNumber) => {
-      const { blockBytes, restartInterval, bloomBitsPerKey } = all;
-      const table = { blockBytes, restartInterval, bloomBitsPerKey };
+      const table = tableOptions(all, 0);
       const argument: FlushArgument = {
         directory,
         fileNumber,
@@ -167,8 +166,6 @@ class LsmEngine implements DurableEngine {
       retryAfter: (error) => this.#retryManifest(error),
       checkAlive: () => this.#health.checkAlive(),
     });
-    const { blockBytes, restartInterval, bloomBitsPerKey } = options;
-    const table = { blockBytes, restartInterval, bloomBitsPerKey };
     const parts = {
       background: env.background,
       log: env.log,
@@ -179,8 +176,15 @@ class LsmEngine implements DurableEngine {
       snapshots: () => this.#snapshotSequences(),
       now: () => this.#time,
     };
-    this.#flusher = new Flusher({ ...parts, table, flushed: (sealed) => this.#flushed(sealed) });
-    this.#compactor = new Compactor({ ...parts, table: () => table, now: () => this.#time }, options);
+    this.#flusher = new Flusher({
+      ...parts,
+      table: tableOptions(options, 0),
+      flushed: (sealed) => this.#flushed(sealed),
+    });
+    this.#compactor = new Compactor(
+      { ...parts, table: (level) => tableOptions(options, level), now: () => this.#time },
+      options,
+    );
     this.#memtable = store.memtable;
     this.#sequence = store.lastSequence;
     this.#wal = new Wal(env, directory, walOptions(options), store.wal, {

@@ -25,7 +25,13 @@ const put = (key: string, expiresAt = 0): Operation => ({ kind: "put", key, expi
 const del = (key: string): Operation => ({ kind: "delete", key });
 const delRange = (gte: string, lt: string): Operation => ({ kind: "deleteRange", gte, lt });
 
-const TABLE = { blockBytes: 32, restartInterval: 2, bloomBitsPerKey: 10 };
+const TABLE = {
+  blockBytes: 32,
+  restartInterval: 2,
+  bloomBitsPerKey: 10,
+  partitionBytes: 200,
+  compression: "none",
+} as const;
 
 /** What the operations up to `sequence` leave for who reads at the time `now`: `key=value`, sorted. */
 function expected(operations: readonly Operation[], sequence: number, now: number): string[] {

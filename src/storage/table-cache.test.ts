@@ -7,7 +7,13 @@ import { Levels } from "./levels.ts";
 import { TableCache } from "./table-cache.ts";
 import { TableWriter } from "./table-writer.ts";
 
-const OPTIONS = { blockBytes: 64, restartInterval: 2, bloomBitsPerKey: 10 };
+const OPTIONS = {
+  blockBytes: 64,
+  restartInterval: 2,
+  bloomBitsPerKey: 10,
+  partitionBytes: 200,
+  compression: "none",
+} as const;
 const TABLES = 10;
 
 const entry = (n: number): TestEntry => ({

@@ -172,7 +172,13 @@ function oneBlock(count: number): Uint8Array {
 
 function oneTable(count = 20, blockBytes = 150): Uint8Array {
   const fs = new MemoryFileSystem();
-  const options = { blockBytes, restartInterval: 3, bloomBitsPerKey: 10, partitionBytes: 300 };
+  const options = {
+    blockBytes,
+    restartInterval: 3,
+    bloomBitsPerKey: 10,
+    partitionBytes: 300,
+    compression: "none",
+  } as const;
   const writer = new TableWriter(fs, "/t", 7, options);
   const entry = new Entry();
   entry.valueBytes = Buffer.from("a value, a value, a value, a value");

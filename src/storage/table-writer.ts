@@ -26,13 +26,11 @@ export interface TableOptions {
   readonly restartInterval: number;
   /** Bits of the bloom filter for each key. */
   readonly bloomBitsPerKey: number;
-  /** A partition of the index ends with the data block that makes it this long, filter included, in bytes. Default 8192. */
-  readonly partitionBytes?: number;
-  /** How data blocks are written. Default `none`. */
-  readonly compression?: Compression;
+  /** A partition of the index ends with the data block that makes it this long, filter included, in bytes. */
+  readonly partitionBytes: number;
+  /** How data blocks are written. */
+  readonly compression: Compression;
 }
-
-const PARTITION_BYTES = 8192;
 
 /** A table that was written and synced. Structured-cloneable: background jobs return it. */
 export interface WrittenTable extends TableProperties {
@@ -212,10 +210,7 @@ export class TableWriter {
     const sequence = short === undefined ? this.#lastSequence : 0;
     this.#partition.index.add(separator, sequence, this.#ended!);
     this.#ended = undefined;
-    if (
-      next === undefined ||
-      this.#partition.byteLength >= (this.#options.partitionBytes ?? PARTITION_BYTES)
-    ) {
+    if (next === undefined || this.#partition.byteLength >= this.#options.partitionBytes) {
       this.#topIndex.add(separator, sequence, this.#block(this.#partition.finish()));
       this.#partitions++;
     }

@@ -24,7 +24,13 @@ import { TableReader } from "./table-reader.ts";
 import { type TableOptions, TableWriter, type WrittenTable } from "./table-writer.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
-const OPTIONS = { blockBytes: 256, restartInterval: 4, bloomBitsPerKey: 10 };
+const OPTIONS: TableOptions = {
+  blockBytes: 256,
+  restartInterval: 4,
+  bloomBitsPerKey: 10,
+  partitionBytes: 8192,
+  compression: "none",
+};
 const PATH = "/t/000007.table";
 
 function writeTable(
