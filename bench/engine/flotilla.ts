@@ -15,12 +15,8 @@ const WRITES_IN_FLIGHT = 256;
 
 export async function openFlotilla(directory: string, options: ContenderOptions): Promise<Contender> {
   const { blockCacheBytes, memtableBytes } = options;
-  return new Flotilla(
-    await open(
-      directory,
-      memtableBytes === undefined ? { blockCacheBytes } : { blockCacheBytes, memtableBytes },
-    ),
-  );
+  const sizes = memtableBytes === undefined ? { blockCacheBytes } : { blockCacheBytes, memtableBytes };
+  return new Flotilla(await open(directory, { ...sizes, compression: "none" }));
 }
 
 class Flotilla implements Contender {
