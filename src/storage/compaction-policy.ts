@@ -4,8 +4,8 @@
  * run. A pure function of the view, so that it can be tested without a disk (`bench/engine/compaction-sim.ts`).
  *
  * In this order: tables that nobody can see anything of are dropped; a level that is too full gives tables to the next;
- * and if none is, tables that are garbage in large part (tombstones, what has expired) are merged into what they hide, or
- * written anew where they hide nothing. Of a level, the table goes first that drags the fewest bytes along for each byte
+ * and if none is, tables with garbage (tombstones, what has expired) are merged into what they hide, or written anew where
+ * they hide nothing, if enough is gained by it. Of a level, the table goes first that drags the fewest bytes along for each byte
  * that moves down, the oldest of equals: under updates that are spread evenly it is as good as going round, and where
  * they are not it leaves alone what would be rewritten for little.
  */
@@ -27,7 +27,7 @@ import { bytesOf, type TableMeta } from "./manifest.ts";
 export interface CompactionLimits extends LevelLimits {
   /** A compaction ends a table with the key that makes it this long, in bytes. */
   readonly tableBytes: number;
-  /** A table of which this share is garbage is compacted even if its level is not full. */
+  /** A merge is worth it for the garbage alone if this share of what it reads goes by it. */
   readonly garbageShare: number;
 }
 
@@ -47,13 +47,11 @@ export function pickCompaction(view: CompactionView, limits: CompactionLimits): 
 function pickDrop(view: CompactionView): CompactionPlan | undefined {
   const { levels, now } = view;
   for (let level = LEVELS - 1; level > 0; level--) {
-    const tables = levels[level]!.filter(
-      (table) =>
-        garbageOf(table, now) > 0 &&
-        table.entries === pointGarbageOf(table, now) &&
-        !overlapsFrom(levels, level + 1, table) &&
-        !isBusy(view, table),
-    );
+    const tables: TableMeta[] = [];
+    for (const table of levels[level]!) {
+      if (pointGarbageOf(table, now) !== table.entries || garbageOf(table, now) === 0) continue;
+      if (!overlapsFrom(levels, level + 1, table) && !isBusy(view, table)) tables.push(table);
+    }
     if (tables.length > 0) return planOf("drop", levels, causeOf(tables[0]!), level, level, tables);
   }
   return undefined;
@@ -130,8 +128,9 @@ export function pushPlan(
   table: TableMeta,
 ): CompactionPlan {
   const { levels } = view;
-  const clean = !(isGarbage(view, limits, table) && canBeCleaned(view, level, table));
-  if (clean && isFree(levels, level + 1, table, limits)) {
+  const cleaned =
+    garbageOf(table, view.now) > limits.garbageShare * table.entries && canBeCleaned(view, level, table);
+  if (!cleaned && isFree(levels, level + 1, table, limits)) {
     return planOf("move", levels, cause, level, level + 1, [table]);
   }
   return mergePlan(levels, cause, level, level + 1, [table], limits.tableBytes);
@@ -176,12 +175,49 @@ function cheapestTable(view: CompactionView, level: number): TableMeta | undefin
 
 // --- Garbage.
 
+/** From the bottom up: what is at the bottom hides nothing, and what comes later finds less to be merged with. */
+function pickGarbage(view: CompactionView, limits: CompactionLimits): CompactionPlan | undefined {
+  for (let level = LEVELS - 1; level > 0; level--) {
+    for (const table of view.levels[level]!) {
+      if (garbageOf(table, view.now) === 0) continue;
+      const plan = cleaningPlan(view, limits, causeOf(table), level, table, limits.garbageShare);
+      if (plan !== undefined && !conflicts(view, plan)) return plan;
+    }
+  }
+  return undefined;
+}
+
 /**
- * Whether a table is worth a compaction for the garbage in it. One range tombstone may hide any number of entries, so it
- * is enough.
+ * Brings a table's garbage to what it hides, or writes the table anew where it hides nothing. `undefined` if less than
+ * `share` of what would be read goes by it: tombstones that lie thin over a large level wait until their own is full. One
+ * range tombstone may hide any number of entries, and nobody knows how many, so it is always worth it.
  */
-function isGarbage({ now }: CompactionView, { garbageShare }: CompactionLimits, table: TableMeta): boolean {
-  return table.rangeTombstones > 0 || pointGarbageOf(table, now) > garbageShare * table.entries;
+export function cleaningPlan(
+  view: CompactionView,
+  limits: CompactionLimits,
+  cause: "tombstones" | "expiry" | "manual",
+  level: number,
+  table: TableMeta,
+  share: number,
+): CompactionPlan | undefined {
+  const { levels, now } = view;
+  const garbage = pointGarbageOf(table, now);
+  const own = (table.bytes * garbage) / Math.max(1, table.entries);
+  const isWorthIt = (freed: number, read: number): boolean =>
+    table.rangeTombstones > 0 || freed >= share * read;
+  for (let below = level + 1; below < LEVELS; below++) {
+    const hidden = overlapping(levels[below]!, table);
+    if (hidden.length === 0) continue;
+    const bytes = bytesOf(hidden);
+    let entries = 0;
+    for (const other of hidden) entries += other.entries;
+    const freed = own + (Math.min(garbage, entries) * bytes) / Math.max(1, entries);
+    if (!isWorthIt(freed, table.bytes + bytes)) return undefined;
+    return mergePlan(levels, cause, level, below, [table], limits.tableBytes);
+  }
+  return canBeCleaned(view, level, table) && isWorthIt(own, table.bytes)
+    ? mergePlan(levels, cause, level, level, [table], limits.tableBytes)
+    : undefined;
 }
 
 /**
@@ -190,45 +226,6 @@ function isGarbage({ now }: CompactionView, { garbageShare }: CompactionLimits, 
  */
 function canBeCleaned({ levels, oldestSnapshot }: CompactionView, level: number, table: TableMeta): boolean {
   return table.largestSequence <= oldestSnapshot && !overlapsFrom(levels, level + 1, table);
-}
-
-/** From the bottom up: what is at the bottom hides nothing, and what comes later finds less to be merged with. */
-function pickGarbage(view: CompactionView, limits: CompactionLimits): CompactionPlan | undefined {
-  for (let level = LEVELS - 1; level > 0; level--) {
-    for (const table of view.levels[level]!) {
-      if (!isGarbage(view, limits, table)) continue;
-      const plan = cleaningPlan(view, limits, causeOf(table), level, table);
-      if (plan !== undefined && !conflicts(view, plan)) return plan;
-    }
-  }
-  return undefined;
-}
-
-/**
- * Brings a table's garbage to what it hides, or writes the table anew where it hides nothing. `undefined` if that costs
- * more than it gives: tombstones that lie thin over a large level wait until their own level is full.
- */
-export function cleaningPlan(
-  view: CompactionView,
-  limits: CompactionLimits,
-  cause: "tombstones" | "expiry" | "manual",
-  level: number,
-  table: TableMeta,
-): CompactionPlan | undefined {
-  const { levels, now } = view;
-  for (let below = level + 1; below < LEVELS; below++) {
-    const hidden = overlapping(levels[below]!, table);
-    if (hidden.length === 0) continue;
-    const bytes = bytesOf(hidden);
-    let entries = 0;
-    for (const other of hidden) entries += other.entries;
-    const gain = table.bytes + (pointGarbageOf(table, now) * bytes) / Math.max(1, entries);
-    if (table.rangeTombstones === 0 && bytes > limits.levelSizeRatio * gain) return undefined;
-    return mergePlan(levels, cause, level, below, [table], limits.tableBytes);
-  }
-  return canBeCleaned(view, level, table)
-    ? mergePlan(levels, cause, level, level, [table], limits.tableBytes)
-    : undefined;
 }
 
 // --- What runs already.

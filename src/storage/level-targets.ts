@@ -9,10 +9,17 @@
 import { LEVELS } from "./compaction-plan.ts";
 import { bytesOf, type TableMeta } from "./manifest.ts";
 
+/**
+ * The base level may grow to this many times `level1Bytes` before a level is put above it. One level more is one more
+ * rewrite of everything and one more place to look; its gain is that level 0 is merged with less at a time, and that
+ * pays off only when the base level is about `levelSizeRatio` times what level 0 brings.
+ */
+const BASE_GROWTH = 4;
+
 export interface LevelLimits {
   /** Tables in level 0 that start its compaction. */
   readonly level0Tables: number;
-  /** What the base level, into which level 0 is merged, should hold at most, in bytes. */
+  /** What a level below level 0 is always allowed to hold, in bytes: about what level 0 brings at once. */
   readonly level1Bytes: number;
   /** How much larger each next level may be. */
   readonly levelSizeRatio: number;
@@ -45,11 +52,11 @@ export function levelTargets(levels: readonly (readonly TableMeta[])[], limits: 
   if (size <= smallest) {
     size = smallest;
   } else {
-    while (base > 1 && size > level1Bytes) {
+    while (base > 1 && size > BASE_GROWTH * level1Bytes) {
       base--;
       size /= levelSizeRatio;
     }
-    size = Math.min(size, level1Bytes);
+    size = Math.min(size, BASE_GROWTH * level1Bytes);
   }
   for (let level = base; level <= last; level++) {
     // A level that holds less than what level 0 brings at once only adds a rewrite.

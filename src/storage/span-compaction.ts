@@ -89,7 +89,7 @@ function stepFor(
 ): CompactionPlan | undefined {
   if (level < deepest) return pushPlan(view, limits, "manual", level, table);
   const clean = table.tombstones + table.rangeTombstones === 0 && !(table.expiring > 0);
-  return clean ? undefined : cleaningPlan(view, limits, "manual", level, table);
+  return clean ? undefined : cleaningPlan(view, limits, "manual", level, table, 0);
 }
 
 /** The last key of the inputs from `level`: as far as its sweep has come. */
