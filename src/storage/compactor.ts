@@ -118,6 +118,8 @@ export class Compactor {
 
   async #run(): Promise<void> {
     const { health, log, directory } = this.#host;
+    // What finds nothing to do must not be over before it is known to run.
+    await Promise.resolve();
     try {
       for (;;) {
         const step = this.#next();
