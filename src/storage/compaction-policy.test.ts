@@ -131,6 +131,9 @@ test("tables that hold nothing but garbage go without being read, where nothing 
   expect(pick(levels, { now: 100, oldestSnapshot: 1 })).toBe("drop 6>6 expiry: 6bc 6de 6jk");
   expect(pick(levels, { now: 99, oldestSnapshot: 1 })).toBe("drop 6>6 tombstones: 6de 6jk");
   expect(pick(levels.slice(0, 1), { now: 100 })).toBe("drop 5>5 expiry: 5ab");
+  // It hides what is under it.
+  const over = [levels[0]!, table(6, "b-c", 50)];
+  expect(pick(over, { now: 100 })).toBe("merge 5>6 expiry: 5ab 6bc");
 });
 
 test("what has expired is merged into what it hides, and not before its time", () => {
