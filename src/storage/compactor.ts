@@ -90,7 +90,11 @@ export class Compactor {
   start(): void {
     if (this.#running !== undefined || this.#host.health.refusal !== undefined) return;
     if (this.#spans.length > 0 || pickCompaction(this.#view(), this.#limits) !== undefined) {
-      this.#running = this.#run();
+      // What came after the run's last look is seen by another one. A run may end before this statement does.
+      this.#running = this.#run().finally(() => {
+        this.#running = undefined;
+        this.start();
+      });
     }
   }
 
@@ -139,7 +143,6 @@ export class Compactor {
     } catch (error) {
       health.fail(error);
     } finally {
-      this.#running = undefined;
       if (health.refusal !== undefined) this.#rejectSpans();
     }
   }
