@@ -101,6 +101,23 @@ test("a tail of zeros, or of the file's own records at other places, is a torn t
   longer.set(good, good.length);
   fs.writeFile(PATH, longer);
   expect(payloadsOf(fs)).toEqual(["one!", "two!"]);
+  // Exactly where the next record would be.
+  longer.set(good.subarray(LOG_HEADER_BYTES), good.length);
+  fs.writeFile(PATH, longer);
+  expect(payloadsOf(fs)).toEqual(["one!", "two!"]);
+});
+
+test("what is written while a sync is under way is not vouched for by it", async () => {
+  const fs = new MemoryFileSystem();
+  const log = await create(fs);
+  const [one] = await append(log, ["one"]);
+  const synced = log.sync();
+  await append(log, ["two"]);
+  await synced;
+  await append(log, ["three"]);
+  const reader = new RecordReader(fs, PATH, MAGIC, NUMBER);
+  while (reader.next());
+  expect(reader.vouchedFor).toBe(one!);
 });
 
 test("what a file held in an earlier life does not count, wherever the new records end", async () => {

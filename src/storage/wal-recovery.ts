@@ -15,7 +15,7 @@ import { WAL_MAGIC, type WalFile } from "./wal-files.ts";
 import { assertBatch, BATCH_HEADER_BYTES } from "./write-batch.ts";
 
 export const RECORD_BATCH = 1;
-/** The last record of a log that was closed in order: it vouches for all that is before it, and nothing is behind it. */
+/** The last record of a log that was closed in order: it vouches for all that is before it. */
 export const RECORD_END = 2;
 
 /** Where the log goes on. */
@@ -101,11 +101,7 @@ export function surveyWal(
 function surveyFile(reader: RecordReader): number {
   let lastRecord = reader.mark - 1;
   while (reader.next()) {
-    if (reader.type === RECORD_END) {
-      // What lies behind it in a file that was used again does not matter.
-      reader.limit(reader.tail);
-      continue;
-    }
+    if (reader.type === RECORD_END) continue;
     const { path, offset, type, bytes, start, end } = reader;
     if (type !== RECORD_BATCH) throw corrupt(path, offset, `a record has the unknown type ${type}`);
     checkBatch(path, offset, bytes, start, end);

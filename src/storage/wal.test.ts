@@ -99,6 +99,50 @@ test("writers of one turn share one record, one write and one sync, and all see 
   expect((await recover(fs)).keys).toEqual(harness.applied);
 });
 
+test("writers that come while a sync is under way share the next one", async () => {
+  const fs = new MemoryFileSystem();
+  let held = Promise.resolve();
+  const { open } = MemoryFileSystem.prototype;
+  fs.open = (path, mode) => {
+    const handle = open.call(fs, path, mode);
+    return { ...handle, sync: () => held.then(() => handle.sync()) };
+  };
+  const harness = new Harness(fs);
+  await harness.write("first");
+  let letGo = (): void => {};
+  held = new Promise((resolve) => {
+    letGo = resolve;
+  });
+  const writes: Promise<void>[] = [];
+  for (const key of ["a", "b", "c", "d"]) {
+    writes.push(harness.write(key));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(harness.applied).toEqual(["first"]);
+  letGo();
+  await Promise.all(writes);
+  expect(harness.applied).toEqual(["first", "a", "b+c+d"]);
+  expect((await recover(fs)).keys).toEqual(harness.applied);
+});
+
+test("a new file is begun when the old one is durable, and records follow when its mark is", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs, { fileBytes: 400, spareFiles: 1 });
+  while (walNumbers(fs).length < 2) await harness.writeUnsynced("x".repeat(100));
+  for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setImmediate(resolve));
+  const operations: string[] = [];
+  fs.onOperation = (operation, path) => operations.push(`${operation} ${path.slice(3)}`);
+  for (let i = 0; i < 10 && !operations.includes("write 000002.wal"); i++)
+    await harness.writeUnsynced("x".repeat(100));
+  const switched = operations.slice(operations.indexOf("sync 000001.wal"));
+  expect(switched.slice(0, 4)).toEqual([
+    "sync 000001.wal",
+    "write 000002.wal",
+    "sync 000002.wal",
+    "write 000002.wal",
+  ]);
+});
+
 test("who does not wait for the disk does not wait for a turn of the loop, but the loop goes on", async () => {
   const fs = new MemoryFileSystem();
   const harness = new Harness(fs);
@@ -215,6 +259,28 @@ test("what is in tables is not applied again, and exactly the files that hold no
   expect(walNumbers(fs)).toEqual([2, 3]);
   expect((await recover(fs, 1)).keys).toEqual(["b", "c"]);
   expect(survey(fs, 5).lastRecord).toBe(5);
+});
+
+test("what is in tables and was durable is damage all the same, where it can't be read", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs, { fileBytes: 230 });
+  for (const key of ["a", "b", "c", "d"]) await harness.write(key);
+  expect(walNumbers(fs)).toEqual([1, 2]);
+  expect((await recover(fs, 3)).keys).toEqual(["d"]);
+  const bytes = fs.readFile("/d/000001.wal");
+  bytes[100]! ^= 1;
+  fs.writeFile("/d/000001.wal", bytes);
+  expect(() => survey(fs, 3)).toThrow("/d/000001.wal: damaged at offset 88");
+});
+
+test("a file that begins within the one before is refused", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs);
+  for (const key of ["a", "b", "c"]) await harness.write(key);
+  const other = new Harness(fs, {}, { lastRecord: 1, files: [] });
+  await other.write("B");
+  expect(() => survey(fs)).toThrow("it has the records up to 3, but a later file begins with 2");
+  expect(() => survey(fs, 3)).toThrow("it has the records up to 3, but a later file begins with 2");
 });
 
 test("a disk may have forgotten one removal and kept another: what is in tables may be missing", async () => {
