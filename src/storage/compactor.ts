@@ -90,11 +90,7 @@ export class Compactor {
   start(): void {
     if (this.#running !== undefined || this.#host.health.refusal !== undefined) return;
     if (this.#spans.length > 0 || pickCompaction(this.#view(), this.#limits) !== undefined) {
-      // What came after the run's last look is seen by another one. A run may end before this statement does.
-      this.#running = this.#run().finally(() => {
-        this.#running = undefined;
-        this.start();
-      });
+      this.#running = this.#run();
     }
   }
 
@@ -143,6 +139,7 @@ export class Compactor {
     } catch (error) {
       health.fail(error);
     } finally {
+      this.#running = undefined;
       if (health.refusal !== undefined) this.#rejectSpans();
     }
   }
