@@ -16,10 +16,11 @@ test("the median of an even number of values lies between the two in the middle"
   expect(median([9, 1, 5, 7])).toBe(6);
 });
 
-test("rounds become the median of each figure", () => {
+test("rounds become the median of each figure, and the rate is the median time's", () => {
   expect(medianFigure([figure("flotilla", 4), figure("flotilla", 1), figure("flotilla", 2)])).toEqual(
     figure("flotilla", 2),
   );
+  expect(medianFigure([figure("flotilla", 1), figure("flotilla", 3)])).toEqual(figure("flotilla", 2));
 });
 
 test("a ratio is of figures of the same round", () => {

@@ -1,13 +1,18 @@
 import Table from "cli-table3";
 import type { EngineName, Figure, Op } from "./lines.ts";
 
-/** The figures of one line on one engine, a round each, as one: the median of each of them. */
+/**
+ * The figures of one line on one engine, a round each, as one: the median of each of them. Operations a second follow
+ * from the median time, so that the two still say the same.
+ */
 export function medianFigure(rounds: readonly Figure[]): Figure {
   const merged: Record<string, unknown> = { ...rounds[0]! };
   for (const [name, value] of Object.entries(merged)) {
     if (typeof value !== "number") continue;
-    merged[name] = median(rounds.map((round) => (round as unknown as Record<string, number>)[name]!));
+    const all = rounds.map((round) => (round as unknown as Record<string, number>)[name]!);
+    merged[name] = Math.round(median(all) * 1000) / 1000;
   }
+  merged.ops_s = Math.round(1e6 / (merged.us_op as number));
   return merged as unknown as Figure;
 }
 
