@@ -176,9 +176,13 @@ test("another process respects the lock, and its death by SIGKILL gives it back"
   expect(await firstLine(holder)).toBe("locked");
   expect(fs.lock(path("LOCK"))).toBeUndefined();
   expect(await firstLine(start())).toBe("refused");
+  // Linux tells who it is.
+  expect(fs.lockHolder(path("LOCK"))).toBe(process.platform === "linux" ? holder.pid : undefined);
   holder.kill("SIGKILL");
   await holder.exited;
   const lock = fs.lock(path("LOCK"));
   expect(lock).toBeDefined();
   lock!.release();
+  expect(fs.lockHolder(path("LOCK"))).toBeUndefined();
+  expect(fs.lockHolder(path("not there"))).toBeUndefined();
 });

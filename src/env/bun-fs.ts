@@ -48,6 +48,7 @@ export function bunFileSystem(calls: ShortCalls = nodeFs): FileSystem {
       }
     },
     lock,
+    lockHolder,
   };
 }
 
@@ -151,6 +152,23 @@ function lock(path: string): FileLock | undefined {
   }
   const held = database;
   return { release: () => held.close() };
+}
+
+/** Linux lists all locks of files, each with its process, device and inode. Other systems don't tell. */
+function lockHolder(path: string): number | undefined {
+  try {
+    const { dev, ino } = nodeFs.statSync(path);
+    const hex = (number: number): string => number.toString(16).padStart(2, "0");
+    const device = `${hex((dev >>> 8) & 0xfff)}:${hex((dev & 0xff) | ((dev >>> 12) & 0xfff00))}`;
+    for (const line of nodeFs.readFileSync("/proc/locks", "utf8").split("\n")) {
+      const [, type, , mode, pid, file] = line.split(/\s+/);
+      // Who waits for a lock has a line with an arrow, which these don't fit.
+      if (type === "POSIX" && mode === "WRITE" && file === `${device}:${ino}`) return Number(pid);
+    }
+  } catch {
+    // There is no such list, or no such file: nobody is known.
+  }
+  return undefined;
 }
 
 function attempt<Result>(doing: string, action: () => Result): Result {

@@ -66,14 +66,14 @@ export function checkLogHeader(
   bytes: Uint8Array,
   magic: string,
   number: number,
-): number | { readonly offset: number; readonly fault: string } {
+): number | { readonly offset: number; readonly fault: string; readonly newerVersion?: number } {
   const found = new TextDecoder("latin1").decode(bytes.subarray(0, 8));
   if (found !== magic)
     return { offset: 0, fault: `the file begins with ${JSON.stringify(found)}, expected ${magic}` };
   const version = readU32(bytes, 8);
   if (version !== RECORD_LOG_VERSION) {
     const fault = `the file has format version ${version}, this program reads ${RECORD_LOG_VERSION}`;
-    return { offset: 8, fault };
+    return version > RECORD_LOG_VERSION ? { offset: 8, fault, newerVersion: version } : { offset: 8, fault };
   }
   // A header with a good checksum was written by somebody; numbers beyond 2^53 were not written by this program.
   const tooLarge = [16, 24].find((at) => readU32(bytes, at + 4) >= 0x20_0000);

@@ -19,12 +19,13 @@ import {
   payloadLength,
   RECORD_DURABLE,
   RECORD_HEADER_BYTES,
+  RECORD_LOG_VERSION,
   RECORD_POSITION,
   type RecordSalt,
   recordSalt,
   recordType,
 } from "./record-frame.ts";
-import { corrupt } from "./storage-error.ts";
+import { corrupt, newerFormat } from "./storage-error.ts";
 
 /** What is held of a file at a time, in bytes, unless a record is longer. */
 const WINDOW_BYTES = 256 * 1024;
@@ -61,7 +62,7 @@ export class RecordReader {
   #filled = 0;
 
   /**
-   * Opens the file with this number. Throws `FileError`, and what `damaged` makes of a header that is whole but not that
+   * Opens the file with this number. Throws `FileError`, `NEWER`, and what `damaged` makes of a header that is whole but not that
    * of such a file: that is no torn tail, whatever follows.
    */
   constructor(fs: FileSystem, path: string, magic: string, number: number, damaged: Damaged = corrupt) {
@@ -76,7 +77,11 @@ export class RecordReader {
       const header = this.#window.subarray(at, at + LOG_HEADER_BYTES);
       if (isWholeLogHeader(header)) {
         const checked = checkLogHeader(header, magic, number);
-        if (typeof checked !== "number") throw damaged(path, checked.offset, checked.fault);
+        if (typeof checked !== "number") {
+          const { offset, fault, newerVersion } = checked;
+          if (newerVersion !== undefined) throw newerFormat(path, newerVersion, RECORD_LOG_VERSION);
+          throw damaged(path, offset, fault);
+        }
         this.headerFault = undefined;
         this.mark = checked;
         this.tail = LOG_HEADER_BYTES;

@@ -12,6 +12,7 @@ import { type ManifestState, ManifestWriter, readManifest, type TableMeta } from
 import type { Memtable } from "./memtable.ts";
 import { corrupt, StorageError } from "./storage-error.ts";
 import type { TableCache } from "./table-cache.ts";
+import { decodeFooter, FOOTER_BYTES } from "./table-format.ts";
 import { replayWal, surveyWal } from "./wal-recovery.ts";
 
 const NEW_STORE: ManifestState = { nextFileNumber: 1, lastSequence: 0, flushedRecord: 0, tables: [] };
@@ -34,8 +35,7 @@ export async function recoverStore(
 ): Promise<OpenStore> {
   makeDurableDirectory(fs, directory);
   const lock = fs.lock(`${directory}/${LOCK}`);
-  if (lock === undefined)
-    throw new StorageError("LOCKED", `another process has the store in ${directory} open`);
+  if (lock === undefined) throw lockedBy(fs, directory);
   try {
     return { lock, ...(await recoverLocked(fs, directory, tables, replay)) };
   } catch (error) {
@@ -44,18 +44,28 @@ export async function recoverStore(
   }
 }
 
-/** A table that was cut off is noticed at the start, and not when somebody reads what it lacks. */
-function checkLength(fs: FileSystem, directory: string, { number, bytes }: TableMeta): void {
+/** The error for a directory whose lock somebody else has. */
+export function lockedBy(fs: FileSystem, directory: string): StorageError {
+  const holder = fs.lockHolder(`${directory}/${LOCK}`);
+  const who = holder === undefined ? "" : ` (process id ${holder})`;
+  return new StorageError("LOCKED", `another process has the store in ${directory} open${who}`);
+}
+
+/** A table that was cut off, or that is another version's, is noticed at the start, and not when somebody reads it. */
+function checkTable(fs: FileSystem, directory: string, { number, bytes }: TableMeta): void {
   const file = fs.open(filePath(directory, number, "table"), "read");
   try {
     const size = file.size();
-    if (size !== bytes) {
+    if (size !== bytes || size < FOOTER_BYTES) {
       throw corrupt(
         file.path,
         Math.min(size, bytes),
         `the file has ${size} bytes, and was written with ${bytes}`,
       );
     }
+    const footer = new Uint8Array(FOOTER_BYTES);
+    file.read(footer, 0, FOOTER_BYTES, size - FOOTER_BYTES);
+    decodeFooter(footer, file.path, size);
   } finally {
     file.close();
   }
@@ -80,7 +90,7 @@ async function recoverLocked(
   const present = new Set(files.flatMap(({ parsed }) => (parsed?.kind === "table" ? [parsed.number] : [])));
   for (const table of state.tables) {
     if (!present.has(table.number)) throw corrupt(directory, 0, `table ${table.number} is missing`);
-    checkLength(fs, directory, table);
+    checkTable(fs, directory, table);
   }
 
   const logs = files

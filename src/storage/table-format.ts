@@ -23,7 +23,7 @@ import {
   writeU32,
   writeU64,
 } from "./fixed-width.ts";
-import { corrupt } from "./storage-error.ts";
+import { corrupt, newerFormat } from "./storage-error.ts";
 
 export const TABLE_FORMAT_VERSION = 1;
 export const BLOCK_TRAILER_BYTES = 9;
@@ -153,7 +153,7 @@ export function encodeFooter(footer: Footer): Uint8Array {
   return bytes;
 }
 
-/** Reads and checks the footer of a table of `fileBytes` bytes; throws `CORRUPT`. */
+/** Reads and checks the footer of a table of `fileBytes` bytes; throws `CORRUPT`, `NEWER`. */
 export function decodeFooter(bytes: Uint8Array, path: string, fileBytes: number): Footer {
   assert(bytes.length === FOOTER_BYTES, `footer of ${bytes.length} bytes`);
   const at = fileBytes - FOOTER_BYTES;
@@ -164,12 +164,12 @@ export function decodeFooter(bytes: Uint8Array, path: string, fileBytes: number)
   if (readBigU64(bytes, 48) !== xxh64(bytes.subarray(0, 48)))
     throw corrupt(path, at, "the footer's checksum is wrong");
   const version = readU32(bytes, 44);
+  if (version > TABLE_FORMAT_VERSION) throw newerFormat(path, version, TABLE_FORMAT_VERSION);
   if (version !== TABLE_FORMAT_VERSION) {
-    const found = `the table has format version ${version}, this program reads ${TABLE_FORMAT_VERSION}`;
     throw corrupt(
       path,
       at,
-      version > TABLE_FORMAT_VERSION ? `${found}: it was written by a newer version of this program` : found,
+      `the table has format version ${version}, this program reads ${TABLE_FORMAT_VERSION}`,
     );
   }
   const pointer = (position: number): BlockPointer => {

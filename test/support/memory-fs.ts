@@ -239,6 +239,10 @@ export class MemoryFileSystem implements FileSystem {
     return { release: () => this.#locks.delete(path) };
   }
 
+  lockHolder(): undefined {
+    return undefined;
+  }
+
   #entry(path: string): Entry | undefined {
     let entry: Entry | undefined = this.#root;
     for (const name of partsOf(path)) entry = entry?.kind === "directory" ? entry.names.get(name) : undefined;
