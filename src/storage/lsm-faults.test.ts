@@ -85,14 +85,14 @@ async function checkEnd(
 ): Promise<void> {
   if (outcome.fatal.length > 0) {
     const durable = history.durableLogged;
-    await expect(history.write([], true)).rejects.toMatchObject({ code: "FAILED" });
+    await expect(history.write([])).rejects.toMatchObject({ code: "FAILED" });
     await expect(history.flush()).rejects.toMatchObject({ code: "FAILED" });
     expect(() => engine.getSync(utf8("key"))).toThrow("can't go on");
     expect(history.durableLogged).toBe(durable);
     return;
   }
   await clock.until(() => engine.readOnlyReason === undefined);
-  await history.write([{ kind: "put", key: "last", value: "word" }], true);
+  await history.write([{ kind: "put", key: "last", value: "word" }]);
   await history.flush();
 }
 

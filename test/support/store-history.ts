@@ -123,28 +123,26 @@ export class StoreHistory implements SealListener {
   }
 
   /**
-   * Writes a logged batch. Rejects as the engine does; what was refused because the disk is full must not be there, of
-   * what failed otherwise nobody knows.
+   * Writes a batch through the engine's queue; with `wal` it is logged. Rejects as the engine does; what was refused
+   * because the disk is full must not be there, of what failed otherwise nobody knows.
    */
-  async write(changes: readonly Change[], sync: boolean): Promise<void> {
-    const number = ++this.#lastLogged;
-    const all: Change[] = [...changes, { kind: "put", key: LOGGED, value: String(number) }];
+  async write(changes: readonly Change[], options: WriteOptions = {}): Promise<void> {
+    const number = options.wal === false ? undefined : ++this.#lastLogged;
+    const mark: Change[] = number === undefined ? [] : [{ kind: "put", key: LOGGED, value: String(number) }];
+    const all = [...changes, ...mark];
     const batch = this.#batchOf(all);
     const written: Written = {
-      changes: all,
-      logged: number,
-      count: batch.count,
-      first: undefined,
+      ...{ changes: all, logged: number, count: batch.count, first: undefined },
       refused: false,
     };
     this.#queued.push(written);
     try {
-      await this.#engine!.write(batch, { sync });
+      await this.#engine!.write(batch, options);
     } catch (error) {
       written.refused = (error as { code?: unknown }).code === "READ_ONLY";
       throw error;
     }
-    if (sync) this.#durableLogged = Math.max(this.#durableLogged, number);
+    if (options.sync !== false) this.#durableLogged = Math.max(this.#durableLogged, number ?? 0);
   }
 
   /** Flushes; what was written before is durable then. */

@@ -178,19 +178,20 @@ class StoreRun {
     const random = this.#random;
     switch (random.below(16)) {
       case 0:
-        return this.#history.write(this.#changes(), true);
+        return this.#history.write(this.#changes());
       case 1: {
         // All have to be settled before the next step: what rejects first is told.
-        const writes = [true, false, true].map((sync) => this.#history.write(this.#changes(), sync));
+        const kinds = [{}, { sync: false }, { wal: random.below(2) === 0 }];
+        const writes = kinds.map((options) => this.#history.write(this.#changes(), options));
         for (const result of await Promise.allSettled(writes))
           if (result.status === "rejected") throw result.reason;
         return;
       }
       case 2:
-        return this.#history.write(this.#changes(), false);
+        return this.#history.write(this.#changes(), { sync: false, wal: random.below(2) === 0 });
       case 3: {
         // On its way while the next steps are taken.
-        const write = this.#history.write(this.#changes(), random.below(2) === 0);
+        const write = this.#history.write(this.#changes(), { sync: random.below(2) === 0 });
         this.#underWay.push(
           write.catch((error) => {
             this.#late.push(error);
