@@ -1,11 +1,14 @@
 import { assert } from "../lib/assert.ts";
 import type { CompactionLimits } from "./compaction-policy.ts";
+import { ARENA_BYTES_MAX } from "./memtable.ts";
 import { LOG_FILE_BYTES_MAX } from "./record-frame.ts";
 import type { Compression } from "./table-format.ts";
 import type { TableOptions } from "./table-writer.ts";
+import { GROUP_BYTES_MAX } from "./wal.ts";
+import type { BatchLimits } from "./write-batch.ts";
 
 /** Every limit of the engine. */
-export interface LsmOptions extends Omit<TableOptions, "compression">, CompactionLimits {
+export interface LsmOptions extends Omit<TableOptions, "compression">, CompactionLimits, BatchLimits {
   /**
    * How the data blocks of tables are written: all alike, or by level from 0 on, the last one for all deeper levels. Tables
    * that are there stay as they are until a compaction rewrites them.
@@ -38,6 +41,9 @@ export interface LsmOptions extends Omit<TableOptions, "compression">, Compactio
 }
 
 export const LSM_DEFAULTS: LsmOptions = {
+  keyBytesMax: 64 * 1024,
+  valueBytesMax: 64 * 1024 * 1024,
+  batchBytesMax: 256 * 1024 * 1024,
   memtableBytes: 32 * 1024 * 1024,
   blockBytes: 4096,
   restartInterval: 16,
@@ -77,6 +83,16 @@ export function lsmOptions(options: Partial<LsmOptions>): LsmOptions {
     compressionsOf(all).every((name) => name === "none" || name === "zstd"),
     "compression is none or zstd",
   );
+  assert(
+    0 < all.keyBytesMax && all.keyBytesMax < all.batchBytesMax && 0 <= all.valueBytesMax,
+    "a batch has room for a key",
+  );
+  assert(all.valueBytesMax < all.batchBytesMax, "a batch has room for a value");
+  assert(
+    all.memtableBytes + all.batchBytesMax + GROUP_BYTES_MAX <= ARENA_BYTES_MAX,
+    "a memtable that is nearly full has room for what is written at once",
+  );
+  assert(all.batchBytesMax <= LOG_FILE_BYTES_MAX / 2, "a log file has room for what is written at once");
   assert(all.openTables > 0, "openTables is above zero");
   assert(all.walFileBytes <= LOG_FILE_BYTES_MAX / 2, "walFileBytes leaves room for one more record");
   assert(

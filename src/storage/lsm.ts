@@ -198,7 +198,7 @@ class LsmEngine implements DurableEngine {
   }
 
   newBatch(): WriteBatch {
-    return new EncodedBatch();
+    return new EncodedBatch(this.#options);
   }
 
   write(batch: WriteBatch, options?: WriteOptions): Promise<void> {

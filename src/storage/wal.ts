@@ -35,7 +35,7 @@ export interface WalHost {
 }
 
 /** A group takes no further batch beyond this many bytes. */
-const GROUP_BYTES_MAX = 16 * 1024 * 1024;
+export const GROUP_BYTES_MAX = 16 * 1024 * 1024;
 /** A group's buffer that has grown beyond this is not kept. */
 const KEPT_BUFFER_BYTES_MAX = 1024 * 1024;
 /** As many groups, and bytes, are written without a turn of the loop. */
