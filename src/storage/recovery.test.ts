@@ -64,6 +64,9 @@ test("what is written after such an opening is newer than what the log held", as
   await put(again.engine, "key 3", "new");
   await again.engine.flush();
   expect(get(again.engine, "key 3")).toBe("new");
+  using iterator = again.engine.iterate({ prefix: utf8("key 3") });
+  expect(iterator.next()).toBe(true);
+  expect(fromUtf8(iterator.value)).toBe("new");
   expect(get(engine, "key 3")).toStartWith("value 3 ");
   expect(again.engine.stats().tables).toBe(6);
 });
