@@ -7,14 +7,14 @@
  *
  *     filter = lines of 64 bytes, u8 number of probes (bit b of a line is bit b mod 8 of its byte b div 8)
  */
-import { xxh32 } from "../lib/hash.ts";
+import { xxh32Of } from "../lib/hash.ts";
 
 export const LINE_BYTES = 64;
 const LINE_BITS = LINE_BYTES * 8;
 
-/** The hash of a key from which its line and its bits follow: XXH32, seed 0. */
-export function bloomHash(key: Uint8Array): number {
-  return xxh32(key);
+/** The hash of the key `bytes[start, end)` from which its line and its bits follow: XXH32, seed 0. */
+export function bloomHash(bytes: Uint8Array, start = 0, end = bytes.length): number {
+  return xxh32Of(bytes, start, end);
 }
 
 /** Length in bytes of the filter of `count` keys. */

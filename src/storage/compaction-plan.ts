@@ -4,7 +4,7 @@
  * output level that overlap the inputs are inputs as well, and of level 0, where tables overlap, a table takes all those
  * with it that it overlaps, and those that they overlap.
  */
-import { firstNotBefore, type KeyRange, keyRange, overlap, overlapping, rangeOf } from "./key-range.ts";
+import { disjoint, firstNotBefore, type KeyRange, overlap, overlapping, rangeOf } from "./key-range.ts";
 import type { TableMeta } from "./manifest.ts";
 
 export const LEVELS = 7;
@@ -23,7 +23,10 @@ export interface CompactionPlan {
   /** Where the output goes: below `level`, or `level` itself where tables are written anew to be rid of garbage. */
   readonly outputLevel: number;
   readonly inputs: readonly TableMeta[];
-  /** Key ranges of the tables below the output level that overlap the inputs: within these a tombstone must be kept. */
+  /**
+   * Where tables below the output level that overlap the inputs have keys, as disjoint ranges in order: within these a
+   * tombstone must be kept.
+   */
   readonly deeper: readonly KeyRange[];
   /** The tables of the level below the output level that overlap the inputs: output is cut so as not to lie over many. */
   readonly below: readonly BelowTable[];
@@ -87,16 +90,13 @@ export function planOf(
   inputs: readonly TableMeta[],
 ): CompactionPlan {
   const range = rangeOf(inputs);
-  const deeper: KeyRange[] = [];
-  for (let below = outputLevel + 1; below < levels.length; below++) {
-    for (const table of overlapping(levels[below]!, range)) deeper.push(keyRange(table));
-  }
+  const deeper = levels.slice(outputLevel + 1).flatMap((tables) => overlapping(tables, range));
   const next = levels[outputLevel + 1];
   const below =
     next === undefined
       ? []
       : overlapping(next, range).map(({ largestKey, bytes }) => ({ largestKey, bytes }));
-  return { kind, cause, level, outputLevel, inputs, deeper, below };
+  return { kind, cause, level, outputLevel, inputs, deeper: disjoint(deeper), below };
 }
 
 /**

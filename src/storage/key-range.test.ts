@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import {
   containsKey,
+  disjoint,
   endsBefore,
   firstNotBefore,
   type KeyRange,
@@ -65,4 +66,12 @@ test("those of a level that overlap a range are found", () => {
   expect(found("[f,f]")).toEqual([]);
   expect(found("[0,z]")).toEqual(level.map(text));
   expect([firstNotBefore(level, utf8("e")), firstNotBefore(level, utf8("z"))]).toEqual([2, 4]);
+});
+
+test("ranges that overlap become one, others stay apart", () => {
+  const of = (...ranges: string[]): string[] => disjoint(ranges.map(range)).map(text);
+  expect(of()).toEqual([]);
+  expect(of("[c,d]", "[a,b]")).toEqual(["[a,b]", "[c,d]"]);
+  expect(of("[c,f]", "[a,c]", "[d,e]", "[h,i)", "[i,k]")).toEqual(["[a,f]", "[h,i)", "[i,k]"]);
+  expect(of("[a,c)", "[b,c]", "[c,c]")).toEqual(["[a,c]"]);
 });

@@ -70,3 +70,14 @@ export function overlapping<Range extends KeyRange>(ranges: readonly Range[], ra
   while (end < ranges.length && !endsBefore(range, ranges[end]!.smallestKey)) end++;
   return ranges.slice(start, end);
 }
+
+/** Disjoint ranges, in order, that together contain what `ranges` contain, and nothing else that is between two of them. */
+export function disjoint(ranges: readonly KeyRange[]): KeyRange[] {
+  const result: KeyRange[] = [];
+  for (const range of [...ranges].sort(byStart)) {
+    const last = result.at(-1);
+    if (last === undefined || endsBefore(last, range.smallestKey)) result.push(keyRange(range));
+    else result[result.length - 1] = rangeOf([last, range]);
+  }
+  return result;
+}

@@ -120,7 +120,7 @@ export class TableWriter {
     if (this.#ended !== undefined) this.#indexEnded(keyBytes.subarray(keyStart, keyEnd));
     // A key's versions may go on in the next partition, which then has it in its filter too.
     if (order !== 0 || this.#partition.keys === 0)
-      this.#partition.addKey(bloomHash(keyBytes.subarray(keyStart, keyEnd)));
+      this.#partition.addKey(bloomHash(keyBytes, keyStart, keyEnd));
     if (this.#entries === 0) this.#smallestKey = keyBytes.slice(keyStart, keyEnd);
     if (entry.tombstone) {
       this.#tombstones++;

@@ -10,7 +10,8 @@
  *   deeper table can hold what it hides.
  */
 import { compareRanges, type Entry, SEQUENCE_MAX } from "./cursor.ts";
-import { containsKey, type KeyRange, overlap } from "./key-range.ts";
+import { copyBytes } from "./fixed-width.ts";
+import { containsKey, endsBefore, type KeyRange, overlapping } from "./key-range.ts";
 import { RangeDeletes } from "./range-deletes.ts";
 
 /** How snapshots cut the sequence numbers: 0 is the oldest stripe, and each ends with the number that its snapshot reads at. */
@@ -47,6 +48,8 @@ export class Visibility {
   readonly #deeper: readonly KeyRange[] | undefined;
   /** The first range that does not end at or before the entry's key. */
   #range = 0;
+  /** The first of the deeper ranges that does not end before the last tombstone's key. */
+  #deeperAt = 0;
   #key = new Uint8Array(256);
   #keyLength = -1;
   #stripe = -1;
@@ -55,7 +58,7 @@ export class Visibility {
 
   /**
    * `now`: the store's time. `rangeDeletes`: those of all that is met. `deeper`: ranges that tables below the output lie
-   * in; `undefined`: there may be anything below.
+   * in, disjoint and in order; `undefined`: there may be anything below.
    */
   constructor(
     stripes: Stripes,
@@ -126,22 +129,23 @@ export class Visibility {
     return this.#rangeDeletes.newestIn(this.#range, this.#stripes.top(stripe));
   }
 
+  /** Keys come in order, and so do the ranges. */
   #isDeeper(): boolean {
+    const deeper = this.#deeper!;
     const key = this.#key.subarray(0, this.#keyLength);
-    for (const range of this.#deeper!) if (containsKey(range, key)) return true;
-    return false;
+    while (this.#deeperAt < deeper.length && endsBefore(deeper[this.#deeperAt]!, key)) this.#deeperAt++;
+    return this.#deeperAt < deeper.length && containsKey(deeper[this.#deeperAt]!, key);
   }
 
   #isDeeperRange(start: Uint8Array, end: Uint8Array): boolean {
     const range: KeyRange = { smallestKey: start, largestKey: end, largestKeyIncluded: false };
-    for (const other of this.#deeper!) if (overlap(other, range)) return true;
-    return false;
+    return overlapping(this.#deeper!, range).length > 0;
   }
 
   #remember({ keyBytes, keyStart, keyEnd }: Entry): void {
     const length = keyEnd - keyStart;
     if (length > this.#key.length) this.#key = new Uint8Array(length * 2);
-    this.#key.set(keyBytes.subarray(keyStart, keyEnd));
+    copyBytes(this.#key, 0, keyBytes, keyStart, keyEnd);
     this.#keyLength = length;
   }
 }
