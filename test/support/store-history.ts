@@ -13,6 +13,7 @@ import type {
   SealListener,
   Snapshot,
   WriteBatch,
+  WriteOptions,
 } from "../../src/storage/engine.ts";
 
 /** What one operation of a batch changes; keys and values are text. */
