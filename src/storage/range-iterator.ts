@@ -84,12 +84,15 @@ export class RangeIterator implements EngineIterator {
 
   next(): boolean {
     if (this.#ended) return false;
-    if (this.#left <= 0 || !(this.#reverse ? this.#backward() : this.#forward())) {
-      this.close();
-      return false;
+    let found = false;
+    try {
+      found = this.#left > 0 && (this.#reverse ? this.#backward() : this.#forward());
+    } finally {
+      // Also where damage was met: nobody goes on from there.
+      if (!found) this.close();
     }
     this.#left--;
-    return true;
+    return found;
   }
 
   /** Lets go of what is read. The end of the scan does so by itself. */
