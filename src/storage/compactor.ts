@@ -11,9 +11,10 @@ import { BELOW_TABLES, type CompactionLimits, pickCompaction } from "./compactio
 import { SEQUENCE_MAX } from "./cursor.ts";
 import type { KeySpan } from "./engine.ts";
 import { isStopped, requestStop } from "./job-stop.ts";
+import { byStart, rangeOf } from "./key-range.ts";
 import { compactionDebt } from "./level-targets.ts";
 import type { Levels } from "./levels.ts";
-import { bytesOf, metaOf } from "./manifest.ts";
+import { bytesOf, metaOf, type TableMeta } from "./manifest.ts";
 import { compactSpan, nextSpanStep, type SpanProgress, type SpanStep } from "./span-compaction.ts";
 import { isDiskFull, messageOf } from "./storage-error.ts";
 import type { StoreHealth } from "./store-health.ts";
@@ -193,7 +194,9 @@ export class Compactor {
     const outputsMax = Math.ceil((bytesRead * 1.25) / tableBytes) + 1 + below.length;
     const argument: CompactArgument = {
       directory,
-      inputs: removed,
+      inputs: runsOf(inputs),
+      deleting: inputs.filter((table) => table.rangeTombstones > 0).map(({ number }) => number),
+      sharedBytes: sharedBytesOf(inputs),
       deeper,
       below,
       belowBytesMax: BELOW_TABLES * tableBytes,
@@ -219,3 +222,28 @@ export class Compactor {
 
 /** The progress of what is not part of a span. */
 const NO_SPAN = compactSpan({}, 0);
+
+/** Tables of level 0 each by itself, those of another level one after the other. */
+function runsOf(inputs: readonly TableMeta[]): number[][] {
+  const runs: number[][] = [];
+  const sorted = new Map<number, number[]>();
+  for (const { level, number } of [...inputs].sort(byStart)) {
+    const run = level === 0 ? undefined : sorted.get(level);
+    if (run !== undefined) {
+      run.push(number);
+      continue;
+    }
+    const begun = [number];
+    runs.push(begun);
+    sorted.set(level, begun);
+  }
+  return runs;
+}
+
+/** How many first bytes all keys of the tables share. */
+function sharedBytesOf(inputs: readonly TableMeta[]): number {
+  const { smallestKey, largestKey } = rangeOf(inputs);
+  let shared = 0;
+  while (shared < smallestKey.length && smallestKey[shared] === largestKey[shared]) shared++;
+  return shared;
+}

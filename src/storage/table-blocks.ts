@@ -49,7 +49,7 @@ export class TableBlocks {
       return slot.value;
     }
     const pointer = pointerAt(partition.index, number);
-    const block = new Block(this.#file.block(pointer));
+    const block = new Block(this.#file.dataBlock(pointer));
     const cache = this.#cache;
     if (cache !== undefined) {
       cache.misses++;

@@ -4,7 +4,7 @@ import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { compareBytes, fromUtf8, utf8 } from "../lib/bytes.ts";
 import { BlockCache } from "./block-cache.ts";
 import { SEQUENCE_MAX } from "./cursor.ts";
-import { type KeyRange, overlap } from "./key-range.ts";
+import { disjoint, type KeyRange, overlap } from "./key-range.ts";
 import { Levels } from "./levels.ts";
 import { metaOf, type TableMeta } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
@@ -92,8 +92,10 @@ class Workshop {
       this.fs,
       {
         directory: "/d",
-        inputs: inputs.map(({ number }) => number),
-        deeper,
+        inputs: inputs.map(({ number }) => [number]),
+        deleting: inputs.filter(({ rangeTombstones }) => rangeTombstones > 0).map(({ number }) => number),
+        sharedBytes: 0,
+        deeper: disjoint(deeper),
         below: [],
         belowBytesMax: 1 << 20,
         snapshots: this.snapshots,

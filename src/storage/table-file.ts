@@ -9,16 +9,42 @@ export class TableFile {
   readonly size: number;
   /** What a block may have at most when it is decompressed: from the table's properties. */
   longestBlock = 0;
+  /** What was read ahead: its first `#aheadBytes` bytes, from the offset `#aheadAt` on. */
+  #ahead: Uint8Array | undefined;
+  #aheadAt = 0;
+  #aheadBytes = 0;
 
-  constructor(handle: FileHandle, number: number) {
+  /**
+   * `readAhead`: how many bytes are read at once where data blocks are read one after the other, and a block is done with
+   * when the next one is read; 0: one block, which is the reader's own.
+   */
+  constructor(handle: FileHandle, number: number, readAhead = 0) {
     this.handle = handle;
     this.number = number;
     this.size = handle.size();
+    if (readAhead > 0) this.#ahead = new Uint8Array(Math.min(readAhead, this.size));
   }
 
   /** The block there, checked; owned by the caller. Throws `CORRUPT` or `FileError`. */
   block({ offset, length }: BlockPointer): Uint8Array {
     const bytes = this.bytes(offset, length + BLOCK_TRAILER_BYTES);
+    return openBlock(bytes, this.number, offset, this.handle.path, this.longestBlock);
+  }
+
+  /** The same for a data block; with `readAhead` it is borrowed until the next call. */
+  dataBlock(pointer: BlockPointer): Uint8Array {
+    const { offset } = pointer;
+    const length = pointer.length + BLOCK_TRAILER_BYTES;
+    const ahead = this.#ahead;
+    if (ahead === undefined || length > ahead.length) return this.block(pointer);
+    if (offset < this.#aheadAt || offset + length > this.#aheadAt + this.#aheadBytes) {
+      this.#aheadAt = offset;
+      this.#aheadBytes = this.handle.read(ahead, 0, ahead.length, offset);
+      // The file is shorter than it should be: let that be told.
+      if (length > this.#aheadBytes) return this.block(pointer);
+    }
+    const start = offset - this.#aheadAt;
+    const bytes = ahead.subarray(start, start + length);
     return openBlock(bytes, this.number, offset, this.handle.path, this.longestBlock);
   }
 

@@ -40,11 +40,14 @@ export class TableReader {
     this.#rangeTombstonesAt = rangeTombstonesAt;
   }
 
-  /** Opens the table `number` at `path`; throws `CORRUPT` or `FileError`. Without a cache every block is read anew. */
-  static open(fs: FileSystem, path: string, number: number, cache?: BlockCache): TableReader {
+  /**
+   * Opens the table `number` at `path`; throws `CORRUPT` or `FileError`. Without a cache every block is read anew;
+   * `readAhead` is for readers that go from end to end, see `TableFile`.
+   */
+  static open(fs: FileSystem, path: string, number: number, cache?: BlockCache, readAhead = 0): TableReader {
     const handle = fs.open(path, "read");
     try {
-      const file = new TableFile(handle, number);
+      const file = new TableFile(handle, number, readAhead);
       if (file.size < FOOTER_BYTES) throw corrupt(path, 0, `${file.size} bytes are too few for a table`);
       const footer = decodeFooter(file.bytes(file.size - FOOTER_BYTES, FOOTER_BYTES), path, file.size);
       const properties = decodeProperties(file.block(footer.properties));
