@@ -157,6 +157,7 @@ class LsmEngine implements DurableEngine {
     this.#levels = store.levels;
     this.#health = new StoreHealth(env, directory, {
       retryMs: options.retryMs,
+      makeRoom: () => this.#wal.dropSpares(),
       onFatal: (error) => {
         this.#flusher.rejectWaiters(error);
         options.onFatal(error);

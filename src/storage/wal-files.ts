@@ -10,7 +10,7 @@ import type { Env } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import { filePath } from "./file-names.ts";
 import { LOG_HEADER_BYTES } from "./record-frame.ts";
-import { RecordLogWriter } from "./record-log.ts";
+import { RecordLogWriter, removeQuietly } from "./record-log.ts";
 import { SpareFiles } from "./spare-files.ts";
 import { isDiskFull } from "./storage-error.ts";
 
@@ -135,23 +135,26 @@ export class WalFiles {
     this.#old = kept;
   }
 
-  /** The space of what is kept for later is needed now. */
+  /** The space of what is kept for later is needed now. Never throws. */
   dropSpares(): void {
     this.#spares.drop();
   }
 
   /** Closes the current file, after `last` has written the end of the log. What was allocated ahead is given back. */
   async close(last: (log: RecordLogWriter) => Promise<void>): Promise<void> {
-    await this.#preparing;
-    const log = this.#current;
-    if (log !== undefined) {
-      await last(log);
-      log.trim();
+    try {
+      await this.#preparing;
+      const log = this.#current;
+      if (log !== undefined) {
+        await last(log);
+        log.trim();
+      }
+      const next = this.#next;
+      this.abandon();
+      if (next !== undefined) removeQuietly(this.#env.fs, next.path);
+    } finally {
+      await this.#spares.close();
     }
-    const next = this.#next;
-    this.abandon();
-    if (next !== undefined) this.#env.fs.remove(next.path);
-    await this.#spares.close();
   }
 
   /** Closes the files as they are: after a failure there is nothing to be saved. */

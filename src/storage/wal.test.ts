@@ -172,6 +172,25 @@ test("what would make a record too long goes into the next one", async () => {
   expect((await recover(fs)).keys).toEqual(harness.applied);
 });
 
+test("spare files are kept up to their number, and are gone when their space is needed or the log is closed", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs, { fileBytes: 500, spareFiles: 2 });
+  const spares = (): string[] => fs.list("/d").filter((name) => name.startsWith("spare-"));
+  for (let i = 0; i < 40; i++) await harness.write("x".repeat(100));
+  expect(walNumbers(fs).length).toBeGreaterThan(5);
+  harness.wal.removeFlushed(harness.wal.lastRecord);
+  expect(spares().length).toBe(2);
+  // One of them may be in the making.
+  while (harness.wal.spareBytes < 800) await new Promise((resolve) => setImmediate(resolve));
+  harness.wal.dropSpares();
+  expect([spares().length, harness.wal.spareBytes]).toEqual([0, 0]);
+  for (let i = 0; i < 40; i++) await harness.write("x".repeat(100));
+  harness.wal.removeFlushed(harness.wal.lastRecord);
+  await harness.wal.close();
+  expect(fs.list("/d").length).toBe(1);
+  expect(survey(fs, 79).lastRecord).toBe(80);
+});
+
 test("the batch may be changed as soon as write returns", async () => {
   const fs = new MemoryFileSystem();
   const harness = new Harness(fs);

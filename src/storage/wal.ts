@@ -16,7 +16,6 @@ import type { Env } from "../env/env.ts";
 import { GrowingBytes } from "./fixed-width.ts";
 import { RECORD_HEADER_BYTES } from "./record-frame.ts";
 import { newRecord, type RecordLogWriter } from "./record-log.ts";
-import { isDiskFull } from "./storage-error.ts";
 import { WalFiles, type WalOptions } from "./wal-files.ts";
 import { RECORD_BATCH, RECORD_END, type RecoveredWal } from "./wal-recovery.ts";
 import { BATCH_HEADER_BYTES, type EncodedBatch, writeBatchHeader } from "./write-batch.ts";
@@ -141,7 +140,7 @@ export class Wal {
     this.#files.removeFlushed(flushedRecord);
   }
 
-  /** Gives back the space that is kept for later files. */
+  /** Gives back the space that is kept for later files. Never throws. */
   dropSpares(): void {
     this.#files.dropSpares();
   }
@@ -213,7 +212,6 @@ export class Wal {
         group.resolve();
       } catch (error) {
         if (this.#waiting[0] === group) this.#waiting.shift();
-        if (isDiskFull(error)) this.#files.dropSpares();
         group.reject(this.#host.failed(error));
       }
       if (group.record.bytes.length <= KEPT_BUFFER_BYTES_MAX) this.#buffer = group.record;
