@@ -294,7 +294,7 @@ export class Memtable {
       nodes[previous] = node;
     }
     this.#count++;
-    this.#newest.put(this.#keyed, node);
+    this.#newest.putFound(node);
   }
 
   #set(node: number, keyOffset: number, keyLength: number, valueLength: number, sequence: number): void {

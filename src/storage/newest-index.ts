@@ -10,53 +10,65 @@ export interface KeyedNodes {
 
 /**
  * Finds the newest entry of a key in a memtable in one step, where the skip list takes one for every level: a hash table
- * with open addressing whose slots hold nodes. Keys are not stored again. Only ever grows, like the memtable.
+ * with open addressing. A slot holds a node and the hash of its key: so other keys that are met on the way are passed
+ * over, and all are put into a larger table, without a look at where they lie, which is far apart. Only ever grows, like
+ * the memtable.
  */
 export class NewestIndex {
-  /** Nodes; 0 is an empty slot. A power of two long, at most half full. */
-  #slots = new Int32Array(SLOTS_MIN);
+  /** Two integers a slot: a node, 0 if it is empty, and its key's hash. A power of two of slots, at most half full. */
+  #slots = new Int32Array(SLOTS_MIN * 2);
   #used = 0;
+  /** What `find` was asked for last: the key's hash, and the slot where it is or should be. */
+  #hash = 0;
+  #slot = 0;
 
   /** The newest node whose key is `key[start, end)`, or 0. */
   find({ nodes, arena }: KeyedNodes, key: Uint8Array, start: number, end: number): number {
     const slots = this.#slots;
     const mask = slots.length - 1;
-    for (let slot = hashOf(key, start, end) & mask; ; slot = (slot + 1) & mask) {
+    const hash = hashOf(key, start, end);
+    this.#hash = hash;
+    for (let slot = (hash << 1) & mask; ; slot = (slot + 2) & mask) {
       const node = slots[slot]!;
-      if (node === 0 || isKeyOf(nodes, arena, node, key, start, end)) return node;
+      if (node === 0 || (slots[slot + 1] === hash && isKeyOf(nodes, arena, node, key, start, end))) {
+        this.#slot = slot;
+        return node;
+      }
     }
   }
 
-  /** Makes `node`, whose key lies in the arena, the newest of its key. */
-  put(keyed: KeyedNodes, node: number): void {
-    if (this.#used * 2 >= this.#slots.length) this.#grow(keyed);
-    const { nodes, arena } = keyed;
-    const start = nodes[node]!;
-    const end = start + nodes[node + 1]!;
+  /** Makes `node` the newest of the key that `find` was asked for last. */
+  putFound(node: number): void {
     const slots = this.#slots;
-    const mask = slots.length - 1;
-    let slot = hashOf(arena, start, end) & mask;
-    for (let other = slots[slot]!; other !== 0; other = slots[slot]!) {
-      if (isKeyOf(nodes, arena, other, arena, start, end)) break;
-      slot = (slot + 1) & mask;
+    const slot = this.#slot;
+    if (slots[slot] === 0) {
+      if (++this.#used * 4 > slots.length) {
+        this.#grow();
+        this.#insert(node, this.#hash);
+        return;
+      }
+      slots[slot + 1] = this.#hash;
     }
-    if (slots[slot] === 0) this.#used++;
     slots[slot] = node;
   }
 
-  #grow({ nodes, arena }: KeyedNodes): void {
+  #grow(): void {
     const old = this.#slots;
     assert(old.length < 2 ** 30, "a memtable has fewer keys than this");
-    const slots = new Int32Array(old.length * 4);
-    const mask = slots.length - 1;
-    for (const node of old) {
-      if (node === 0) continue;
-      const start = nodes[node]!;
-      let slot = hashOf(arena, start, start + nodes[node + 1]!) & mask;
-      while (slots[slot] !== 0) slot = (slot + 1) & mask;
-      slots[slot] = node;
+    this.#slots = new Int32Array(old.length * 4);
+    for (let slot = 0; slot < old.length; slot += 2) {
+      if (old[slot] !== 0) this.#insert(old[slot]!, old[slot + 1]!);
     }
-    this.#slots = slots;
+  }
+
+  /** Puts in a node whose key is not there. */
+  #insert(node: number, hash: number): void {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = (hash << 1) & mask;
+    while (slots[slot] !== 0) slot = (slot + 2) & mask;
+    slots[slot] = node;
+    slots[slot + 1] = hash;
   }
 }
 
@@ -80,5 +92,5 @@ function hashOf(bytes: Uint8Array, start: number, end: number): number {
   for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
   hash ^= hash >>> 15;
   hash = Math.imul(hash, 0x2c1b3c6d);
-  return (hash ^ (hash >>> 13)) >>> 0;
+  return hash ^ (hash >>> 13);
 }
