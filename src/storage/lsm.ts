@@ -33,12 +33,14 @@ import type {
   WriteOptions,
   WritePressure,
 } from "./engine.ts";
+import { FileRemovals } from "./file-removals.ts";
 import { Flusher, type SealedMemtable } from "./flusher.ts";
 import type { Levels } from "./levels.ts";
 import { type LsmOptions, lsmOptions, tableOptions } from "./lsm-options.ts";
 import { bytesOf, type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
+import { orderedSyncs } from "./ordered-syncs.ts";
 import { Pins } from "./pins.ts";
 import { RangeCover, type RangeDeleteSource, SetSource } from "./range-cover.ts";
 import { boundsOf, RangeIterator, type ReadView } from "./range-iterator.ts";
@@ -61,14 +63,17 @@ export type LsmEnv = Pick<Env, "fs" | "background" | "clock" | "log">;
  * open, with `CORRUPT` if its files are damaged (nothing is changed then), with `FileError`.
  */
 export async function openLsm(
-  env: LsmEnv,
+  outside: LsmEnv,
   directory: string,
   options: Partial<LsmOptions> = {},
   sealListener?: SealListener,
 ): Promise<DurableEngine> {
   const all = lsmOptions(options);
+  const { background, clock, log } = outside;
+  const env = { fs: orderedSyncs(outside.fs, directory), background, clock, log };
   const cache = new BlockCache(all.blockCacheBytes);
-  const tables = new TableCache(env.fs, directory, cache, all.openTables);
+  const removals = new FileRemovals(env.background, env.log);
+  const tables = new TableCache(env.fs, directory, cache, all.openTables, (path) => removals.remove(path));
   const store = await recoverStore(env.fs, directory, tables, {
     newMemtable: () => newMemtable(all),
     memtableBytes: all.memtableBytes,
@@ -90,7 +95,7 @@ export async function openLsm(
     tables: store.state.tables.length,
     recoveredEntries: store.memtable.count,
   });
-  return new LsmEngine(env, directory, all, store, cache, sealListener);
+  return new LsmEngine(env, directory, all, { ...store, cache, removals }, sealListener);
 }
 
 /** What `recoverStore` found in a directory, ready to be worked with. */
@@ -121,6 +126,7 @@ class LsmEngine implements DurableEngine {
   readonly #listener: SealListener | undefined;
   readonly #lock: FileLock;
   readonly #cache: BlockCache;
+  readonly #removals: FileRemovals;
   readonly #levels: Levels;
   readonly #catalog: Catalog;
   readonly #wal: Wal;
@@ -144,8 +150,7 @@ class LsmEngine implements DurableEngine {
     env: LsmEnv,
     directory: string,
     options: LsmOptions,
-    store: OpenStore,
-    cache: BlockCache,
+    store: OpenStore & { readonly cache: BlockCache; readonly removals: FileRemovals },
     listener: SealListener | undefined,
   ) {
     this.#env = env;
@@ -153,7 +158,8 @@ class LsmEngine implements DurableEngine {
     this.#options = options;
     this.#listener = listener;
     this.#lock = store.lock;
-    this.#cache = cache;
+    this.#cache = store.cache;
+    this.#removals = store.removals;
     this.#levels = store.levels;
     this.#health = new StoreHealth(env, directory, {
       retryMs: options.retryMs,
@@ -244,9 +250,11 @@ class LsmEngine implements DurableEngine {
       sequence: range.snapshot === undefined ? this.#sequence : this.#sequenceOf(range.snapshot),
     };
     const { cursors, release } = this.#levels.cursors();
-    const rangeDeletes = this.#levels.rangeDeletes.slice();
-    for (const { memtable } of this.#flusher.sealed) addMemtable(memtable, cursors, rangeDeletes);
-    addMemtable(this.#memtable, cursors, rangeDeletes);
+    let { rangeDeletes } = this.#levels;
+    for (const { memtable } of this.#flusher.sealed) {
+      rangeDeletes = addMemtable(memtable, cursors, rangeDeletes);
+    }
+    rangeDeletes = addMemtable(this.#memtable, cursors, rangeDeletes);
     const cursor = cursors.length === 1 ? cursors[0]! : new MergeCursor(cursors);
     const view: ReadView = {
       sequence: pin.sequence,
@@ -353,6 +361,7 @@ class LsmEngine implements DurableEngine {
       this.#flusher.rejectWaiters(this.#health.refusal!);
       this.#levels.close();
       this.#catalog.close();
+      await this.#removals.settled();
       this.#lock.release();
     }
   }
@@ -437,10 +446,15 @@ class LsmEngine implements DurableEngine {
   }
 }
 
-/** Adds what a memtable has to what an iterator reads. */
-function addMemtable(memtable: Memtable, cursors: Cursor[], rangeDeletes: RangeDeleteSource[]): void {
+/** Adds a memtable to the cursors of an iterator; returns its range tombstones with those that it has. */
+function addMemtable(
+  memtable: Memtable,
+  cursors: Cursor[],
+  rangeDeletes: readonly RangeDeleteSource[],
+): readonly RangeDeleteSource[] {
   if (memtable.count > 0) cursors.push(memtable.cursor());
-  for (const set of memtable.rangeDeletes) rangeDeletes.push(new SetSource(set));
+  const sets = memtable.rangeDeletes;
+  return sets.length === 0 ? rangeDeletes : [...rangeDeletes, ...sets.map((set) => new SetSource(set))];
 }
 
 function encoded(batch: WriteBatch): EncodedBatch {

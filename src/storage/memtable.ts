@@ -75,7 +75,7 @@ export class Memtable {
     this.#keyed = { nodes: this.#nodes, arena: this.#arena };
   }
 
-  /** A read-only view of a memtable that another thread has sealed, for its cursor: `find` is the owner's. */
+  /** A read-only view of a memtable that another thread has sealed, for its cursor: `get` is the owner's. */
   static attach(shared: SharedMemtable): Memtable {
     const table = new Memtable(0);
     table.#nodes = new Int32Array(shared.nodes);
@@ -151,7 +151,7 @@ export class Memtable {
       }
       const put = kind !== OPERATION_DELETE;
       const newest = this.#newest.find(this.#keyed, arena, at, at + keyLength);
-      if (newest !== 0 && this.sequence(newest) > keepUpTo) {
+      if (newest !== 0 && this.#sequence(newest) > keepUpTo) {
         this.#set(newest, at, keyLength, put ? valueLength : -1, sequence + i);
       } else {
         this.#link(at, keyLength, put ? valueLength : -1, sequence + i);
@@ -162,35 +162,25 @@ export class Memtable {
   }
 
   /**
-   * The node of the newest entry of `key` that is not above `sequence`, or 0. Valid as long as the memtable; read it
-   * with `isTombstone` and `value`.
-   */
-  find(key: Uint8Array, sequence: number): number {
-    const newest = this.#newest.find(this.#keyed, key, 0, key.length);
-    if (newest === 0 || this.sequence(newest) <= sequence) return newest;
-    // An older version is wanted: versions of a key follow each other in the list, newest first.
-    const node = this.#firstAtOrAfter(key, sequence);
-    if (node === 0) return 0;
-    const nodes = this.#nodes;
-    const length = key.length;
-    if (nodes[node + KEY_LENGTH] !== length) return 0;
-    const arena = this.#arena;
-    const offset = nodes[node]!;
-    for (let i = 0; i < length; i++) if (arena[offset + i] !== key[i]) return 0;
-    return node;
-  }
-
-  /**
-   * The value of `key` at `sequence` and the time `now`, as `value` gives it; `null` if it is gone, `undefined` if the
-   * memtable knows nothing of the key.
+   * The value of `key` at `sequence` and the time `now`: a view of the arena, valid as long as it is referred to; `null` if
+   * it is gone, `undefined` if the memtable knows nothing of the key.
    */
   get(key: Uint8Array, sequence: number, now: number): Uint8Array | null | undefined {
     const rangeDelete = this.#rangeDeletes.length === 0 ? 0 : this.newestRangeDelete(key, sequence);
-    const node = this.find(key, sequence);
+    const node = this.#find(key, sequence);
     if (node === 0) return rangeDelete === 0 ? undefined : null;
-    if (this.isTombstone(node) || this.sequence(node) < rangeDelete) return null;
-    const expiresAt = this.expiresAt(node);
-    return expiresAt !== 0 && expiresAt <= now ? null : this.value(node);
+    const nodes = this.#nodes;
+    const arena = this.#arena;
+    const valueLength = nodes[node + VALUE_LENGTH]!;
+    if (valueLength < 0 || (rangeDelete !== 0 && this.#sequence(node) < rangeDelete)) return null;
+    const keyStart = nodes[node]!;
+    let start = keyStart + nodes[node + KEY_LENGTH]!;
+    const end = start + valueLength;
+    if (arena[keyStart - OPERATION_HEADER_BYTES] === OPERATION_PUT_EXPIRING) {
+      if (readU64(arena, start) <= now) return null;
+      start += EXPIRY_BYTES;
+    }
+    return arena.subarray(start, end);
   }
 
   /** The newest sequence number not above `sequence` at which a range with `key` in it was deleted; 0 if there is none. */
@@ -203,27 +193,6 @@ export class Memtable {
     return newest;
   }
 
-  isTombstone(node: number): boolean {
-    return this.#nodes[node + VALUE_LENGTH]! < 0;
-  }
-
-  /** From which time on the node's value is gone; 0: it stays. */
-  expiresAt(node: number): number {
-    const keyStart = this.#nodes[node]!;
-    // The operation that brought the node lies in the arena as it came, its header right before its key.
-    if (this.#arena[keyStart - OPERATION_HEADER_BYTES] !== OPERATION_PUT_EXPIRING) return 0;
-    return readU64(this.#arena, keyStart + this.#nodes[node + KEY_LENGTH]!);
-  }
-
-  /** The value of a node that is no tombstone: a view of the arena, valid as long as it is referred to. */
-  value(node: number): Uint8Array {
-    const nodes = this.#nodes;
-    const keyStart = nodes[node]!;
-    const start = keyStart + nodes[node + KEY_LENGTH]!;
-    const expiring = this.#arena[keyStart - OPERATION_HEADER_BYTES] === OPERATION_PUT_EXPIRING;
-    return this.#arena.subarray(expiring ? start + EXPIRY_BYTES : start, start + nodes[node + VALUE_LENGTH]!);
-  }
-
   cursor(): Cursor {
     return new MemtableCursor({
       read: (entry, node) => this.#read(entry, node),
@@ -233,6 +202,22 @@ export class Memtable {
       atOrAfter: (key, sequence) => this.#firstAtOrAfter(key, sequence),
       before: (key, start, end, sequence) => this.#lastBefore(key, start, end, sequence),
     });
+  }
+
+  /** The node of the newest entry of `key` that is not above `sequence`, or 0. */
+  #find(key: Uint8Array, sequence: number): number {
+    const newest = this.#newest.find(this.#keyed, key, 0, key.length);
+    if (newest === 0 || this.#sequence(newest) <= sequence) return newest;
+    // An older version is wanted: versions of a key follow each other in the list, newest first.
+    const node = this.#firstAtOrAfter(key, sequence);
+    if (node === 0) return 0;
+    const nodes = this.#nodes;
+    const length = key.length;
+    if (nodes[node + KEY_LENGTH] !== length) return 0;
+    const arena = this.#arena;
+    const offset = nodes[node]!;
+    for (let i = 0; i < length; i++) if (arena[offset + i] !== key[i]) return 0;
+    return node;
   }
 
   #deleteRange(start: Uint8Array, end: Uint8Array, sequence: number, keepUpTo: number): void {
@@ -306,6 +291,14 @@ export class Memtable {
     nodes[node + SEQUENCE_HIGH] = (sequence / TWO_32) | 0;
   }
 
+  /** From which time on the node's value is gone; 0: it stays. */
+  #expiresAt(node: number): number {
+    const keyStart = this.#nodes[node]!;
+    // The operation that brought the node lies in the arena as it came, its header right before its key.
+    if (this.#arena[keyStart - OPERATION_HEADER_BYTES] !== OPERATION_PUT_EXPIRING) return 0;
+    return readU64(this.#arena, keyStart + this.#nodes[node + KEY_LENGTH]!);
+  }
+
   /** One to twelve, each next a quarter as likely. The shape of the list needs no chance that comes from outside. */
   #randomHeight(): number {
     let x = this.#random;
@@ -321,7 +314,7 @@ export class Memtable {
     return height;
   }
 
-  sequence(node: number): number {
+  #sequence(node: number): number {
     const nodes = this.#nodes;
     return nodes[node + SEQUENCE_HIGH]! * TWO_32 + (nodes[node + SEQUENCE_LOW]! >>> 0);
   }
@@ -341,7 +334,7 @@ export class Memtable {
     }
     if (a < end) return arena[a]! < key[b]!;
     if (length !== keyLength) return length < keyLength;
-    return this.sequence(node) > sequence;
+    return this.#sequence(node) > sequence;
   }
 
   #lastBefore(key: Uint8Array, start: number, end: number, sequence: number): number {
@@ -385,9 +378,9 @@ export class Memtable {
     entry.keyBytes = arena;
     entry.keyStart = keyStart;
     entry.keyEnd = keyEnd;
-    entry.sequence = this.sequence(node);
+    entry.sequence = this.#sequence(node);
     entry.tombstone = valueLength < 0;
-    entry.expiresAt = this.expiresAt(node);
+    entry.expiresAt = this.#expiresAt(node);
     entry.valueBytes = arena;
     entry.valueEnd = keyEnd + Math.max(valueLength, 0);
     entry.valueStart = entry.expiresAt === 0 ? keyEnd : keyEnd + EXPIRY_BYTES;
