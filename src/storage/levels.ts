@@ -17,6 +17,7 @@ import type { TableCache } from "./table-cache.ts";
 
 export class Levels {
   readonly #cache: TableCache;
+  readonly #reads = new Float64Array(LEVELS);
   #version = new Version(NO_TABLES);
 
   constructor(cache: TableCache, tables: readonly TableMeta[]) {
@@ -24,8 +25,14 @@ export class Levels {
     this.change(tables, []);
   }
 
+  /** Another object after each change, the same until then. */
   get metas(): readonly (readonly TableMeta[])[] {
-    return this.#version.levels.map((tables) => tables.map((table) => table.meta));
+    return this.#version.metas;
+  }
+
+  /** For each level, how many times a `get` looked into one of its tables, its filter included. */
+  get reads(): number[] {
+    return [...this.#reads];
   }
 
   tableCount(level: number): number {
@@ -68,6 +75,7 @@ export class Levels {
     const { levels } = this.#version;
     for (const table of levels[0]!) {
       if (!containsKey(table.meta, key)) continue;
+      this.#reads[0]!++;
       const rangeDelete = newestRangeDelete(table, key, sequence);
       const entry = table.reader.get(key, sequence, hash);
       if (entry !== undefined) return visibleValue(entry, rangeDelete, now);
@@ -79,6 +87,7 @@ export class Levels {
       if (index === tables.length) continue;
       const table = tables[index]!;
       if (compareBytes(table.meta.smallestKey, key) > 0) continue;
+      this.#reads[level]!++;
       const rangeDelete = newestRangeDelete(table, key, sequence);
       const entry = table.reader.get(key, sequence, hash);
       if (entry !== undefined) return visibleValue(entry, rangeDelete, now);
@@ -137,12 +146,14 @@ const NO_TABLES: readonly (readonly Table[])[] = Array.from({ length: LEVELS }, 
  */
 class Version {
   readonly levels: readonly (readonly Table[])[];
+  readonly metas: readonly (readonly TableMeta[])[];
   /** Of the tables that have range tombstones; few have, and then this is empty. */
   readonly rangeDeletes: readonly RangeDeleteSource[];
   #holders = 1;
 
   constructor(levels: readonly (readonly Table[])[]) {
     this.levels = levels;
+    this.metas = levels.map((tables) => tables.map((table) => table.meta));
     const deleting = levels.map((tables) => tables.filter(({ meta }) => meta.rangeTombstones > 0));
     const [level0, ...sorted] = deleting;
     this.rangeDeletes = [...level0!.map((table) => [table]), ...sorted]
@@ -169,7 +180,11 @@ function newestRangeDelete(table: Table, key: Uint8Array, sequence: number): num
 
 function visibleValue(entry: Entry, rangeDelete: number, now: number): Uint8Array | undefined {
   if (isGone(entry, rangeDelete, now)) return undefined;
-  return entry.valueBytes.subarray(entry.valueStart, entry.valueEnd);
+  const { valueBytes, valueStart, valueEnd } = entry;
+  // A view costs more than a copy of a few hundred bytes: it makes the block's memory an object of its own.
+  return valueEnd - valueStart <= 512
+    ? valueBytes.slice(valueStart, valueEnd)
+    : valueBytes.subarray(valueStart, valueEnd);
 }
 
 function newestFirst(a: Table, b: Table): number {
