@@ -159,13 +159,16 @@ export class ManifestWriter {
   }
 
   /**
-   * Appends an edit and makes it durable. Throws `FileError` if it could not be written: then it does not count, and may
-   * be tried again after `replace`, since nobody knows for sure what of it is on the disk; throws `FAILED` if it could
-   * not be synced, which is final.
+   * Appends an edit and makes it durable, with the names of the tables that it adds. Throws `FileError` if it could not
+   * be written: then it does not count, and may be tried again after `replace`, since nobody knows for sure what of it is
+   * on the disk; throws `FAILED` if something could not be synced, which is final.
    */
   async append(edit: VersionEdit): Promise<void> {
     assert(!this.#mustBeReplaced, `${this.#log.path}: an edit after one that failed`);
     this.#mustBeReplaced = true;
+    // The tables were made durable by who wrote them, their names were not.
+    const isNew = ({ number }: TableMeta): boolean => !edit.removed.includes(number);
+    if (edit.added.some(isNew)) await syncOrFail(this.#fs.syncDirectory(this.#directory), this.#directory);
     await appendEdit(this.#log, edit);
     this.#mustBeReplaced = false;
   }

@@ -5,7 +5,6 @@
 import type { FileSystem } from "../env/env.ts";
 import { CompactionInput, readRangeTombstones } from "./compaction-input.ts";
 import type { BelowTable } from "./compaction-plan.ts";
-import { syncDirectoryOrFail } from "./durable-directory.ts";
 import { checkStop } from "./job-stop.ts";
 import type { KeyRange } from "./key-range.ts";
 import { Memtable, type SharedMemtable } from "./memtable.ts";
@@ -57,7 +56,7 @@ export interface CompactArgument {
 /** Entries between two pauses. */
 const PAUSE_ENTRIES = 16_384;
 
-/** Writes a memtable as one table, durable with its directory entry. */
+/** Writes a memtable as one table, durable but for its directory entry. */
 export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Promise<WrittenTable> {
   const { directory, fileNumber, now, table } = argument;
   const memtable = Memtable.attach(argument.memtable);
@@ -76,11 +75,10 @@ export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Pr
     run.abandon();
     throw error;
   }
-  syncDirectoryOrFail(fs, directory);
   return written[0]!;
 }
 
-/** Merges tables into new ones, durable with their directory entries; none if nothing was left. */
+/** Merges tables into new ones, durable but for their directory entries; none if nothing was left. */
 export async function compactTables(
   fs: FileSystem,
   argument: CompactArgument,
@@ -116,7 +114,6 @@ export async function compactTables(
   } finally {
     input.close();
   }
-  syncDirectoryOrFail(fs, directory);
   return written;
 }
 
