@@ -61,6 +61,9 @@ export class Compactor {
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   readonly #spans: SpanRequest[] = [];
   #running: Promise<void> | undefined;
+  /** The debt, and of which tables. */
+  #debt = 0;
+  #debtOf: readonly (readonly TableMeta[])[] | undefined;
   #merges = 0;
   #moved = 0;
   #dropped = 0;
@@ -84,7 +87,12 @@ export class Compactor {
 
   /** About how many bytes have to be written until no level is too full. */
   get debt(): number {
-    return compactionDebt(this.#host.levels.metas, this.#limits);
+    const { metas } = this.#host.levels;
+    if (metas !== this.#debtOf) {
+      this.#debtOf = metas;
+      this.#debt = compactionDebt(metas, this.#limits);
+    }
+    return this.#debt;
   }
 
   /** Starts compactions, unless they run or are not needed. To be called when the tables have changed. */

@@ -83,6 +83,9 @@ export interface SealListener {
 
 export type WritePressure = "none" | "slow" | "stop";
 
+/** What is behind when writers have to slow down: flushes, or compactions. */
+export type StallCause = "memtables" | "level 0" | "compaction debt";
+
 /** Keys from `gte` on and below `lt`; a bound that is not given is open. */
 export interface KeySpan {
   readonly gte?: Uint8Array | undefined;
@@ -94,17 +97,39 @@ export interface EngineStats {
   readonly sealedMemtables: number;
   readonly tables: number;
   readonly tableBytes: number;
+  /** By level, from 0 on: tables, their bytes, and how often a `get` looked into one (its filter may have said no). */
   readonly tablesPerLevel: readonly number[];
+  readonly bytesPerLevel: readonly number[];
+  readonly readsPerLevel: readonly number[];
   readonly flushes: number;
   readonly flushBytesWritten: number;
+  /** Merges, and tables that changed their level, or went, without being rewritten. */
   readonly compactions: number;
+  readonly tablesMoved: number;
+  readonly tablesDropped: number;
   readonly compactionBytesRead: number;
   readonly compactionBytesWritten: number;
+  /** About how many bytes compactions have to write until no level is too full. */
+  readonly compactionDebt: number;
+  /** Bytes that flushes and compactions have written for each byte flushed, since the store was opened. */
+  readonly writeAmplification: number;
+  /** Bytes of all tables for each byte of the deepest level that has any: at most so much is overwritten or deleted. */
+  readonly spaceAmplification: number;
   readonly walBytes: number;
   readonly blockCacheBytes: number;
   readonly blockCacheHits: number;
   readonly blockCacheMisses: number;
   readonly pressure: WritePressure;
+  /** What makes writers slow down or stop now, a full disk aside. */
+  readonly pressureCause: StallCause | undefined;
+  /** How often, and how many milliseconds in all, groups of logged writes were slowed down since the store was opened. */
+  readonly writeDelays: number;
+  readonly writeDelayMs: number;
+  /** How often writers were stopped, by what was behind, and for how many milliseconds in all. */
+  readonly writeStopsMemtables: number;
+  readonly writeStopsLevel0: number;
+  readonly writeStopsCompactionDebt: number;
+  readonly writeStopMs: number;
   readonly readOnly: boolean;
 }
 

@@ -6,9 +6,14 @@ import type { Compression } from "./table-format.ts";
 import type { TableOptions } from "./table-writer.ts";
 import { GROUP_BYTES_MAX } from "./wal.ts";
 import type { BatchLimits } from "./write-batch.ts";
+import type { ThrottleLimits } from "./write-throttle.ts";
 
 /** Every limit of the engine. */
-export interface LsmOptions extends Omit<TableOptions, "compression">, CompactionLimits, BatchLimits {
+export interface LsmOptions
+  extends Omit<TableOptions, "compression">,
+    CompactionLimits,
+    ThrottleLimits,
+    BatchLimits {
   /**
    * How the data blocks of tables are written: all alike, or by level from 0 on, the last one for all deeper levels. Tables
    * that are there stay as they are until a compaction rewrites them.
@@ -26,14 +31,6 @@ export interface LsmOptions extends Omit<TableOptions, "compression">, Compactio
   readonly walSpareFiles: number;
   /** A manifest this long is replaced by a new one, in bytes. */
   readonly manifestBytes: number;
-  /** Tables in level 0 at which writers are told to slow down, and to stop. */
-  readonly level0TablesSlow: number;
-  readonly level0TablesStop: number;
-  /** Sealed memtables that wait for their flush at which writers are told to slow down, and to stop. */
-  readonly sealedMemtablesSlow: number;
-  readonly sealedMemtablesStop: number;
-  /** How long a logged write waits where writers are to slow down, in milliseconds. */
-  readonly slowDelayMs: number;
   /** After how many milliseconds a full disk is tried again. */
   readonly retryMs: number;
   /** Called once, when a disk fault has made it impossible to go on: the process should say why and end. */
@@ -64,7 +61,8 @@ export const LSM_DEFAULTS: LsmOptions = {
   garbageShare: 0.25,
   sealedMemtablesSlow: 2,
   sealedMemtablesStop: 4,
-  slowDelayMs: 1,
+  compactionDebtSlow: 8 * 1024 * 1024 * 1024,
+  compactionDebtStop: 32 * 1024 * 1024 * 1024,
   retryMs: 1000,
   onFatal: () => {},
 };
@@ -102,6 +100,10 @@ export function lsmOptions(options: Partial<LsmOptions>): LsmOptions {
   assert(
     0 < all.sealedMemtablesSlow && all.sealedMemtablesSlow <= all.sealedMemtablesStop,
     "0 < sealedMemtablesSlow <= sealedMemtablesStop",
+  );
+  assert(
+    0 < all.compactionDebtSlow && all.compactionDebtSlow <= all.compactionDebtStop,
+    "0 < compactionDebtSlow <= compactionDebtStop",
   );
   assert(all.level0Tables > 0 && all.level1Bytes > 0 && all.levelSizeRatio > 1, "levels grow");
   assert(0 < all.garbageShare && all.garbageShare < 1, "garbageShare is between 0 and 1");

@@ -37,7 +37,7 @@ import { FileRemovals } from "./file-removals.ts";
 import { Flusher, type SealedMemtable } from "./flusher.ts";
 import type { Levels } from "./levels.ts";
 import { type LsmOptions, lsmOptions, tableOptions } from "./lsm-options.ts";
-import { bytesOf, type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
+import { type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
 import { orderedSyncs } from "./ordered-syncs.ts";
@@ -47,6 +47,7 @@ import { boundsOf, RangeIterator, type ReadView } from "./range-iterator.ts";
 import { recoverStore } from "./recovery.ts";
 import { invalid, isDiskFull, StorageError } from "./storage-error.ts";
 import { StoreHealth } from "./store-health.ts";
+import { tableStats, writeStats } from "./store-stats.ts";
 import type { FlushArgument } from "./table-building.ts";
 import { TableCache } from "./table-cache.ts";
 import type { WrittenTable } from "./table-writer.ts";
@@ -54,6 +55,7 @@ import { Wal } from "./wal.ts";
 import type { WalOptions } from "./wal-files.ts";
 import type { RecoveredWal } from "./wal-recovery.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
+import { type Strain, strainOf, WriteThrottle } from "./write-throttle.ts";
 
 /** What the engine needs of the outside world. */
 export type LsmEnv = Pick<Env, "fs" | "background" | "clock" | "log">;
@@ -133,6 +135,7 @@ class LsmEngine implements DurableEngine {
   readonly #flusher: Flusher;
   readonly #compactor: Compactor;
   readonly #health: StoreHealth;
+  readonly #throttle: WriteThrottle;
   readonly #snapshots = new Set<Snapshot>();
   /** Snapshots and open iterators. */
   readonly #pins = new Pins();
@@ -198,9 +201,10 @@ class LsmEngine implements DurableEngine {
       newFileNumber: () => this.#catalog.newFileNumber(),
       apply: (bytes, start, end, count) => this.#apply(bytes, start, end, count),
       applied: () => this.sealIfFull(),
-      ready: () => this.#readyToLog(),
+      ready: () => this.#throttle.ready(),
       failed: (error) => this.#logFailed(error),
     });
+    this.#throttle = new WriteThrottle(env.clock, this.#health, () => this.#strain());
     this.#compactor.start();
   }
 
@@ -310,12 +314,7 @@ class LsmEngine implements DurableEngine {
   }
 
   get pressure(): WritePressure {
-    const options = this.#options;
-    const sealed = this.#flusher.sealed.length;
-    const tables = this.#levels.tableCount(0);
-    if (sealed >= options.sealedMemtablesStop || tables >= options.level0TablesStop) return "stop";
-    if (this.readOnlyReason !== undefined) return "stop";
-    return sealed >= options.sealedMemtablesSlow || tables >= options.level0TablesSlow ? "slow" : "none";
+    return this.readOnlyReason === undefined ? this.#strain().pressure : "stop";
   }
 
   get readOnlyReason(): string | undefined {
@@ -323,26 +322,18 @@ class LsmEngine implements DurableEngine {
   }
 
   stats(): EngineStats {
-    const levels = this.#levels.metas;
-    const compacted = this.#compactor.counts;
     let memtableBytes = this.#memtable.byteLength;
     for (const { memtable } of this.#flusher.sealed) memtableBytes += memtable.byteLength;
     return {
       memtableBytes,
       sealedMemtables: this.#flusher.sealed.length,
-      tables: levels.reduce((sum, tables) => sum + tables.length, 0),
-      tableBytes: levels.reduce((sum, tables) => sum + bytesOf(tables), 0),
-      tablesPerLevel: levels.map((tables) => tables.length),
-      flushes: this.#flusher.flushes,
-      flushBytesWritten: this.#flusher.bytesWritten,
-      compactions: compacted.merges,
-      compactionBytesRead: compacted.bytesRead,
-      compactionBytesWritten: compacted.bytesWritten,
+      ...tableStats(this.#levels, this.#flusher, this.#compactor),
       walBytes: this.#wal.bytes,
       blockCacheBytes: this.#cache.bytes,
       blockCacheHits: this.#cache.hits,
       blockCacheMisses: this.#cache.misses,
       pressure: this.pressure,
+      ...writeStats(this.#strain(), this.#throttle),
       readOnly: this.readOnlyReason !== undefined,
     };
   }
@@ -425,19 +416,14 @@ class LsmEngine implements DurableEngine {
     await this.#health.retryDelay();
   }
 
-  #readyToLog(): Promise<void> | undefined {
-    this.#health.checkWritable();
-    return this.pressure === "none" || this.#health.closing ? undefined : this.#untilReadyToLog();
-  }
-
-  async #untilReadyToLog(): Promise<void> {
-    for (;;) {
-      this.#health.checkWritable();
-      const { pressure } = this;
-      if (pressure === "none" || this.#health.closing) return;
-      if (pressure === "slow") return this.#health.delay(this.#options.slowDelayMs);
-      await this.#health.changed();
-    }
+  #strain(): Strain {
+    const backlog = {
+      level0Tables: this.#levels.tableCount(0),
+      sealedMemtables: this.#flusher.sealed.length,
+      memtableShare: this.#memtable.byteLength / this.#options.memtableBytes,
+      compactionDebt: this.#compactor.debt,
+    };
+    return strainOf(backlog, this.#options);
   }
 
   #logFailed(error: unknown): Error {
