@@ -154,6 +154,51 @@ test("a range tombstone that moves down hides nothing that is newer, and what it
   await after.close();
 });
 
+test("a range tombstone that changes its level as it is hides what it hid, and nothing newer", async () => {
+  const fs = new MemoryFileSystem();
+  // Small levels: there is one to move to above the bottom.
+  const levels = { level0Tables: 1, level1Bytes: 1000, levelSizeRatio: 2, tableBytes: 1000 };
+  let engine = await open(fs, levels);
+  const name = (n: number): string => `k${String(n).padStart(2, "0")}`;
+  for (let n = 0; n < 60; n++) await put(engine, name(n), "x".repeat(50));
+  await engine.compact();
+  const range = { gte: utf8(name(8)), lt: utf8(name(15)) };
+  using before = engine.snapshot();
+  /** Looks at all states that the tables go through on their way down. */
+  const settled = async (expected: string): Promise<void> => {
+    await engine.flush();
+    for (let i = 0; i < 500; i++) {
+      expect(keys(engine, range)).toBe(expected);
+      expect(
+        keys(engine, { ...range, reverse: true })
+          .split(" ")
+          .reverse()
+          .join(" "),
+      ).toBe(expected);
+      expect(get(engine, name(12))).toBeUndefined();
+      expect(keys(engine, { ...range, snapshot: before }).split(" ").length).toBe(7);
+      await Promise.resolve();
+    }
+  };
+  const moved = engine.stats().tablesMoved;
+  await engine.write(
+    batchOf(engine, (batch) => {
+      batch.deleteRange(utf8(name(10)), utf8(name(13)));
+      batch.put(utf8(name(9)), utf8("new"));
+    }),
+  );
+  await settled("k08 k09 k13 k14");
+  expect(engine.stats().tablesMoved).toBeGreaterThan(moved);
+  await put(engine, name(11), "newer");
+  await settled("k08 k09 k11 k13 k14");
+  expect([get(engine, name(11)), get(engine, name(9))]).toEqual(["newer", "new"]);
+  before.release();
+  await engine.close();
+  engine = await open(fs, levels);
+  expect(keys(engine, range)).toBe("k08 k09 k11 k13 k14");
+  await engine.close();
+});
+
 test("deletes of ranges come back from the log", async () => {
   const fs = new MemoryFileSystem();
   const engine = await open(fs);
