@@ -116,9 +116,12 @@ function walOptions({ walFileBytes: fileBytes, walSpareFiles: spareFiles }: LsmO
   return { fileBytes, spareFiles };
 }
 
-/** Room for what a turn writes beyond the limit, so that the arena rarely has to grow. Untouched, it costs nothing. */
-function newMemtable(options: LsmOptions): Memtable {
-  return new Memtable(options.memtableBytes + (options.memtableBytes >> 2));
+/**
+ * Room for what a turn writes beyond the limit, and for as many keys as the one before had, so that it rarely has to grow.
+ * Untouched, it costs nothing.
+ */
+function newMemtable(options: LsmOptions, keys = 0): Memtable {
+  return new Memtable(options.memtableBytes + (options.memtableBytes >> 2), keys + (keys >> 3));
 }
 
 class LsmEngine implements DurableEngine {
@@ -346,7 +349,10 @@ class LsmEngine implements DurableEngine {
       await this.#flusher.settled();
       await Promise.all(this.#checkpoints);
       await this.#health.settled();
-      if (this.#health.failure === undefined) await this.#wal.close();
+      if (this.#health.failure === undefined) {
+        await this.#wal.close();
+        await this.#catalog.vouch();
+      }
     } finally {
       this.#wal.abandon();
       this.#flusher.rejectWaiters(this.#health.refusal!);
@@ -391,7 +397,7 @@ class LsmEngine implements DurableEngine {
       lastSequence: this.#sequence,
       lastRecord: this.#wal.lastRecord,
     };
-    this.#memtable = newMemtable(this.#options);
+    this.#memtable = newMemtable(this.#options, this.#memtable.keys);
     this.#flusher.add(sealed);
   }
 

@@ -130,6 +130,8 @@ export class ManifestWriter {
   readonly #directory: string;
   #log: RecordLogWriter;
   #mustBeReplaced = false;
+  /** Damage to the last edit would be noticed. To that of a new manifest's only one it is: there is none without. */
+  #isLastVouchedFor = true;
 
   private constructor(fs: FileSystem, directory: string, log: RecordLogWriter) {
     this.#fs = fs;
@@ -171,6 +173,17 @@ export class ManifestWriter {
     if (edit.added.some(isNew)) await syncOrFail(this.#fs.syncDirectory(this.#directory), this.#directory);
     await appendEdit(this.#log, edit);
     this.#mustBeReplaced = false;
+    this.#isLastVouchedFor = false;
+  }
+
+  /**
+   * Before `close`: appends an edit that changes nothing, so that it vouches for the one before. Without it, damage to the
+   * last edit can't be told from one that was never finished. Throws as `append` does; what was appended stays durable.
+   */
+  async vouch(state: ManifestState): Promise<void> {
+    if (this.#isLastVouchedFor || this.#mustBeReplaced) return;
+    await this.append({ ...state, added: [], removed: [] });
+    this.#isLastVouchedFor = true;
   }
 
   /**
@@ -182,6 +195,7 @@ export class ManifestWriter {
     const old = this.#log;
     this.#log = log;
     this.#mustBeReplaced = false;
+    this.#isLastVouchedFor = true;
     old.close();
     // What could not be removed is left over, and goes when the store opens the next time.
     removeQuietly(this.#fs, old.path);

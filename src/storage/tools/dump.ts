@@ -233,10 +233,11 @@ function* logLines(
       }
       const record = readU64(payload, 0);
       const operations = batch.value;
-      yield {
-        text: `record ${record} at ${offset}: ${operations.length} operations, durable up to ${durable} before`,
-        json: { kind: "record", offset, record, operations: operations.length, durable },
-      };
+      if (left > 0)
+        yield {
+          text: `record ${record} at ${offset}: ${operations.length} operations, durable up to ${durable} before`,
+          json: { kind: "record", offset, record, operations: operations.length, durable },
+        };
       for (const operation of operations) if (left-- > 0) yield operationLine(operation, options);
     }
   }

@@ -125,7 +125,7 @@ class Planning {
     let problem: Problem;
     try {
       const state = readManifest(this.#fs, this.#directory);
-      if (state !== undefined) return this.#disjoint(state);
+      if (state !== undefined) return this.#trusted(state);
       throw corrupt(
         `${this.#directory}/${CURRENT}`,
         0,
@@ -141,10 +141,25 @@ class Planning {
     if (state === undefined || state.tables.length !== tables.length) return undefined;
     if (!state.tables.every(({ number }) => tables.includes(number))) return undefined;
     this.#steps.push("the manifest that is there describes exactly the tables that are there: it is taken");
-    return this.#disjoint(state);
+    return this.#trusted(state);
   }
 
-  #disjoint(state: ManifestState): ManifestState | undefined {
+  /** The state, unless it can't be the one that the tables are in. */
+  #trusted(state: ManifestState): ManifestState | undefined {
+    const { tables: present } = this.#inventory;
+    const missing = state.tables.filter(({ number }) => !present.includes(number));
+    // Where some tables are missing and others are there instead, the manifest's last edits may be what is lost.
+    if (
+      missing.length > 0 &&
+      present.some((number) => state.tables.every((table) => table.number !== number))
+    ) {
+      for (const meta of missing)
+        this.#problems.push({ path: this.#directory, offset: 0, what: missingText(meta) });
+      this.#losses.push(
+        "The manifest names tables that are missing, and there are others that it does not name. It may be that they replaced those that are missing, and that the manifest's last edits are lost: all tables that are there are taken.",
+      );
+      return undefined;
+    }
     for (const [level, tables] of Map.groupBy(state.tables, (table) => table.level)) {
       const sorted = tables.toSorted(byStart);
       for (let i = 1; level > 0 && i < sorted.length; i++) {
