@@ -116,12 +116,9 @@ function walOptions({ walFileBytes: fileBytes, walSpareFiles: spareFiles }: LsmO
   return { fileBytes, spareFiles };
 }
 
-/**
- * Room for what a turn writes beyond the limit, and for as many keys as the one before had, so that it rarely has to grow.
- * Untouched, it costs nothing.
- */
-function newMemtable(options: LsmOptions, keys = 0): Memtable {
-  return new Memtable(options.memtableBytes + (options.memtableBytes >> 2), keys + (keys >> 3));
+/** Room for what a turn writes beyond the limit, so that the arena rarely has to grow. Untouched, it costs nothing. */
+function newMemtable(options: LsmOptions): Memtable {
+  return new Memtable(options.memtableBytes + (options.memtableBytes >> 2));
 }
 
 class LsmEngine implements DurableEngine {
@@ -292,9 +289,14 @@ class LsmEngine implements DurableEngine {
 
   flush(): Promise<void> {
     if (this.#health.refusal !== undefined) return Promise.reject(this.#health.refusal);
-    const flushed = this.#flusher.flushed(this.#nextSeal);
-    this.#seal();
-    return flushed;
+    // Writes that were begun count as well; whether they succeeded, their writers are told.
+    const begun = this.#wal.lastBegun;
+    return begun === undefined
+      ? this.#flush()
+      : begun.then(
+          () => this.#flush(),
+          () => this.#flush(),
+        );
   }
 
   async compact(span: KeySpan = {}): Promise<void> {
@@ -376,6 +378,13 @@ class LsmEngine implements DurableEngine {
 
   // --- Seals and flushes.
 
+  #flush(): Promise<void> {
+    if (this.#health.refusal !== undefined) return Promise.reject(this.#health.refusal);
+    const flushed = this.#flusher.flushed(this.#nextSeal);
+    this.#seal();
+    return flushed;
+  }
+
   /** Seals the memtable, also an empty one: its listener may have moved on without data. */
   #seal(): void {
     const seal = this.#nextSeal++;
@@ -397,7 +406,7 @@ class LsmEngine implements DurableEngine {
       lastSequence: this.#sequence,
       lastRecord: this.#wal.lastRecord,
     };
-    this.#memtable = newMemtable(this.#options, this.#memtable.keys);
+    this.#memtable = newMemtable(this.#options);
     this.#flusher.add(sealed);
   }
 
