@@ -3,7 +3,10 @@
  * batches, snapshots and ordered scans. `lsm.ts` is the real one, `memory-engine.ts` the oracle of the tests.
  */
 
-/** An ordered list of operations that take effect together. Reusable after `clear`. Later operations win. */
+/**
+ * An ordered list of operations that take effect together. Reusable after `clear`. Later operations win. What can't be
+ * written (a `TypeError`, or `INVALID` for what is too long) is refused by the call itself, and leaves the batch as it was.
+ */
 export interface WriteBatch {
   /**
    * Both are copied. `expiresAt`: from which time on the value is gone, in milliseconds since the Unix epoch; 0 (the
@@ -161,6 +164,10 @@ export interface Engine {
    * expires at or before `now` (milliseconds), or before the store's own time, is not there.
    */
   getSync(key: Uint8Array, snapshot?: Snapshot, now?: number): Uint8Array | undefined;
+  /**
+   * The entries in a range as they are now, or were at its snapshot. Throws `INVALID` for bounds that contradict each other,
+   * and for a snapshot that was released (as `getSync` does); moving it throws `CORRUPT` or `FileError`, and ends it.
+   */
   iterate(range: ScanRange): EngineIterator;
   snapshot(): Snapshot;
   /**
@@ -169,7 +176,7 @@ export interface Engine {
    * the start it is 0, and nothing has expired.
    */
   advanceTime(now: number): void;
-  /** Seals the memtable and resolves when everything written so far is in durable tables. */
+  /** Seals the memtable and resolves when everything is in durable tables whose writing was begun, logged or not. */
   flush(): Promise<void>;
   /**
    * Flushes, then merges all tables of the span down into the deepest level that has any of it, so that what was deleted

@@ -74,6 +74,19 @@ test("writes past the log are visible in their turn, and durable with a flush", 
   }
 });
 
+test("a flush takes along what was begun before it, and no more is needed", async () => {
+  const fs = new MemoryFileSystem();
+  const engine = await open(fs);
+  const batch = batchOf(engine, (one) => one.put(utf8("a"), utf8("1")));
+  const logged = put(engine, "b", "2");
+  const unlogged = engine.write(batch, { wal: false });
+  await engine.flush();
+  const after = await open(fs.crash(seededRandom(3)));
+  expect([get(after, "a"), get(after, "b")]).toEqual(["1", "2"]);
+  await after.close();
+  await Promise.all([logged, unlogged]);
+});
+
 test("many writes past the log seal memtables, and leave no log", async () => {
   const fs = new MemoryFileSystem();
   const engine = await open(fs, { memtableBytes: 2000 });

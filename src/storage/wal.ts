@@ -74,6 +74,8 @@ export class Wal {
   #lastRecord: number;
   /** Groups that wait to be written, oldest first; the last one takes more batches. */
   readonly #waiting: Group[] = [];
+  /** The group that is being written, or was last. */
+  #writing: Group | undefined;
   /** A buffer that no group uses. */
   #buffer: GrowingBytes | undefined;
   /** A run is about to begin; a run is under way. */
@@ -108,6 +110,11 @@ export class Wal {
   /** The number of the last record whose batch is in the memtable or in tables. */
   get lastRecord(): number {
     return this.#lastRecord;
+  }
+
+  /** Settles with the last write that was begun; `undefined`: all are done. */
+  get lastBegun(): Promise<void> | undefined {
+    return (this.#waiting.at(-1) ?? this.#writing)?.done;
   }
 
   /** Bytes of all log files, up to their last records. */
@@ -201,6 +208,7 @@ export class Wal {
         const ready = this.#host.ready();
         if (ready !== undefined) await ready;
         this.#waiting.shift();
+        this.#writing = group;
         if (group.logged) {
           const log =
             this.#files.withRoomFor(group.record.length) ?? (await this.#files.begin(this.#lastRecord));
@@ -218,6 +226,7 @@ export class Wal {
     }
     this.#busy = false;
     this.#running = undefined;
+    this.#writing = undefined;
   }
 
   #write({ record, count }: Group, log: RecordLogWriter): void {
