@@ -1,10 +1,20 @@
 import { expect, test } from "bun:test";
-import { checkCursor, randomEntries } from "../../test/support/sorted-entries.ts";
+import { testSeed } from "../../test/support/seed.ts";
+import {
+  checkCursor,
+  compareEntries,
+  describe,
+  randomEntries,
+  type TestEntry,
+  text,
+} from "../../test/support/sorted-entries.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
-import { SEQUENCE_MAX } from "./cursor.ts";
+import { type Cursor, SEQUENCE_MAX } from "./cursor.ts";
 import { Memtable } from "./memtable.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
+
+const SEED = testSeed("memtable.test.ts");
 
 function insert(
   memtable: Memtable,
@@ -150,4 +160,62 @@ test("a value that expires is gone from its time on", () => {
   const cursor = memtable.cursor();
   cursor.seekToLast();
   expect([cursor.entry.expiresAt, cursor.entry.valueEnd - cursor.entry.valueStart]).toEqual([1000, 5]);
+});
+
+test("scans and writes take turns: each scan finds everything, and older scans go on", () => {
+  const random = seededRandom(SEED);
+  for (let run = 0; run < 3; run++) {
+    const memtable = new Memtable(1000);
+    const entries: TestEntry[] = [];
+    const held: { cursor: Cursor; sequence: number; left: TestEntry[] }[] = [];
+    for (let round = 0; round < 30; round++) {
+      // Few beside many, and many beside few, are put in order in different ways.
+      for (let i = random.below(4) === 0 ? random.below(200) : random.below(5); i > 0; i--) {
+        const sequence = entries.length + 1;
+        const key = utf8(`${"prefix".slice(0, random.below(7))}${random.below(60)}`);
+        const value = utf8(`v${sequence}`);
+        entries.push({ key, sequence, value });
+        insert(memtable, sequence, (batch) => batch.put(key, value));
+      }
+      for (const { cursor, sequence, left } of held) {
+        expect(describe(cursor)).toBe(left.length === 0 ? "end" : text(left.shift()!));
+        // What came after the cursor was made may be met on the way, and is not for its reader.
+        do if (cursor.valid) cursor.next();
+        while (cursor.valid && cursor.entry.sequence > sequence);
+      }
+      const sorted = [...entries].sort(compareEntries);
+      if (round % 4 === 0) {
+        const cursor = memtable.cursor();
+        cursor.seekToFirst();
+        held.push({ cursor, sequence: entries.length, left: [...sorted] });
+      }
+      const cursor = memtable.cursor();
+      cursor.seekToFirst();
+      for (const entry of sorted) {
+        expect(describe(cursor)).toBe(text(entry));
+        cursor.next();
+      }
+      expect(cursor.valid).toBe(false);
+    }
+    checkCursor(memtable.cursor(), [...entries].sort(compareEntries));
+    checkCursor(Memtable.attach(memtable.share()).cursor(), [...entries].sort(compareEntries));
+  }
+});
+
+test("every version of a key is found, the oldest of many as well", () => {
+  const memtable = new Memtable(1000);
+  const versions = 100;
+  for (let i = 1; i <= versions; i++) {
+    insert(memtable, 3 * i - 2, (batch) => {
+      batch.put(utf8("before"), utf8("x"));
+      batch.put(utf8("key"), utf8(`v${i}`));
+      batch.put(utf8("key2"), utf8("x"));
+    });
+  }
+  const get = (sequence: number) => {
+    const value = memtable.get(utf8("key"), sequence, 0);
+    return value === undefined || value === null ? value : Buffer.from(value).toString();
+  };
+  for (let i = 1; i <= versions; i++) expect(get(3 * i - 1)).toBe(`v${i}`);
+  expect(get(1)).toBeUndefined();
 });
