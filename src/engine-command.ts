@@ -48,8 +48,8 @@ Examples:
   bun run engine repair ./data --yes    does it; what it takes away is kept in ./data/lost
   bun run engine dump ./data/000012.table --limit 20
 
-The store must not be open meanwhile. A node's store is the directory "engine" in its data directory; to repair one is the
-last resort: a member of a cluster gets everything back from the others (docs/engine-tools.md).`;
+The store must not be open meanwhile. A node's store is the directory "engine" in its data directory. Don't repair that of a
+member of a cluster: it may then lack what the node has told the others it has (docs/engine-tools.md).`;
 
 /** Does what one command line says; the exit code. */
 export async function runEngineCommand(args: readonly string[], around: Surroundings): Promise<number> {
