@@ -1,7 +1,7 @@
-import { assert } from "../lib/assert.ts";
 import type { CompactionLimits } from "./compaction-policy.ts";
 import { ARENA_BYTES_MAX } from "./memtable.ts";
 import { LOG_FILE_BYTES_MAX } from "./record-frame.ts";
+import { invalid } from "./storage-error.ts";
 import type { Compression } from "./table-format.ts";
 import type { TableOptions } from "./table-writer.ts";
 import { GROUP_BYTES_MAX } from "./wal.ts";
@@ -67,47 +67,56 @@ export const LSM_DEFAULTS: LsmOptions = {
   onFatal: () => {},
 };
 
-/** The defaults with `options` over them, their relations asserted. */
+/** The defaults with `options` over them. Throws `INVALID` for values that can't be, or that contradict each other. */
 export function lsmOptions(options: Partial<LsmOptions>): LsmOptions {
   const all = { ...LSM_DEFAULTS, ...options };
-  assert(all.memtableBytes > 0 && all.blockBytes > 0 && all.tableBytes > 0, "sizes are above zero");
-  assert(
+  for (const [name, value] of Object.entries(all)) {
+    if (typeof LSM_DEFAULTS[name as keyof LsmOptions] !== "number") continue;
+    if (typeof value !== "number" || !Number.isFinite(value) || value < 0)
+      throw invalid(`the store's option ${name} is ${String(value)}`);
+  }
+  check(all.memtableBytes > 0 && all.blockBytes > 0 && all.tableBytes > 0, "sizes are above zero");
+  check(
     all.restartInterval > 0 && all.bloomBitsPerKey > 0,
     "restartInterval and bloomBitsPerKey are above zero",
   );
-  assert(all.partitionBytes > 0, "partitionBytes is above zero");
-  assert(compressionsOf(all).length > 0, "compression names at least one");
-  assert(
+  check(all.partitionBytes > 0, "partitionBytes is above zero");
+  check(compressionsOf(all).length > 0, "compression names at least one");
+  check(
     compressionsOf(all).every((name) => name === "none" || name === "zstd"),
     "compression is none or zstd",
   );
-  assert(
+  check(
     0 < all.keyBytesMax && all.keyBytesMax < all.batchBytesMax && 0 <= all.valueBytesMax,
     "a batch has room for a key",
   );
-  assert(all.valueBytesMax < all.batchBytesMax, "a batch has room for a value");
-  assert(
+  check(all.valueBytesMax < all.batchBytesMax, "a batch has room for a value");
+  check(
     all.memtableBytes + all.batchBytesMax + GROUP_BYTES_MAX <= ARENA_BYTES_MAX,
     "a memtable that is nearly full has room for what is written at once",
   );
-  assert(all.batchBytesMax <= LOG_FILE_BYTES_MAX / 2, "a log file has room for what is written at once");
-  assert(all.openTables > 0, "openTables is above zero");
-  assert(all.walFileBytes <= LOG_FILE_BYTES_MAX / 2, "walFileBytes leaves room for one more record");
-  assert(
+  check(all.batchBytesMax <= LOG_FILE_BYTES_MAX / 2, "a log file has room for what is written at once");
+  check(all.openTables > 0, "openTables is above zero");
+  check(all.walFileBytes <= LOG_FILE_BYTES_MAX / 2, "walFileBytes leaves room for one more record");
+  check(
     all.level0Tables <= all.level0TablesSlow && all.level0TablesSlow <= all.level0TablesStop,
     "level0Tables <= level0TablesSlow <= level0TablesStop",
   );
-  assert(
+  check(
     0 < all.sealedMemtablesSlow && all.sealedMemtablesSlow <= all.sealedMemtablesStop,
     "0 < sealedMemtablesSlow <= sealedMemtablesStop",
   );
-  assert(
+  check(
     0 < all.compactionDebtSlow && all.compactionDebtSlow <= all.compactionDebtStop,
     "0 < compactionDebtSlow <= compactionDebtStop",
   );
-  assert(all.level0Tables > 0 && all.level1Bytes > 0 && all.levelSizeRatio > 1, "levels grow");
-  assert(0 < all.garbageShare && all.garbageShare < 1, "garbageShare is between 0 and 1");
+  check(all.level0Tables > 0 && all.level1Bytes > 0 && all.levelSizeRatio > 1, "levels grow");
+  check(0 < all.garbageShare && all.garbageShare < 1, "garbageShare is between 0 and 1");
   return all;
+}
+
+function check(condition: boolean, what: string): void {
+  if (!condition) throw invalid(`the store's options have to fit: ${what}`);
 }
 
 /** How the tables of a level are written. */
