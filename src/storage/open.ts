@@ -57,7 +57,7 @@ export interface ReadOptions {
 /**
  * Opens an embedded store in `directory`, creating it if need be. One process at a time. Rejects with a `StorageError`:
  * `LOCKED` if a process has it open, `CORRUPT` for damage, `NEWER` for a format that is newer than this program (nothing
- * is changed then); with a `FileError` if the system refuses; and for options that contradict each other.
+ * is changed then), `INVALID` for options that do not fit; with a `FileError` if the system refuses.
  *
  * @example
  * ```ts
