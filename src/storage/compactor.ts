@@ -64,6 +64,9 @@ export class Compactor {
   /** The debt, and of which tables. */
   #debt = 0;
   #debtOf: readonly (readonly TableMeta[])[] | undefined;
+  /** When the next table has expired, and of which tables that was found. */
+  #nextExpiry = 0;
+  #expiryOf: readonly (readonly TableMeta[])[] | undefined;
   #merges = 0;
   #moved = 0;
   #dropped = 0;
@@ -101,6 +104,23 @@ export class Compactor {
     if (this.#spans.length > 0 || pickCompaction(this.#view(), this.#limits) !== undefined) {
       this.#running = this.#run();
     }
+  }
+
+  /** Starts what the store's time `now` makes worth it. Costs next to nothing while no table has expired anew. */
+  timeMoved(now: number): void {
+    const { metas } = this.#host.levels;
+    if (metas === this.#expiryOf && now < this.#nextExpiry) return;
+    this.#expiryOf = metas;
+    this.#nextExpiry = Number.POSITIVE_INFINITY;
+    let expired = false;
+    for (const tables of metas) {
+      for (const { latestExpiry } of tables) {
+        if (latestExpiry === 0) continue;
+        if (latestExpiry <= now) expired = true;
+        else if (latestExpiry < this.#nextExpiry) this.#nextExpiry = latestExpiry;
+      }
+    }
+    if (expired) this.start();
   }
 
   /**

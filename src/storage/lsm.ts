@@ -220,7 +220,9 @@ class LsmEngine implements DurableEngine {
   }
 
   advanceTime(now: number): void {
-    if (now > this.#time) this.#time = now;
+    if (now <= this.#time) return;
+    this.#time = now;
+    this.#compactor.timeMoved(now);
   }
 
   writeUnlogged(batch: WriteBatch): void {
