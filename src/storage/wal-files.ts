@@ -37,6 +37,11 @@ export interface WalOptions {
 const SPARE_FROM = 1 / 32;
 /** When this part of a file is written, the next one is got ready. */
 const NEXT_FROM = 1 / 2;
+/**
+ * When this part of a file is written and not durable, a sync is begun that nobody waits for. Else all of a file that
+ * nobody syncs would be synced at its end, and every writer would wait for that.
+ */
+const SYNC_AHEAD_FROM = 1 / 8;
 
 export class WalFiles {
   readonly #env: Pick<Env, "fs" | "background">;
@@ -115,6 +120,7 @@ export class WalFiles {
     assert(log !== undefined, "the log looks ahead from a file");
     const { fileBytes, spareFiles } = this.#options;
     if (synced && log.size > fileBytes * SPARE_FROM) this.#spares.want(log.number);
+    if (log.size - log.durable > fileBytes * SYNC_AHEAD_FROM) this.#syncAhead(log);
     if (
       spareFiles > 0 &&
       log.size > fileBytes * NEXT_FROM &&
@@ -164,6 +170,12 @@ export class WalFiles {
     this.#current = undefined;
     this.#next?.close();
     this.#next = undefined;
+  }
+
+  #syncAhead(log: RecordLogWriter): void {
+    log.syncAhead()?.catch((error: unknown) => {
+      if (!this.#abandoned) this.#failed(error);
+    });
   }
 
   async #prepare(): Promise<void> {
