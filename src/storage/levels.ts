@@ -104,11 +104,7 @@ export class Levels {
   /** Cursors over all tables, newest first, and what lets go of the tables. */
   cursors(): { cursors: Cursor[]; release: () => void } {
     const version = this.#version;
-    const cursors: LevelCursor[] = [];
-    for (const [level, tables] of version.levels.entries()) {
-      if (level === 0) for (const table of tables) cursors.push(new LevelCursor([table]));
-      else if (tables.length > 0) cursors.push(new LevelCursor(tables));
-    }
+    const cursors = version.runs.map((tables) => new LevelCursor(tables));
     version.hold();
     return {
       // The caller adds to its list; these are the ones to close.
@@ -147,6 +143,8 @@ const NO_TABLES: readonly (readonly Table[])[] = Array.from({ length: LEVELS }, 
 class Version {
   readonly levels: readonly (readonly Table[])[];
   readonly metas: readonly (readonly TableMeta[])[];
+  /** Tables that follow each other by key, the newest ones first: each of level 0 alone, and the other levels. */
+  readonly runs: readonly (readonly Table[])[];
   /** Of the tables that have range tombstones; few have, and then this is empty. */
   readonly rangeDeletes: readonly RangeDeleteSource[];
   #holders = 1;
@@ -154,11 +152,13 @@ class Version {
   constructor(levels: readonly (readonly Table[])[]) {
     this.levels = levels;
     this.metas = levels.map((tables) => tables.map((table) => table.meta));
-    const deleting = levels.map((tables) => tables.filter(({ meta }) => meta.rangeTombstones > 0));
-    const [level0, ...sorted] = deleting;
-    this.rangeDeletes = [...level0!.map((table) => [table]), ...sorted]
-      .filter((tables) => tables.length > 0)
-      .map((tables) => new TablesSource(tables));
+    const [level0, ...sorted] = levels;
+    const runs = [...level0!.map((table) => [table]), ...sorted.filter((tables) => tables.length > 0)];
+    this.runs = runs;
+    this.rangeDeletes = runs.flatMap((tables, i) => {
+      const deleting = tables.filter(({ meta }) => meta.rangeTombstones > 0);
+      return deleting.length === 0 ? [] : [new TablesSource(deleting, i + 1, runs.length)];
+    });
     for (const tables of levels) for (const table of tables) table.hold();
   }
 

@@ -171,7 +171,7 @@ test("random operations under random options give the answers of a sorted map", 
     fc.asyncProperty(options, fc.array(step, { minLength: 30, maxLength: 150 }), async (chosen, steps) => {
       await new Comparison(chosen).run(steps);
     }),
-    { numRuns: Number(process.env.RUNS ?? 200), seed: testSeed("lsm-model") },
+    { numRuns: Number(process.env.RUNS ?? 150), seed: testSeed("lsm-model") },
   );
 }, 3_600_000);
 

@@ -212,6 +212,42 @@ test("a range tombstone that changes its level as it is hides what it hid, and n
   await engine.close();
 });
 
+test("a scan leaps over what was deleted as a range, and misses nothing in between", async () => {
+  const engine = await open(new MemoryFileSystem(), { blockCacheBytes: 1 << 20, blockBytes: 256 });
+  const name = (n: number): string => `k${String(n).padStart(5, "0")}`;
+  const batch = engine.newBatch();
+  for (let n = 0; n < 10_000; n++) batch.put(utf8(name(n)), utf8("old"));
+  await engine.write(batch);
+  await engine.compact();
+  // Something newer in the middle of the range: in a table that is newer than the delete's, and in the memtable.
+  await deleteRange(engine, name(100), name(9900));
+  await put(engine, name(9899), "newer, in the same memtable");
+  await engine.flush();
+  await put(engine, name(3000), "newer, in a table");
+  await engine.flush();
+  await put(engine, name(7000), "newer, in the memtable");
+  const reads = (): number => engine.stats().blockCacheHits + engine.stats().blockCacheMisses;
+  const check = (): void => {
+    const before = reads();
+    const inside = { gte: utf8(name(100)), lt: utf8(name(9901)) };
+    const found = [name(3000), name(7000), name(9899), name(9900)];
+    expect(keys(engine, inside)).toBe(found.join(" "));
+    expect(keys(engine, { ...inside, reverse: true })).toBe(found.reverse().join(" "));
+    // All of it are some 800 blocks, both ways.
+    expect(reads() - before).toBeLessThan(60);
+  };
+  check();
+  // The same with another delete of it all in the memtable, under which only what is newer still is found.
+  await deleteRange(engine, name(50), name(9950));
+  await put(engine, name(3000), "newer");
+  await put(engine, name(7000), "newer");
+  await put(engine, name(9899), "newer");
+  await put(engine, name(9900), "newer");
+  check();
+  expect(keys(engine).split(" ").length).toBe(50 + 4 + 50);
+  await engine.close();
+});
+
 test("deletes of ranges come back from the log", async () => {
   const fs = new MemoryFileSystem();
   const engine = await open(fs);

@@ -261,15 +261,17 @@ class LsmEngine implements DurableEngine {
       rangeDeletes = addMemtable(memtable, cursors, rangeDeletes);
     }
     rangeDeletes = addMemtable(this.#memtable, cursors, rangeDeletes);
-    const cursor = cursors.length === 1 ? cursors[0]! : new MergeCursor(cursors);
+    const merged = new MergeCursor(cursors);
     const view: ReadView = {
       sequence: pin.sequence,
       now: Math.max(range.now ?? 0, this.#time),
       rangeDeletes:
         rangeDeletes.length === 0
           ? undefined
-          : new RangeCover(rangeDeletes, pin.sequence, range.reverse === true),
+          : new RangeCover(merged, rangeDeletes, pin.sequence, range.reverse === true),
     };
+    // A merge of one is a detour, but for who wants to leap.
+    const cursor = cursors.length === 1 && rangeDeletes.length === 0 ? cursors[0]! : merged;
     this.#pins.add(pin);
     return new RangeIterator(cursor, range, bounds, view, () => {
       this.#pins.remove(pin);
@@ -455,9 +457,12 @@ function addMemtable(
   cursors: Cursor[],
   rangeDeletes: readonly RangeDeleteSource[],
 ): readonly RangeDeleteSource[] {
-  if (memtable.count > 0) cursors.push(memtable.cursor());
   const sets = memtable.rangeDeletes;
-  return sets.length === 0 ? rangeDeletes : [...rangeDeletes, ...sets.map((set) => new SetSource(set))];
+  const older = cursors.length;
+  if (memtable.count > 0) cursors.push(memtable.cursor());
+  return sets.length === 0
+    ? rangeDeletes
+    : [...rangeDeletes, ...sets.map((set) => new SetSource(set, older))];
 }
 
 function encoded(batch: WriteBatch): EncodedBatch {

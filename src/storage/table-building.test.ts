@@ -115,10 +115,11 @@ class Workshop {
     const levels = new Levels(new TableCache(this.fs, "/d", new BlockCache(1000), 2), tables);
     const scan = (reverse: boolean): string[] => {
       const { cursors, release } = levels.cursors();
-      const rangeDeletes = new RangeCover(levels.rangeDeletes, sequence, reverse);
+      const cursor = new MergeCursor(cursors);
+      const rangeDeletes = new RangeCover(cursor, levels.rangeDeletes, sequence, reverse);
       const view = { sequence, now, rangeDeletes };
       const range = { reverse };
-      using iterator = new RangeIterator(new MergeCursor(cursors), range, boundsOf(range), view, release);
+      using iterator = new RangeIterator(cursor, range, boundsOf(range), view, release);
       const found: string[] = [];
       while (iterator.next()) found.push(`${fromUtf8(iterator.key)}=${fromUtf8(iterator.value)}`);
       return found;
