@@ -233,6 +233,17 @@ test("a damaged log: the batches before the damage by default, all that can be r
   expect(after).toEqual(new Map([...before].filter(([key]) => key < keyOf(620) || key >= keyOf(630))));
 });
 
+test("a log file whose header is damaged still gives its records", async () => {
+  const fs = new MemoryFileSystem();
+  const before = await makeStore(fs);
+  const log = filesOf(fs, "wal")[0]!;
+  damage(fs, log, 20);
+  const { out } = await run(fs, "dump", `${DIRECTORY}/${log}`, "--limit", "1");
+  expect(out).toContain("DAMAGED at 0: the header's checksum is wrong; the next record is at 40");
+  await repaired(fs);
+  expect(await reopened(fs)).toEqual(before);
+});
+
 test("a repaired store gives out no record or file number again, and can be written to", async () => {
   const fs = new MemoryFileSystem();
   await makeStore(fs);
