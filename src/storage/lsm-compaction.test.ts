@@ -5,7 +5,7 @@ import type { Background, Log } from "../env/env.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
-import { COMPACT_JOB } from "./background-jobs.ts";
+import { COMPACT_JOB, FLUSH_JOB } from "./background-jobs.ts";
 import type { Engine } from "./engine.ts";
 import { openLsm } from "./lsm.ts";
 import type { LsmOptions } from "./lsm-options.ts";
@@ -270,5 +270,25 @@ test("a compaction that somebody waits for and finds the disk full goes on when 
   expect(failures).toBe(3);
   expect(engine.stats().tablesPerLevel[0]).toBe(0);
   expect(contents(engine).length).toBe(300);
+  await engine.close();
+});
+
+test("a flush shares its thread with a compaction", async () => {
+  const fs = new MemoryFileSystem();
+  let pauses = 0;
+  const other = inlineBackground(fs);
+  const counted = inlineBackground(fs, async () => void pauses++);
+  const background: Background = {
+    run: (job, argument) => (job === FLUSH_JOB ? counted : other).run(job, argument),
+    close: async () => {},
+  };
+  const engine = await open(
+    fs,
+    { ...QUIET, memtableBytes: 1e7, tableBytes: 1e6, blockBytes: 4096 },
+    background,
+  );
+  await put(engine, 0, 70_000, "value");
+  // Before it begins, and twice in between.
+  expect(pauses).toBe(3);
   await engine.close();
 });
