@@ -21,7 +21,7 @@ class NodeSort {
   readonly #source: MemtableNodes;
   readonly #list: Int32Array;
   readonly #numbers: BigUint64Array;
-  /** The same, as low and high halves. */
+  /** The same, as low and high halves, in the order of all machines that Bun runs on. */
   readonly #halves: Uint32Array;
   readonly #copy: Int32Array;
 
