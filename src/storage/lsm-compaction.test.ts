@@ -292,3 +292,38 @@ test("a flush shares its thread with a compaction", async () => {
   expect(pauses).toBe(3);
   await engine.close();
 });
+
+test("a compaction that somebody waits for and meets damage says so", async () => {
+  const fs = new MemoryFileSystem();
+  const engine = await open(fs, QUIET);
+  for (let i = 0; i < 2; i++) await put(engine, 0, 100, `value ${i}`);
+  const path = `${DIRECTORY}/${tableFiles(fs)[0]}`;
+  const bytes = fs.readFile(path);
+  bytes[5]! ^= 1;
+  fs.writeFile(path, bytes);
+  await expect(engine.compact()).rejects.toThrow(`${path}: damaged at offset 0`);
+  await expect(engine.compact()).rejects.toMatchObject({ code: "FAILED" });
+  await engine.close();
+});
+
+test("the figures tell what was written, and what is where", async () => {
+  const fs = new MemoryFileSystem();
+  const engine = await open(fs, QUIET);
+  for (let i = 0; i < 3; i++) await put(engine, 0, 500, `value ${i}`);
+  const before = engine.stats();
+  expect([before.writeAmplification, before.compactionDebt]).toEqual([1, 0]);
+  expect(before.bytesPerLevel[0]).toBe(before.tableBytes);
+  engine.getSync(key(7));
+  engine.getSync(key(8));
+  expect(engine.stats().readsPerLevel[0]).toBe(2);
+  await engine.compact();
+  engine.getSync(key(7));
+  const stats = engine.stats();
+  expect(stats.readsPerLevel).toEqual([2, 0, 0, 0, 0, 0, 1]);
+  expect(stats.bytesPerLevel[6]).toBe(stats.tableBytes);
+  expect(stats.writeAmplification).toBeCloseTo(1 + stats.compactionBytesWritten / stats.flushBytesWritten, 5);
+  await put(engine, 0, 500, "more");
+  expect(engine.stats().spaceAmplification).toBeCloseTo(2, 1);
+  expect([stats.pressureCause, stats.writeDelays, stats.writeStopMs]).toEqual([undefined, 0, 0]);
+  await engine.close();
+});
