@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
 import { MemoryFileSystem } from "../test/support/memory-fs.ts";
+import { testSeed } from "../test/support/seed.ts";
 import { runEngineCommand } from "./engine-command.ts";
 import { FileError } from "./env/env.ts";
 import { systemClock } from "./env/system-clock.ts";
 import { utf8 } from "./lib/bytes.ts";
-import { seededRandom } from "./lib/prng.ts";
+import { type Random, seededRandom } from "./lib/prng.ts";
 import { Entry } from "./storage/cursor.ts";
 import { LSM_DEFAULTS, type LsmOptions, tableOptions } from "./storage/lsm-options.ts";
 import { ManifestWriter, metaOf, type TableMeta } from "./storage/manifest.ts";
@@ -86,20 +87,24 @@ test("a whole store verifies, and neither command changes it", async () => {
   expect(imageOf(fs)).toEqual(before);
 });
 
-/** Flipped bits that are tried; RUNS asks for more. */
-const FLIPS = Number(process.env.RUNS ?? 60);
-
-test("a flipped bit anywhere in a store is found, and repaired without a wrong answer", async () => {
-  const whole = new MemoryFileSystem();
-  await makeStore(whole, UNCOMPACTED);
-  // What each key ever was: where a version is lost, an older one may show.
+/** What each key of `makeStore` ever was: where a version is lost, an older one may show. */
+function versionsOfStore(): Map<string, Set<string>> {
   const versions = new Map<string, Set<string>>();
   for (const value of ["first", "second", "log"])
     for (let n = 0; n < 700; n++) {
       const all = versions.get(keyOf(n)) ?? new Set();
       versions.set(keyOf(n), all.add(`${value} of ${n}`));
     }
-  versions.set("expiring", new Set(["later"]));
+  return versions.set("expiring", new Set(["later"]));
+}
+
+/** Flipped bits that are tried; RUNS asks for more. */
+const FLIPS = Number(process.env.RUNS ?? 60);
+
+test("a flipped bit anywhere in a store is found, and repaired without a wrong answer", async () => {
+  const whole = new MemoryFileSystem();
+  await makeStore(whole, UNCOMPACTED);
+  const versions = versionsOfStore();
   const random = seededRandom(7);
   const names = whole.list(DIRECTORY);
   let found = 0;
@@ -125,6 +130,80 @@ test("a flipped bit anywhere in a store is found, and repaired without a wrong a
   }
   expect(found).toBeGreaterThan(FLIPS * 0.8);
 }, 600_000);
+
+test("whatever happens to its files, what a repair gives back was once written", async () => {
+  const seed = testSeed("engine-command");
+  const versions = versionsOfStore();
+  const wholes: MemoryFileSystem[] = [];
+  for (const options of [
+    SMALL,
+    UNCOMPACTED,
+    { ...SMALL, walFileBytes: 3000, compression: "zstd" as const },
+  ]) {
+    const whole = new MemoryFileSystem();
+    await makeStore(whole, options);
+    wholes.push(whole);
+  }
+  let repairs = 0;
+  for (let round = 0; round < FLIPS; round++) {
+    const random = seededRandom(seed + round);
+    const fs = wholes[round % wholes.length]!.copy();
+    for (let left = 1 + random.below(6); left > 0; left--) spoil(fs, random);
+    const where = `SEED=${seed + round}`;
+    if (fs.list(DIRECTORY).length === 0) continue;
+    try {
+      const flags = random.below(2) === 0 ? [] : ["--after-damage"];
+      const { code, out, err } = await run(fs, "repair", DIRECTORY, ...flags);
+      expect([code, err]).toEqual([expect.any(Number), ""]);
+      if (code === 1) {
+        repairs++;
+        expect(out).toContain("What is lost, or not known:");
+        await repaired(fs, ...flags);
+      }
+      for (const [key, value] of await reopened(fs))
+        expect([key, versions.get(key)?.has(value)]).toEqual([key, true]);
+      for (const name of wholes[0]!.list(DIRECTORY))
+        if (fs.exists(`${DIRECTORY}/${name}`))
+          expect((await run(fs, "dump", `${DIRECTORY}/${name}`)).code).toBeLessThan(2);
+    } catch (error) {
+      throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+  expect(repairs).toBeGreaterThan(FLIPS * 0.7);
+}, 600_000);
+
+/** One of the things that happen to files. */
+function spoil(fs: MemoryFileSystem, random: Random): void {
+  const names = fs.list(DIRECTORY);
+  const name = names[random.below(names.length)];
+  if (name === undefined) return;
+  const path = `${DIRECTORY}/${name}`;
+  const bytes = fs.readFile(path);
+  const at = random.below(bytes.length + 1);
+  switch (random.below(6)) {
+    case 0:
+      fs.remove(path);
+      break;
+    case 1:
+      fs.writeFile(path, bytes.subarray(0, at));
+      break;
+    case 2:
+      fs.writeFile(path, bytes.fill(0, at, at + 512));
+      break;
+    case 3:
+      for (let i = at; i < Math.min(bytes.length, at + 100); i++) bytes[i] = random.below(256);
+      fs.writeFile(path, bytes);
+      break;
+    case 4: {
+      const longer = new Uint8Array(bytes.length + random.below(300));
+      longer.set(bytes);
+      fs.writeFile(path, longer);
+      break;
+    }
+    default:
+      if (bytes.length > 0) damage(fs, name, at % bytes.length);
+  }
+}
 
 /** A closed store of 500 keys that were written once: a lost entry is a lost key. */
 async function makePlainStore(
