@@ -2,6 +2,7 @@ import { compareBytes } from "../lib/bytes.ts";
 import { type Cursor, NO_ENTRY } from "./cursor.ts";
 import { endsBefore } from "./key-range.ts";
 import type { Table } from "./table.ts";
+import type { TableCursor } from "./table-cursor.ts";
 
 /** Tables that follow each other by key, as one cursor; a table is opened when the cursor gets there, and pinned while it is in it. */
 export class LevelCursor implements Cursor {
@@ -9,7 +10,9 @@ export class LevelCursor implements Cursor {
   entry = NO_ENTRY;
   readonly #tables: readonly Table[];
   #index = -1;
-  #inner: Cursor | undefined;
+  #inner: TableCursor | undefined;
+  /** In the table that it was in before: an entry's value may be looked at when the cursor has moved on by one. */
+  #before: TableCursor | undefined;
 
   constructor(tables: readonly Table[]) {
     this.#tables = tables;
@@ -18,6 +21,8 @@ export class LevelCursor implements Cursor {
   /** Lets go of the table that it is in, and is at no entry. To be called in the end. */
   close(): void {
     this.#leave();
+    this.#before?.close();
+    this.#before = undefined;
     this.valid = false;
   }
 
@@ -95,6 +100,8 @@ export class LevelCursor implements Cursor {
 
   #leave(): void {
     if (this.#inner === undefined) return;
+    this.#before?.close();
+    this.#before = this.#inner;
     this.#inner = undefined;
     this.#tables[this.#index]!.unpin();
     this.#index = -1;

@@ -41,13 +41,19 @@ export class TableBlocks {
     return partition;
   }
 
-  /** The data block that is the entry `block` of a partition's index; throws `CORRUPT` or `FileError`. */
+  /**
+   * The data block that is the entry `number` of a partition's index: valid until the next one is asked for, of whatever
+   * table, or as long as it is pinned. Throws `CORRUPT` or `FileError`.
+   */
   block(partitionNumber: number, partition: Partition, number: number): Block {
     const found = this.#cachedBlock(partitionNumber, number);
     if (found !== undefined) return found;
     const pointer = partition.index.pointer(number);
-    const block = new Block(this.#file.dataBlock(pointer));
     const cache = this.#cache;
+    const block =
+      cache === undefined
+        ? new Block(this.#file.dataBlock(pointer))
+        : this.#file.blockIn(cache.memory, pointer);
     if (cache !== undefined) {
       cache.misses++;
       let cached = this.#blocks[partitionNumber];

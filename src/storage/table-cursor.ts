@@ -1,4 +1,4 @@
-import { BlockCursor } from "./block.ts";
+import { type Block, BlockCursor } from "./block.ts";
 import { type Cursor, type Entry, SEQUENCE_MAX } from "./cursor.ts";
 import type { Partition } from "./partition.ts";
 import type { ReadAhead } from "./read-ahead.ts";
@@ -13,6 +13,9 @@ export class TableCursor implements Cursor {
   readonly entry: Entry;
   readonly #blocks: TableBlocks;
   readonly #data = new BlockCursor();
+  /** The block that it is in, and the one before: an entry's value may be looked at when the cursor has moved on by one. */
+  #block: Block | undefined;
+  #before: Block | undefined;
   /** -1: none. */
   #partitionNumber = -1;
   #partition: Partition | undefined;
@@ -25,6 +28,16 @@ export class TableCursor implements Cursor {
   constructor(blocks: TableBlocks) {
     this.#blocks = blocks;
     this.entry = this.#data.entry;
+  }
+
+  /** Is nowhere, and lets go of the blocks. To be called in the end. */
+  close(): void {
+    this.#leave();
+    this.valid = false;
+    if (this.#before !== undefined) this.#before.pins--;
+    if (this.#block !== undefined) this.#block.pins--;
+    this.#before = undefined;
+    this.#block = undefined;
   }
 
   seekToFirst(): void {
@@ -121,8 +134,7 @@ export class TableCursor implements Cursor {
       return;
     }
     const block = blocks.blockAhead(this.#partitionNumber, this.#partition!, number, ahead, backward);
-    this.#data.reset(block);
-    this.#blockNumber = number;
+    this.#show(block, number);
   }
 
   #enterLastBlock(): boolean {
@@ -147,12 +159,20 @@ export class TableCursor implements Cursor {
     const partition = this.#partition!;
     if (number < 0 || number >= partition.index.count) return false;
     if (number === this.#blockNumber) return true;
-    this.#data.reset(this.#blocks.block(this.#partitionNumber, partition, number));
-    this.#blockNumber = number;
+    this.#show(this.#blocks.block(this.#partitionNumber, partition, number), number);
     return true;
   }
 
-  /** Is nowhere, and keeps no block in memory. */
+  #show(block: Block, number: number): void {
+    if (this.#before !== undefined) this.#before.pins--;
+    this.#before = this.#block;
+    block.pins++;
+    this.#block = block;
+    this.#data.reset(block);
+    this.#blockNumber = number;
+  }
+
+  /** Is nowhere; an entry's value may still be looked at. */
   #leave(): void {
     this.#data.clear();
     this.#partition = undefined;

@@ -329,3 +329,37 @@ function expectCorrupt(action: () => void, what: string): void {
   }
   throw new Error(`${what}: the damage was not found`);
 }
+
+test("what a cursor is in stays as it is while gets turn the cache over", () => {
+  const fs = new MemoryFileSystem();
+  const entries = randomEntries(seededRandom(13), 400).map((entry) => ({ ...entry, value: entry.key }));
+  writeTable(fs, entries, { blockBytes: 300 });
+  // The cache holds a partition and a few blocks, and their memory is used again and again.
+  const cache = new BlockCache(16_000);
+  const table = TableReader.open(fs, PATH, 7, cache);
+  const turnOver = (): void => {
+    for (const { key } of entries) table.get(key, SEQUENCE_MAX, bloomHash(key));
+  };
+  for (const backward of [false, true]) {
+    const cursor = table.cursor();
+    if (backward) cursor.seekToLast();
+    else cursor.seekToFirst();
+    let met = 0;
+    while (cursor.valid && met < 100) {
+      const { valueBytes, valueStart, valueEnd } = cursor.entry;
+      const { key } = entries[backward ? entries.length - 1 - met : met]!;
+      turnOver();
+      expect(valueBytes.slice(valueStart, valueEnd)).toEqual(key);
+      if (backward) cursor.prev();
+      else cursor.next();
+      // Its value may be looked at when the cursor has moved on by one.
+      turnOver();
+      expect(valueBytes.slice(valueStart, valueEnd)).toEqual(key);
+      met++;
+    }
+    expect(met).toBe(100);
+    cursor.close();
+  }
+  expect(cache.memory.bytes).toBeGreaterThan(0);
+  table.close();
+});
