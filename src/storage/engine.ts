@@ -47,11 +47,18 @@ export interface Snapshot extends Disposable {
 
 /**
  * A position in an ordered scan. Pins what it reads; use `using` or call `close`. `key` and `value` are borrowed: valid
- * until the next `next()` or `close()`.
+ * until the next `next()`, `seek()` or `close()`.
  */
 export interface EngineIterator extends Disposable {
-  /** Moves to the next entry (the first, on the first call); false at the end. */
+  /** Moves to the next entry (the first, on the first call); false at the end, which closes it unless it has sought. */
   next(): boolean;
+  /**
+   * Goes elsewhere in its range, in either direction: the next `next()` moves to the first entry at or after `key`, in a
+   * reverse scan to the last one at or before it. A limit counts anew from here. What is read stays what the store was
+   * when the iterator was made. For who seeks again and again this costs less than an iterator for each; from the first
+   * time on only `close` closes it. Throws `INVALID` if it is closed, `CORRUPT` or `FileError`, and is closed then.
+   */
+  seek(key: Uint8Array): void;
   readonly key: Uint8Array;
   readonly value: Uint8Array;
   /** The key is `keyBytes[keyStart, keyEnd)`, and the value likewise: for loops that do not want a view for each entry. */

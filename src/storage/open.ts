@@ -179,8 +179,8 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * A position in a range, for loops that keep little of what they read: `next()` moves on, and key and value are borrowed
-   * until then. To be closed, unless it was read to its end.
+   * A position in a range, for loops that keep little of what they read: `next()` moves on, `seek()` goes elsewhere, and
+   * key and value are borrowed until then. To be closed, unless it was read to its end without having sought.
    */
   iterate(range: ScanRange = {}): EngineIterator {
     checkRange(range);
