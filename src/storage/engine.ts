@@ -167,7 +167,8 @@ export interface Engine {
   /** Seals the memtable if it has reached its limit. To be called by writers of unlogged batches, between batches. */
   sealIfFull(): void;
   /**
-   * The value, or `undefined`. Borrowed: valid until the next call into the engine; copy it to keep it. A value that
+   * The value, or `undefined`. Borrowed: valid until the next call into the engine or one of its iterators, and not beyond
+   * the caller's synchronous step, since memtables come and go in between; copy it to keep it. A value that
    * expires at or before `now` (milliseconds), or before the store's own time, is not there.
    */
   getSync(key: Uint8Array, snapshot?: Snapshot, now?: number): Uint8Array | undefined;

@@ -71,20 +71,21 @@ export class LevelCursor implements Cursor {
     this.#publish();
   }
 
-  /** To the first entry of the table `index` or of those behind it: some have nothing but range tombstones. */
+  /**
+   * To the first entry of the table `index` or of those behind it. Those that have nothing but range tombstones are not
+   * entered: to step through them would be more than one move, after which an entry's value may not be looked at.
+   */
   #firstFrom(index: number): void {
-    for (let at = index; this.#enter(at); at++) {
-      this.#inner!.seekToFirst();
-      if (this.#inner!.valid) return;
-    }
+    let at = index;
+    while (this.#tables[at]?.meta.entries === 0) at++;
+    if (this.#enter(at)) this.#inner!.seekToFirst();
   }
 
-  /** To the last entry of the table `index` or of those before it. */
+  /** To the last entry of the table `index` or of those before it, in the same way. */
   #lastFrom(index: number): void {
-    for (let at = index; this.#enter(at); at--) {
-      this.#inner!.seekToLast();
-      if (this.#inner!.valid) return;
-    }
+    let at = index;
+    while (this.#tables[at]?.meta.entries === 0) at--;
+    if (this.#enter(at)) this.#inner!.seekToLast();
   }
 
   /** Goes over to the table `index`; false if there is none. */

@@ -154,8 +154,8 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * The value without a promise and without a copy, or `undefined`. Borrowed: valid until the next call into the store, and
-   * not to be changed.
+   * The value without a promise and without a copy, or `undefined`. Borrowed: not to be changed, and valid until the next
+   * call into the store or one of its iterators, or the next `await`.
    */
   getSync(key: Uint8Array, options?: ReadOptions): Uint8Array | undefined {
     assertBytes(key, "a key");
