@@ -91,6 +91,18 @@ test("garbage of the last level is written out of its tables, once", () => {
   ]);
 });
 
+test("a table that begins where the one before ends without including it has its turn, too", () => {
+  const garbage = { tombstones: 1, rangeTombstones: 1 };
+  const bottom = [table(6, "a-c)", 50, garbage), table(6, "c-e)", 50, garbage), table(6, "e-g", 50, garbage)];
+  expect(run({}, bottom)).toEqual([
+    "merge 6>6 manual: 6ac)",
+    "merge 6>6 manual: 6ce)",
+    "merge 6>6 manual: 6eg",
+  ]);
+  const upper = [table(5, "a-c)"), table(5, "c-e"), table(6, "x-z")];
+  expect(run({}, upper)).toEqual(["move 5>6 manual: 5ac)", "move 5>6 manual: 5ce"]);
+});
+
 test("tables of level 0 that came later are left, unless they hang together with older ones", () => {
   const older = table(0, "a-c");
   const later = { ...table(0, "x-z"), number: 950 };
