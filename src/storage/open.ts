@@ -109,6 +109,7 @@ const KEPT_BATCH_BYTES_MAX = 64 * 1024;
 export class Store implements AsyncDisposable {
   readonly #engine: DurableEngine;
   readonly #closed: () => Promise<void>;
+  #closing: Promise<void> | undefined;
   /** For single writes: a batch is copied before `write` returns. */
   #single: WriteBatch;
 
@@ -227,10 +228,21 @@ export class Store implements AsyncDisposable {
     return this.#engine.stats();
   }
 
-  /** Ends what is under way and gives the directory back. What was written past the log and not flushed is gone. */
-  async close(): Promise<void> {
-    await this.#engine.close();
-    await this.#closed();
+  /**
+   * Ends what is under way and gives the directory back. What was written past the log and not flushed is gone. Rejects with
+   * `FAILED` if what was written and not synced before could not be made durable; the store is closed all the same.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#engine.close();
+    } finally {
+      await this.#closed();
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
