@@ -72,7 +72,11 @@ export interface EngineIterator extends Disposable {
 }
 
 export interface WriteOptions {
-  /** Wait until the write is durable (default true). */
+  /**
+   * Wait until the write is durable (default true). One that does not wait is in the system's hands when its promise
+   * resolves: it outlives the death of the process, however sudden, but a power loss only once the disk has it, with the
+   * next write that waits or with a `flush`. Of such writes a power loss takes the last ones, and never one before another.
+   */
   readonly sync?: boolean;
   /**
    * Through the log (default true). A write without it is visible in its turn and durable only with the next `flush`,
@@ -125,7 +129,9 @@ export interface EngineStats {
   readonly writeAmplification: number;
   /** Bytes of all tables for each byte of the deepest level that has any: at most so much is overwritten or deleted. */
   readonly spaceAmplification: number;
+  /** Bytes of the log up to its last record, and of the spare files that are kept for what comes after. */
   readonly walBytes: number;
+  readonly walSpareBytes: number;
   readonly blockCacheBytes: number;
   readonly blockCacheHits: number;
   readonly blockCacheMisses: number;

@@ -348,6 +348,7 @@ class LsmEngine implements DurableEngine {
       sealedMemtables: this.#flusher.sealed.length,
       ...tableStats(this.#levels, this.#flusher, this.#compactor),
       walBytes: this.#wal.bytes,
+      walSpareBytes: this.#wal.spareBytes,
       blockCacheBytes: this.#cache.bytes,
       blockCacheHits: this.#cache.hits,
       blockCacheMisses: this.#cache.misses,

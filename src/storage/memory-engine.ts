@@ -165,6 +165,7 @@ export class MemoryEngine implements Engine {
       writeAmplification: 1,
       spaceAmplification: 1,
       walBytes: 0,
+      walSpareBytes: 0,
       blockCacheBytes: 0,
       blockCacheHits: 0,
       blockCacheMisses: 0,

@@ -20,6 +20,8 @@ test("what is kept for later log files gives way to a table on a full disk", asy
   for (let i = 0; i < 300; i++) await put("key");
   await engine.flush();
   expect(spares().length).toBe(4);
+  const spareBytes = spares().map((name) => fs.readFile(`/d/store/${name}`).length);
+  expect(engine.stats().walSpareBytes).toBe(spareBytes.reduce((sum, bytes) => sum + bytes));
   for (let i = 0; i < 40; i++) await put(`key ${i}`);
   expect(spares().length).toBeGreaterThan(0);
   // Not enough for a table, unless the spares go.
