@@ -13,6 +13,8 @@ export class LevelCursor implements Cursor {
   #inner: TableCursor | undefined;
   /** In the table that it was in before: an entry's value may be looked at when the cursor has moved on by one. */
   #before: TableCursor | undefined;
+  /** A closed one, for the next table: seeks go from table to table. */
+  #spare: TableCursor | undefined;
 
   constructor(tables: readonly Table[]) {
     this.#tables = tables;
@@ -94,7 +96,8 @@ export class LevelCursor implements Cursor {
     this.#leave();
     const table = this.#tables[index];
     if (table === undefined) return false;
-    this.#inner = table.pin().cursor();
+    this.#inner = table.pin().cursor(this.#spare);
+    this.#spare = undefined;
     this.#index = index;
     return true;
   }
@@ -102,6 +105,7 @@ export class LevelCursor implements Cursor {
   #leave(): void {
     if (this.#inner === undefined) return;
     this.#before?.close();
+    this.#spare = this.#before;
     this.#before = this.#inner;
     this.#inner = undefined;
     this.#tables[this.#index]!.unpin();

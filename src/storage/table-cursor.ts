@@ -11,7 +11,7 @@ const BLOCKS_BEFORE_AHEAD = 4;
 export class TableCursor implements Cursor {
   valid = false;
   readonly entry: Entry;
-  readonly #blocks: TableBlocks;
+  #blocks: TableBlocks;
   readonly #data = new BlockCursor();
   /** The block that it is in, and the one before: an entry's value may be looked at when the cursor has moved on by one. */
   #block: Block | undefined;
@@ -28,6 +28,12 @@ export class TableCursor implements Cursor {
   constructor(blocks: TableBlocks) {
     this.#blocks = blocks;
     this.entry = this.#data.entry;
+  }
+
+  /** Goes over to another table, after `close`. */
+  reopen(blocks: TableBlocks): void {
+    this.#blocks = blocks;
+    this.#endRow();
   }
 
   /** Is nowhere, and lets go of the blocks. To be called in the end. */

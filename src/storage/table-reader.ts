@@ -95,8 +95,11 @@ export class TableReader {
     return this.#rangeTombstones;
   }
 
-  cursor(): TableCursor {
-    return new TableCursor(this.#blocks);
+  /** `closed`: one that is not needed any more, to be used again. */
+  cursor(closed?: TableCursor): TableCursor {
+    if (closed === undefined) return new TableCursor(this.#blocks);
+    closed.reopen(this.#blocks);
+    return closed;
   }
 
   close(): void {
