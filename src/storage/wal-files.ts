@@ -131,7 +131,7 @@ export class WalFiles {
     }
   }
 
-  /** Gives up the files whose records are all in tables. Throws `FileError`. */
+  /** Gives up the files whose records are all in tables. Never throws. */
   removeFlushed(flushedRecord: number): void {
     const kept: WalFile[] = [];
     for (const file of this.#old) {

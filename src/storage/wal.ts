@@ -142,7 +142,7 @@ export class Wal {
     return group.done;
   }
 
-  /** Gives up the files whose records are all in tables. Throws `FileError`. */
+  /** Gives up the files whose records are all in tables. Never throws. */
   removeFlushed(flushedRecord: number): void {
     this.#files.removeFlushed(flushedRecord);
   }
