@@ -4,8 +4,11 @@ import type { Partition } from "./partition.ts";
 import type { ReadAhead } from "./read-ahead.ts";
 import type { TableBlocks } from "./table-blocks.ts";
 
-/** So many blocks in a row are read as any other; then it is a long scan. */
-const BLOCKS_BEFORE_AHEAD = 4;
+/**
+ * When so many blocks were not in the cache, one after the other, it is a long scan. Those until then go into the cache: a
+ * range of some thousand entries that is read again and again is found there.
+ */
+const MISSES_BEFORE_AHEAD = 32;
 
 /** All entries of a table: a place in the top index, one in its partition, and a cursor over the block there. */
 export class TableCursor implements Cursor {
@@ -21,8 +24,8 @@ export class TableCursor implements Cursor {
   #partition: Partition | undefined;
   /** Of the partition's blocks; -1: none. */
   #blockNumber = -1;
-  /** Blocks that were entered from the one beside them since the last search. */
-  #inARow = 0;
+  /** Blocks that were entered from the one beside them since the last search, and were not in the cache. */
+  #missed = 0;
   #ahead: ReadAhead | undefined;
 
   constructor(blocks: TableBlocks) {
@@ -105,7 +108,6 @@ export class TableCursor implements Cursor {
   }
 
   #nextBlock(): void {
-    this.#inARow++;
     let number = this.#blockNumber + 1;
     if (number === this.#partition!.index.count) {
       if (!this.#enterPartition(this.#partitionNumber + 1)) return;
@@ -116,7 +118,6 @@ export class TableCursor implements Cursor {
   }
 
   #previousBlock(): void {
-    this.#inARow++;
     let number = this.#blockNumber - 1;
     if (number < 0) {
       if (!this.#enterPartition(this.#partitionNumber - 1)) return;
@@ -127,19 +128,22 @@ export class TableCursor implements Cursor {
   }
 
   #endRow(): void {
-    this.#inARow = 0;
+    this.#missed = 0;
     this.#ahead = undefined;
   }
 
   #enterBlockBeside(number: number, backward: boolean): void {
     const blocks = this.#blocks;
-    if (this.#inARow > BLOCKS_BEFORE_AHEAD) this.#ahead ??= blocks.readAhead();
-    const ahead = this.#ahead;
-    if (ahead === undefined) {
-      this.#enterBlock(number);
-      return;
+    const partition = this.#partition!;
+    let block = blocks.cachedBlock(this.#partitionNumber, number);
+    if (block === undefined) {
+      this.#missed++;
+      if (this.#missed > MISSES_BEFORE_AHEAD) this.#ahead ??= blocks.readAhead();
+      block =
+        this.#ahead === undefined
+          ? blocks.readBlock(this.#partitionNumber, partition, number)
+          : blocks.readBlockAhead(partition, number, this.#ahead, backward);
     }
-    const block = blocks.blockAhead(this.#partitionNumber, this.#partition!, number, ahead, backward);
     this.#show(block, number);
   }
 
