@@ -22,7 +22,9 @@ function apply(
   const merged = { ...inputs[0]!, ...range, level: outputLevel, number: outputs++, bytes: 50 };
   return [
     ...rest,
-    deeper.length > 0 ? merged : { ...merged, tombstones: 0, rangeTombstones: 0, expiring: 0 },
+    deeper.length > 0
+      ? merged
+      : { ...merged, tombstones: 0, rangeTombstones: 0, expiring: 0, overwritten: 0 },
   ];
 }
 
@@ -83,11 +85,13 @@ test("garbage of the last level is written out of its tables, once", () => {
     table(6, "c-d"),
     table(6, "e-f", 50, { rangeTombstones: 1 }),
     table(6, "g-h", 50, { expiring: 3, latestExpiry: 7 }),
+    table(6, "i-j", 50, { overwritten: 1 }),
   ];
   expect(run({}, tables)).toEqual([
     "merge 6>6 manual: 6ab",
     "merge 6>6 manual: 6ef",
     "merge 6>6 manual: 6gh",
+    "merge 6>6 manual: 6ij",
   ]);
 });
 

@@ -88,7 +88,8 @@ function stepFor(
   table: TableMeta,
 ): CompactionPlan | undefined {
   if (level < deepest) return pushPlan(view, limits, "manual", level, table);
-  const clean = table.tombstones + table.rangeTombstones === 0 && !(table.expiring > 0);
+  const { tombstones, rangeTombstones, expiring, overwritten } = table;
+  const clean = tombstones + rangeTombstones + expiring + overwritten === 0;
   return clean ? undefined : cleaningPlan(view, limits, "manual", level, table, 0);
 }
 

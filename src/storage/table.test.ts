@@ -118,8 +118,8 @@ test("a compressed block that is longer than any block of the table is refused",
   // The properties say something else, under a right checksum.
   const properties = readU64(bytes, bytes.length - FOOTER_BYTES + 24);
   const length = readU32(bytes, bytes.length - FOOTER_BYTES + 32);
-  expect(readU64(bytes, properties + 64)).toBe(longestBlock);
-  writeU64(bytes, properties + 64, longestBlock - 1);
+  expect(readU64(bytes, properties + 72)).toBe(longestBlock);
+  writeU64(bytes, properties + 72, longestBlock - 1);
   const end = properties + length + 1;
   writeBigU64(bytes, end, blockChecksum(bytes.subarray(properties, end), 7, properties));
   fs.writeFile(PATH, bytes);
