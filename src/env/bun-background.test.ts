@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FLUSH_JOB } from "../storage/background-jobs.ts";
@@ -61,4 +61,35 @@ test("an idle worker does not keep the process alive, a running job does", async
   const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe" });
   expect(await new Response(child.stdout).text()).toBe("done\n");
   expect(await child.exited).toBe(0);
+});
+
+test("a worker that can't be started is told to who has a job for it, and closing does not wait for it", async () => {
+  const background = bunBackground("file:///nowhere/worker.ts");
+  // Twice: the second one does not wait for a worker that is gone.
+  for (let attempt = 0; attempt < 2; attempt++) {
+    await expect(background.run("nonsense", 1)).rejects.toThrow("the background thread failed");
+  }
+  await background.close();
+});
+
+test("a worker that dies is told to who has a job in it; the next job has a new one", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "flotilla-background-"));
+  try {
+    const script = join(directory, "worker.ts");
+    writeFileSync(
+      script,
+      `self.postMessage({ kind: "ready" });
+       self.onmessage = ({ data: { id, job } }) => {
+         if (job === "die") throw new Error("it died");
+         self.postMessage({ kind: "done", id, result: job });
+       };`,
+    );
+    const background = bunBackground(`file://${script}`);
+    expect(await background.run("live", 1)).toBe("live");
+    await expect(background.run("die", 1)).rejects.toThrow("it died");
+    expect(await background.run("live", 1)).toBe("live");
+    await background.close();
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });

@@ -24,21 +24,29 @@ interface WaitingJob {
   readonly reject: (error: Error) => void;
 }
 
+const WORKER = new URL("../background-worker.ts", import.meta.url).href;
+
 /**
  * Jobs in one long-lived Worker, which is started with the first of them. It keeps the process alive only while a job
- * runs. A job's error arrives as a `FileError` if it was one, else as an `Error` with its `code`.
+ * runs. A job's error arrives as a `FileError` if it was one, else as an `Error` with its `code`. `script`: for tests of
+ * workers that fail.
  */
-export function bunBackground(): Background {
-  return new WorkerBackground();
+export function bunBackground(script = WORKER): Background {
+  return new WorkerBackground(script);
 }
 
 class WorkerBackground implements Background {
+  readonly #script: string;
   #worker: Worker | undefined;
   #ready: Promise<void> = Promise.resolve();
   readonly #jobs = new Map<number, WaitingJob>();
   #nextId = 1;
   #closed = false;
   #idle: (() => void) | undefined;
+
+  constructor(script: string) {
+    this.#script = script;
+  }
 
   run(job: string, argument: unknown): Promise<unknown> {
     if (this.#closed) return Promise.reject(new Error(`cannot run ${job}: the background thread is closed`));
@@ -69,19 +77,25 @@ class WorkerBackground implements Background {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL("../background-worker.ts", import.meta.url).href);
+    const worker = new Worker(this.#script);
     this.#worker = worker;
+    let ready = (): void => {};
     this.#ready = new Promise((resolve) => {
-      worker.onmessage = (event: MessageEvent<WorkerMessage>) => {
-        if (event.data.kind === "ready") resolve();
-        else this.#ended(worker, event.data);
-      };
+      ready = resolve;
     });
+    worker.onmessage = (event: MessageEvent<WorkerMessage>) => {
+      if (event.data.kind === "ready") ready();
+      else this.#ended(worker, event.data);
+    };
     worker.onerror = (event) => {
+      if (this.#worker === worker) this.#worker = undefined;
       const error = new Error(`the background thread failed: ${event.message}`);
       for (const { reject } of this.#jobs.values()) reject(error);
       this.#jobs.clear();
+      // It may have failed before it was ready.
+      ready();
       this.#becameIdle(worker);
+      worker.terminate();
     };
     return worker;
   }
