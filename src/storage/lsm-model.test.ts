@@ -18,9 +18,12 @@ import type {
   Snapshot,
   WriteBatch,
 } from "./engine.ts";
+import { parseFileName } from "./file-names.ts";
 import { openLsm } from "./lsm.ts";
 import type { LsmOptions } from "./lsm-options.ts";
 import { MemoryEngine } from "./memory-engine.ts";
+import { TableReader } from "./table-reader.ts";
+import { verifyStore } from "./tools/verify.ts";
 
 type Operation =
   | { kind: "put"; key: Uint8Array; value: Uint8Array; expiresAt: number }
@@ -225,8 +228,25 @@ class Comparison {
     for (const one of steps) await this.#step(one);
     this.#compare({}, undefined);
     await this.#letGo();
+    await this.#engine.compact();
     await this.#engine.close();
+    this.#checkFiles();
     expect(this.#fs.list("/store").filter((name) => name.endsWith(".tmp"))).toEqual([]);
+  }
+
+  /** Of a store that was compacted and that nobody reads any more: what can be seen is there once, and nothing else. */
+  #checkFiles(): void {
+    expect(verifyStore(this.#fs, "/store", { begin() {}, advance() {} }).problems).toEqual([]);
+    let [entries, rangeTombstones] = [0, 0];
+    for (const name of this.#fs.list("/store")) {
+      const file = parseFileName(name);
+      if (file?.kind !== "table") continue;
+      const reader = TableReader.open(this.#fs, `/store/${name}`, file.number);
+      entries += reader.properties.entries;
+      rangeTombstones += reader.properties.rangeTombstones;
+      reader.close();
+    }
+    expect([entries, rangeTombstones]).toEqual([drain(this.#oracle.iterate({})).length, 0]);
   }
 
   async #open(directory: string): Promise<DurableEngine> {
