@@ -143,3 +143,20 @@ test("an edit that ends early or late is refused", () => {
   }
   expect(() => decodeEdit(Buffer.concat([bytes, Buffer.of(0)]), "m", 0)).toThrow("followed by 1 bytes");
 });
+
+test("an edit that can't be is refused with its place, however right its checksum is", async () => {
+  const impossible: [VersionEdit, string][] = [
+    [edit([table(6, 7)], []), "table 6 is in level 7"],
+    [edit([table(5, 1)], []), "adds table 5, which is there"],
+    [edit([table(6, 0), table(6, 1)], []), "adds table 6, which is there"],
+    [edit([], [6]), "removes table 6, which is not there"],
+  ];
+  for (const [wrong, what] of impossible) {
+    const fs = new MemoryFileSystem();
+    const manifest = await ManifestWriter.create(fs, "/d", 1, EMPTY);
+    await manifest.append(edit([table(5, 0)], []));
+    await manifest.append(wrong);
+    expect(() => readManifest(fs, "/d")).toThrow(what);
+    expect(() => readManifest(fs, "/d")).toThrow("000001.manifest: damaged at offset");
+  }
+});

@@ -9,6 +9,7 @@
 import type { FileSystem } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import { xxh64 } from "../lib/hash.ts";
+import { LEVELS } from "./compaction-plan.ts";
 import { CURRENT, fileName, filePath, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
 import { type GrowingBytes, readU32, readU64 } from "./fixed-width.ts";
 import { newRecord, RecordLogWriter, removeQuietly, syncOrFail } from "./record-log.ts";
@@ -117,7 +118,11 @@ function readEdits(reader: RecordReader): ManifestState {
       if (!tables.delete(number))
         throw corrupt(path, offset, `an edit removes table ${number}, which is not there`);
     }
-    for (const table of edit.added) tables.set(table.number, table);
+    for (const table of edit.added) {
+      if (tables.has(table.number))
+        throw corrupt(path, offset, `an edit adds table ${table.number}, which is there`);
+      tables.set(table.number, table);
+    }
     const { nextFileNumber, lastSequence, flushedRecord } = edit;
     numbers = { nextFileNumber, lastSequence, flushedRecord };
   }
@@ -298,9 +303,12 @@ export function decodeEdit(bytes: Uint8Array, path: string, offset: number): Ver
   const head = { nextFileNumber: u64(), lastSequence: u64(), flushedRecord: u64() };
   const added: TableMeta[] = [];
   for (let left = u32(); left > 0; left--) {
+    const level = bytes[take(1)]!;
+    const number = u64();
+    if (level >= LEVELS) throw corrupt(path, offset, `table ${number} is in level ${level}`);
     added.push({
-      level: bytes[take(1)]!,
-      number: u64(),
+      level,
+      number,
       bytes: u64(),
       entries: u64(),
       tombstones: u64(),
