@@ -65,3 +65,32 @@ test("a log file that can't be removed does not keep a flush from being over", a
     await after.close();
   }
 });
+
+test("a full disk on which nothing can be removed either is survived", async () => {
+  const fs = new MemoryFileSystem();
+  const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+  const env = { fs, background: inlineBackground(fs), clock: systemClock(), log };
+  const fatal: Error[] = [];
+  const engine = await openLsm(env, "/d/store", { retryMs: 1, onFatal: (error) => fatal.push(error) });
+  const put = (key: string): Promise<void> => {
+    const batch = engine.newBatch();
+    batch.put(utf8(key), utf8("value"));
+    return engine.write(batch);
+  };
+  await put("first");
+  let isFull = true;
+  let removals = 0;
+  fs.onOperation = (operation, path) => {
+    const refused = isFull && (operation === "write" ? path.endsWith(".wal") : operation === "remove");
+    if (!refused) return;
+    // A few attempts to see whether there is space fail only where they clean up behind themselves.
+    if (operation === "remove" && ++removals > 3) isFull = false;
+    throw new FileError("ENOSPC", `no space for ${path}`);
+  };
+  await expect(put("second")).rejects.toMatchObject({ code: "READ_ONLY" });
+  while (engine.readOnlyReason !== undefined && fatal.length === 0)
+    await new Promise((resolve) => setImmediate(resolve));
+  expect(fatal).toEqual([]);
+  await put("third");
+  await engine.close();
+});

@@ -168,6 +168,8 @@ export class StoreHealth {
     while (this.#logFull !== undefined && this.#refusal === undefined) {
       await this.retryDelay();
       try {
+        // Where its removal has failed, it is there.
+        this.#fs.remove(path);
         const handle = this.#fs.open(path, "create");
         try {
           handle.write(new Uint8Array(PROBE_BYTES), 0, PROBE_BYTES, 0);
