@@ -63,7 +63,9 @@ export function surveyWal(
       const found = surveyFile(reader);
       if (next === undefined) reader.refuseUnlessTorn();
       if (reader.headerFault !== undefined) continue;
-      const file = { number, lastRecord: found, bytes: reader.tail, fileBytes: reader.size };
+      // The last one is cut behind its records, see `replayWal`.
+      const fileBytes = next === undefined ? reader.tail : reader.size;
+      const file = { number, lastRecord: found, bytes: reader.tail, fileBytes };
       if (next === undefined) {
         last = file;
         vouchedFor = reader.vouchedFor;

@@ -397,3 +397,17 @@ test("what was recovered is durable, though the last process ended before its sy
   const survivor = fs.crash({ below: () => 0, float: () => 0 });
   expect((await recover(survivor)).keys).toEqual(["a", "b", "c"]);
 });
+
+test("the newest file is cut behind its records when it is recovered, and counted as what is left of it", async () => {
+  const fs = new MemoryFileSystem();
+  await new Harness(fs).write("key");
+  const [number] = walNumbers(fs);
+  const path = `/d/${String(number).padStart(6, "0")}.wal`;
+  const bytes = fs.readFile(path);
+  fs.writeFile(path, Buffer.concat([bytes, new Uint8Array(50_000)]));
+  const { recovered } = await recover(fs);
+  expect(fs.readFile(path).length).toBe(bytes.length);
+  expect(recovered.files).toEqual([
+    { number: number!, lastRecord: 1, bytes: bytes.length, fileBytes: bytes.length },
+  ]);
+});
