@@ -646,3 +646,17 @@ test("leftovers are told, and are no problem", async () => {
   expect(out).toContain("CURRENT.tmp: left over");
   expect(out).toContain("letter: no file of the store, it stays");
 });
+
+test("what lies behind the records of a log file is told of the newest one only: the others were used again", async () => {
+  const fs = new MemoryFileSystem();
+  const engine = await openStore(fs, DIRECTORY, { ...SMALL, memtableBytes: 1 << 20, walFileBytes: 2000 });
+  await fill(engine, 0, 300, "value");
+  const killed = fs.copy();
+  const logs = filesOf(killed, "wal").map((name) => `${DIRECTORY}/${name}`);
+  expect(logs.length).toBeGreaterThan(4);
+  for (const path of logs)
+    killed.writeFile(path, Buffer.concat([killed.readFile(path), new Uint8Array(100)]));
+  const { code, out } = await run(killed, "verify", DIRECTORY);
+  expect(code).toBe(0);
+  expect(out.match(/\S+ offset \d+: the log ends here/g)?.length).toBe(1);
+});

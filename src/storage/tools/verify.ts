@@ -199,9 +199,7 @@ function verifyLogs(
         flushed ??= part.mark - 1;
       } else if (part.kind === "damage") {
         if (part.isTail && expected !== undefined)
-          notes.push(
-            `${path}: offset ${part.offset}: the log ends here; what is behind was never finished, or is old`,
-          );
+          tail = `${path}: offset ${part.offset}: the log ends here; what is behind was never finished, or is old`;
         else found.push({ path, offset: part.offset, what: part.what });
         if (part.isTail) break;
       } else {
