@@ -1,3 +1,12 @@
+/**
+ * Flotilla as a user of its engine has it, each line by the fastest of the calls that can do it. Of those that read in
+ * order, in microseconds of processor time an entry with a million keys (Bun 1.4.4, two cores that others used, too):
+ *
+ * - scans of a store of one level: `iterate`, read by places 0.08, by its views `key` and `value` 0.15; `scanSync`, whose
+ *   entries are the caller's, 0.19. With another table and a full memtable above: 0.16, and `scanSync` 0.28. Taken: the
+ *   first. LevelDB's `nextv` gives entries that are the caller's.
+ * - seeks in the same stores: an iterator for each 4.2 and 8, `seek` on one 2.7 and 7. Taken: `seek`.
+ */
 import { type EngineIterator, open, type Store } from "../../src/storage/open.ts";
 import {
   BATCH_ENTRIES,
