@@ -149,6 +149,7 @@ export class Compactor {
     const { health, log, directory } = this.#host;
     // What finds nothing to do must not be over before it is known to run.
     await Promise.resolve();
+    let waits = false;
     try {
       for (;;) {
         const step = this.#next();
@@ -157,10 +158,14 @@ export class Compactor {
           await this.#carryOut(step.plan);
           if (step.request !== undefined) step.request.progress = step.progress;
           health.tablesWritten();
+          if (waits) log.info("compaction goes on", { directory });
+          waits = false;
         } catch (error) {
           if (isStopped(error)) break;
           if (!isDiskFull(error)) throw error;
-          log.warn("compaction waits for disk space", { directory, error: messageOf(error) });
+          // Once, however often it is tried: a disk may stay full for days.
+          if (!waits) log.warn("compaction waits for disk space", { directory, error: messageOf(error) });
+          waits = true;
           await health.retryDelay();
         }
         health.wake();

@@ -34,8 +34,9 @@ function open(
   fs: MemoryFileSystem,
   options: Partial<LsmOptions> = {},
   background: Background = inlineBackground(fs),
+  log: Log = SILENT,
 ): Promise<Engine> {
-  const env = { fs, background, clock: systemClock(), log: SILENT };
+  const env = { fs, background, clock: systemClock(), log };
   return openLsm(env, DIRECTORY, { ...OPTIONS, ...options });
 }
 
@@ -279,8 +280,11 @@ test("close does not wait for a long compaction, and nothing of it is left", asy
 
 test("a compaction that somebody waits for and finds the disk full goes on when there is space", async () => {
   const fs = new MemoryFileSystem();
-  const engine = await open(fs, QUIET);
+  const said: string[] = [];
+  const log = { ...SILENT, info: (text: string) => said.push(text), warn: (text: string) => said.push(text) };
+  const engine = await open(fs, QUIET, undefined, log);
   for (let i = 0; i < 3; i++) await put(engine, 0, 300, `value ${i}`);
+  said.length = 0;
   let failures = 0;
   fs.onOperation = (operation, path) => {
     if (operation !== "write" || !path.endsWith(".table") || failures >= 3) return;
@@ -289,6 +293,7 @@ test("a compaction that somebody waits for and finds the disk full goes on when 
   };
   await engine.compact();
   expect(failures).toBe(3);
+  expect(said).toEqual(["compaction waits for disk space", "compaction goes on"]);
   expect(engine.stats().tablesPerLevel[0]).toBe(0);
   expect(contents(engine).length).toBe(300);
   await engine.close();
