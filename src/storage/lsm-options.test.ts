@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { lsmOptions, tableOptions } from "./lsm-options.ts";
+import { LSM_DEFAULTS, lsmOptions, tableOptions } from "./lsm-options.ts";
 import { StorageError } from "./storage-error.ts";
 
 test("tables are compressed as their level says, and the deeper ones as the last level that is said", () => {
@@ -15,8 +15,14 @@ test("tables are compressed as their level says, and the deeper ones as the last
 test("options that can't be are refused", () => {
   expect(() => lsmOptions({ compression: [] })).toThrow("compression names at least one");
   expect(() => lsmOptions({ compression: "lz4" as "zstd" })).toThrow("compression is none or zstd");
+  expect(() => lsmOptions({ compression: null as never })).toThrow("compression is none or zstd");
+  expect(() => lsmOptions({ memtableByte: 1 } as never)).toThrow("the store has no option memtableByte");
   expect(() => lsmOptions({ partitionBytes: 0 })).toThrow("partitionBytes is above zero");
   expect(() => lsmOptions({ openTables: 0 })).toThrow("openTables is above zero");
+});
+
+test("an option that is undefined is left at its default", () => {
+  expect(lsmOptions({ memtableBytes: undefined, onFatal: undefined } as never)).toEqual(LSM_DEFAULTS);
 });
 
 test("an option that is no number, or does not fit with the others, is refused by its name", () => {

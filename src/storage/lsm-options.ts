@@ -67,9 +67,14 @@ export const LSM_DEFAULTS: LsmOptions = {
   onFatal: () => {},
 };
 
-/** The defaults with `options` over them. Throws `INVALID` for values that can't be, or that contradict each other. */
+/**
+ * The defaults with `options` over them; an option that is `undefined` is left at its default. Throws `INVALID` for names that
+ * are no options, and for values that can't be, or that contradict each other.
+ */
 export function lsmOptions(options: Partial<LsmOptions>): LsmOptions {
-  const all = { ...LSM_DEFAULTS, ...options };
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  for (const [name] of given) if (!(name in LSM_DEFAULTS)) throw invalid(`the store has no option ${name}`);
+  const all: LsmOptions = { ...LSM_DEFAULTS, ...Object.fromEntries(given) };
   for (const [name, value] of Object.entries(all)) {
     if (typeof LSM_DEFAULTS[name as keyof LsmOptions] !== "number") continue;
     if (typeof value !== "number" || !Number.isFinite(value) || value < 0)
@@ -128,5 +133,5 @@ export function tableOptions(options: LsmOptions, level: number): TableOptions {
 }
 
 function compressionsOf({ compression }: LsmOptions): readonly Compression[] {
-  return typeof compression === "string" ? [compression] : compression;
+  return Array.isArray(compression) ? compression : [compression as Compression];
 }

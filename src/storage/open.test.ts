@@ -187,6 +187,12 @@ test("what can't be done is refused by the call itself, and changes nothing", as
   expect(() => store.scanSync({ lt: k, lte: k })).toThrow("at most one of lt and lte");
   expect(() => store.iterate({ prefix: k, lt: k })).toThrow("a prefix has no other bounds");
   expect(() => store.scan({ limit: -1 })).toThrow("a scan's limit is -1");
+  expect(() => store.scan({ limit: 1.5 })).toThrow("a scan's limit is 1.5");
+  expect(() => store.scan({ limit: "3" as never })).toThrow("a scan's limit is 3");
+  expect([...store.scanSync({ limit: Number.POSITIVE_INFINITY })]).toEqual([]);
+  expect(() => store.scan({ now: Number.NaN })).toThrow("the time is NaN");
+  expect(() => store.getSync(k, { now: new Date(5) as never })).toThrow("which is no number of milliseconds");
+  expect(() => store.advanceTime(Number.NaN)).toThrow("the time is NaN");
   expect(() => store.scan({ prefix: "k" as never })).toThrow("prefix is a Uint8Array, and not string");
   expect(() => store.compact({ gte: "k" as never })).toThrow(TypeError);
   let code: unknown;

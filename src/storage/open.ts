@@ -161,6 +161,7 @@ export class Store implements AsyncDisposable {
   getSync(key: Uint8Array, options?: ReadOptions): Uint8Array | undefined {
     assertBytes(key, "a key");
     if (options === undefined) return this.#engine.getSync(key);
+    checkTime(options.now);
     return this.#engine.getSync(key, options.snapshot, options.now);
   }
 
@@ -198,6 +199,7 @@ export class Store implements AsyncDisposable {
    * has expired by then gives its space back as tables are compacted. Not kept over a restart; an earlier time is passed over.
    */
   advanceTime(now: number): void {
+    checkTime(now);
     this.#engine.advanceTime(now);
   }
 
@@ -257,11 +259,19 @@ export class Store implements AsyncDisposable {
 }
 
 function checkRange(range: ScanRange): void {
-  const { gte, gt, lt, lte, prefix, limit } = range;
+  const { gte, gt, lt, lte, prefix, limit, now } = range;
   if (gte !== undefined) assertBytes(gte, "gte");
   if (gt !== undefined) assertBytes(gt, "gt");
   if (lt !== undefined) assertBytes(lt, "lt");
   if (lte !== undefined) assertBytes(lte, "lte");
   if (prefix !== undefined) assertBytes(prefix, "prefix");
-  if (limit !== undefined && !(limit >= 0)) throw invalid(`a scan's limit is ${limit}`);
+  checkTime(now);
+  if (limit !== undefined && limit !== Number.POSITIVE_INFINITY && !(Number.isInteger(limit) && limit >= 0))
+    throw invalid(`a scan's limit is ${limit}, which is no whole number from 0 on`);
+}
+
+/** A time that is no number would compare with nothing: whatever expires would stay. */
+function checkTime(now: number | undefined): void {
+  if (now !== undefined && !(typeof now === "number" && now >= 0))
+    throw invalid(`the time is ${String(now)}, which is no number of milliseconds`);
 }
