@@ -613,10 +613,8 @@ test("what can't be done is said with exit code 2", async () => {
 
   fs.writeFile(`${DIRECTORY}/LOCK`, new Uint8Array(0));
   const engine = await openStore(fs);
-  expect(await failure("verify", DIRECTORY)).toBe("error: another process has the store in /d/store open\n");
-  expect(await failure("repair", DIRECTORY, "--yes")).toBe(
-    "error: another process has the store in /d/store open\n",
-  );
+  expect(await failure("verify", DIRECTORY)).toBe("error: the store in /d/store is open already\n");
+  expect(await failure("repair", DIRECTORY, "--yes")).toBe("error: the store in /d/store is open already\n");
   await engine.close();
   // The lock was given back each time.
   expect((await run(fs, "verify", DIRECTORY)).code).toBe(0);

@@ -22,12 +22,12 @@ test("a store is damaged, verified, dumped, repaired and opened again", async ()
   await store.flush();
   await store.put(utf8("in the log"), utf8("yes"));
 
-  const holder = process.platform === "linux" ? ` (process id ${process.pid})` : "";
+  const holder = process.platform === "linux" ? `, in process ${process.pid}` : "";
   for (const command of ["verify", "repair"])
     expect(run(command, directory)).toEqual({
       code: 2,
       out: "",
-      err: `error: another process has the store in ${directory} open${holder}\n`,
+      err: `error: the store in ${directory} is open already${holder}\n`,
     });
   await store.close();
 

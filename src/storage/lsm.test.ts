@@ -61,7 +61,7 @@ test("what was written is there again, from the log and from tables", async () =
 test("a directory that is open is refused, and free again after close", async () => {
   const fs = new MemoryFileSystem();
   const engine = await open(fs);
-  await expect(open(fs)).rejects.toThrow("another process has the store in /d/store open");
+  await expect(open(fs)).rejects.toThrow("the store in /d/store is open already");
   await engine.close();
   await (await open(fs)).close();
 });

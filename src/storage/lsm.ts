@@ -62,8 +62,8 @@ import { type Strain, strainOf, WriteThrottle } from "./write-throttle.ts";
 export type LsmEnv = Pick<Env, "fs" | "background" | "clock" | "log">;
 
 /**
- * Opens the store in `directory`, which is created if it is not there. Rejects with `LOCKED` if another process has it
- * open, with `CORRUPT` if its files are damaged (nothing is changed then), with `FileError`.
+ * Opens the store in `directory`, which is created if it is not there. Rejects with `LOCKED` if it is open already,
+ * with `CORRUPT` if its files are damaged (nothing is changed then), with `FileError`.
  */
 export async function openLsm(
   outside: LsmEnv,

@@ -111,7 +111,7 @@ test("a store that is open says in which process", async () => {
   const store = await open(directory);
   const { code, message } = await refusal(directory);
   expect(code).toBe("LOCKED");
-  const holder = process.platform === "linux" ? ` (process id ${process.pid})` : "";
-  expect(message).toBe(`another process has the store in ${directory} open${holder}`);
+  const holder = process.platform === "linux" ? `, in process ${process.pid}` : "";
+  expect(message).toBe(`the store in ${directory} is open already${holder}`);
   await store.close();
 });

@@ -47,11 +47,11 @@ export async function recoverStore(
   }
 }
 
-/** The error for a directory whose lock somebody else has. */
+/** The error for a directory whose lock somebody has, another process or this one. */
 export function lockedBy(fs: FileSystem, directory: string): StorageError {
   const holder = fs.lockHolder(`${directory}/${LOCK}`);
-  const who = holder === undefined ? "" : ` (process id ${holder})`;
-  return new StorageError("LOCKED", `another process has the store in ${directory} open${who}`);
+  const who = holder === undefined ? "" : `, in process ${holder}`;
+  return new StorageError("LOCKED", `the store in ${directory} is open already${who}`);
 }
 
 /** A table that was cut off, or that is another version's, is noticed at the start, and not when somebody reads it. */

@@ -6,7 +6,7 @@
  * - `READ_ONLY`: the disk is full. Nothing is lost; writes work again when there is space.
  * - `FAILED`: an earlier disk fault (a failed sync) means that nobody can say what is durable; the process has to end.
  * - `CLOSED`: the engine was closed.
- * - `LOCKED`: another process has the directory open.
+ * - `LOCKED`: the directory is open already, in another process or in this one.
  * - `INVALID`: what was asked for can't be done: a key or value that is too long, bounds that contradict each other, a
  *   snapshot that was released. Nothing has happened.
  */
