@@ -205,6 +205,10 @@ export interface Engine {
   /** Why the engine takes no writes now (a full disk), or `undefined`. */
   readonly readOnlyReason: string | undefined;
   stats(): EngineStats;
-  /** Waits for background work, syncs the WAL, gives the directory back. What is only in the memtable and was unlogged is not flushed. */
+  /**
+   * Waits for background work, syncs the WAL, gives the directory back. What is only in the memtable and was unlogged is not
+   * flushed. Iterators are to be closed before: one that is not reads on, until somebody opens the directory again, which
+   * removes the files that only it needs.
+   */
   close(): Promise<void>;
 }

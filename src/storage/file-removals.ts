@@ -25,14 +25,16 @@ export class FileRemovals {
   readonly #log: Log;
   #waiting: string[] = [];
   #running: Promise<void> | undefined;
+  #closed = false;
 
   constructor(background: Background, log: Log) {
     this.#background = background;
     this.#log = log;
   }
 
-  /** A file that can't be removed stays, and goes when the store is opened the next time. */
+  /** A file that can't be removed stays, as one does after `close`, and goes when the store is opened the next time. */
   remove(path: string): void {
+    if (this.#closed) return;
     this.#waiting.push(path);
     this.#running ??= this.#run();
   }
@@ -40,6 +42,15 @@ export class FileRemovals {
   /** Settles when nothing is left to be removed. */
   async settled(): Promise<void> {
     await this.#running;
+  }
+
+  /**
+   * Removes nothing more than what it was given until now, and settles when that is done. Iterators may outlive a store: by
+   * the time they let go of their files the directory may be another store's.
+   */
+  close(): Promise<void> {
+    this.#closed = true;
+    return this.settled();
   }
 
   async #run(): Promise<void> {

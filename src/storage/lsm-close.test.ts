@@ -122,6 +122,34 @@ test("a store that has failed gives its directory back when nothing of it is und
   await after.close();
 });
 
+test("an iterator that outlives its store removes nothing from the directory, which is somebody else's then", async () => {
+  const fs = new MemoryFileSystem();
+  const begin = async (): Promise<Engine> => {
+    const engine = await open(fs);
+    await put(engine, "a", "1");
+    await engine.flush();
+    return engine;
+  };
+  const first = await begin();
+  const tables = fs.list("/d/store").filter((name) => name.endsWith(".table"));
+  const iterator = first.iterate({});
+  await put(first, "a", "2");
+  await first.compact();
+  expect(fs.list("/d/store")).toContain(tables[0]!);
+  await first.close();
+  expect(iterator.next()).toBe(true);
+  expect(fromUtf8(iterator.value)).toBe("1");
+  // The store was removed, and another one is there, whose files have the same names.
+  for (const name of fs.list("/d/store")) fs.remove(`/d/store/${name}`);
+  const second = await begin();
+  expect(fs.list("/d/store").filter((name) => name.endsWith(".table"))).toEqual(tables);
+  iterator.close();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(fs.list("/d/store")).toContain(tables[0]!);
+  expect(get(second, "a")).toBe("1");
+  await second.close();
+});
+
 test("the background thread ends with the store, however that ends", async () => {
   const fs = new MemoryFileSystem();
   let isClosed = 0;

@@ -379,7 +379,7 @@ class LsmEngine implements DurableEngine {
       this.#flusher.rejectWaiters(this.#health.refusal!);
       this.#levels.close();
       this.#catalog.close();
-      await this.#removals.settled();
+      await this.#removals.close();
       this.#lock.release();
     }
   }
