@@ -36,6 +36,7 @@ async function run(fs: MemoryFileSystem, ...args: string[]): Promise<Outcome> {
   const code = await runEngineCommand(args, {
     fs,
     clock: systemClock(),
+    name: "bun run engine",
     isTerminal: false,
     writeOut: (text) => {
       out += text;
@@ -262,8 +263,11 @@ test("a table that is missing or cut short is told with the keys that it had", a
   const missing = new RegExp(`${first} of level \\d is missing: (\\d+) entries from "key0000" to "key0`);
   expect(out).toMatch(missing);
   expect(out).toContain(`${third}: offset 1000: the file has 1000 bytes, and was written with `);
+  const tables = filesOf(fs, "table").length;
+  expect(out).toMatch(new RegExp(`^\\d problems: ${tables} tables with `, "m"));
   const told = await repaired(fs);
   expect(told).toMatch(missing);
+  expect(told).toContain(`${first}: it is taken out of the manifest`);
   const after = await reopened(fs);
   for (const [key, value] of after) expect(value).toBe(before.get(key)!);
   const lost = Number(missing.exec(told)![1]);
@@ -299,7 +303,7 @@ test("a damaged log: the batches before the damage by default, all that can be r
 
   let fs = whole.copy();
   let out = await repaired(fs);
-  expect(out).toContain("the log: 2 batches that are in no table yet are written to tables");
+  expect(out).toContain("the log: what is in no table yet (2 batches) is written to tables");
   expect(out).toContain("record 74 can't be read: these batches are lost");
   expect(out).toContain("3 batches behind the damage can be read, and are left out");
   let after = await reopened(fs);
@@ -307,7 +311,7 @@ test("a damaged log: the batches before the damage by default, all that can be r
 
   fs = whole.copy();
   out = await repaired(fs, "--after-damage");
-  expect(out).toContain("the log: 5 batches that are in no table yet");
+  expect(out).toContain("the log: what is in no table yet (5 batches)");
   after = await reopened(fs);
   expect(after).toEqual(new Map([...before].filter(([key]) => key < keyOf(620) || key >= keyOf(630))));
 });

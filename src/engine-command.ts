@@ -34,6 +34,8 @@ export const EXIT_FAILED = 2;
 
 /** The process around a command. */
 export interface Surroundings {
+  /** How the command is called here: what help and advice tell to type. */
+  readonly name: string;
   readonly fs: FileSystem;
   readonly clock: Clock;
   readonly isTerminal: boolean;
@@ -41,12 +43,12 @@ export interface Surroundings {
   writeError(text: string): void;
 }
 
-const EXAMPLES = `
+const examples = (name: string): string => `
 Examples:
-  bun run engine verify ./data          is anything damaged? Changes nothing
-  bun run engine repair ./data          what would a repair do, and what would be lost? Changes nothing
-  bun run engine repair ./data --yes    does it; what it takes away is kept in ./data/lost
-  bun run engine dump ./data/000012.table --limit 20
+  ${name} verify ./data          is anything damaged? Changes nothing
+  ${name} repair ./data          what would a repair do, and what would be lost? Changes nothing
+  ${name} repair ./data --yes    does it; what it takes away is kept in ./data/lost
+  ${name} dump ./data/000012.table --limit 20
 
 The store must not be open meanwhile. A node's store is the directory "engine" in its data directory. Don't repair that of a
 member of a cluster: it may then lack what the node has told the others it has (docs/engine-tools.md).`;
@@ -54,7 +56,11 @@ member of a cluster: it may then lack what the node has told the others it has (
 /** Does what one command line says; the exit code. */
 export async function runEngineCommand(args: readonly string[], around: Surroundings): Promise<number> {
   let exitCode = EXIT_OK;
-  const command = newCommand("bun run engine", "looks at a store of the engine, and repairs it", EXAMPLES);
+  const command = newCommand(
+    around.name,
+    "looks at a store of the engine, and repairs it",
+    examples(around.name),
+  );
   const run = (action: () => number | Promise<number>): Promise<void> =>
     Promise.resolve(action()).then((code) => {
       exitCode = code;
@@ -135,7 +141,7 @@ function verify(directory: string, flags: VerifyFlags, around: Surroundings): nu
     if (flags.json === true) around.writeOut(`${JSON.stringify(report)}\n`);
     else tell(report, around);
     if (report.problems.length === 0) return EXIT_OK;
-    if (flags.json !== true) around.writeOut(`what a repair would do: bun run engine repair ${directory}\n`);
+    if (flags.json !== true) around.writeOut(`what a repair would do: ${around.name} repair ${directory}\n`);
     return EXIT_PROBLEMS;
   });
 }
@@ -157,7 +163,7 @@ function repair(directory: string, flags: RepairFlags, around: Surroundings): Pr
     }
     tellPlan(plan, around);
     if (flags.yes !== true || flags.dryRun === true) {
-      around.writeOut(`\nNothing was changed. To do this: bun run engine repair ${directory} --yes\n`);
+      around.writeOut(`\nNothing was changed. To do this: ${around.name} repair ${directory} --yes\n`);
       return EXIT_PROBLEMS;
     }
     const { lost, moved, written } = await repairStore(fs, plan);

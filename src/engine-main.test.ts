@@ -57,7 +57,7 @@ test("a store is damaged, verified, dumped, repaired and opened again", async ()
   expect(damaged.out).toMatch(
     new RegExp(`^${path}: offset \\d+: a data block is damaged: .*keys above "key`),
   );
-  expect(damaged.out).toContain(`bun run engine repair ${directory}`);
+  expect(damaged.out).toContain(`bun run flotilla-engine repair ${directory}`);
   expect(run("verify", directory, "--json").out).toStartWith('{"problems":[{');
 
   const dumped = run("dump", path);

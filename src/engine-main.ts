@@ -1,5 +1,8 @@
 #!/usr/bin/env bun
-/** `bun run engine`: the entry of the engine's commands, with the real world around them. */
+/**
+ * `bun run engine`, and `bun run flotilla-engine` in a project that has added this package: the entry of the engine's commands,
+ * with the real world around them.
+ */
 import { writeSync } from "node:fs";
 import { runEngineCommand } from "./engine-command.ts";
 import { bunFileSystem } from "./env/bun-fs.ts";
@@ -11,6 +14,8 @@ const GATHERED = 64 * 1024;
 let gathered = "";
 
 const exitCode = await runEngineCommand(process.argv.slice(2), {
+  // Bun tells a script of package.json by which name it was run; what a package brings has none.
+  name: process.env.npm_lifecycle_event === "engine" ? "bun run engine" : "bun run flotilla-engine",
   fs: bunFileSystem(),
   clock: systemClock(),
   isTerminal: process.stderr.isTTY === true,

@@ -57,8 +57,8 @@ test.each([
   const { code, message } = await refusal(directory);
   expect(code).toBe("CORRUPT");
   expect(message).toMatch(expected);
-  expect(message).toContain(`\`bun run engine verify ${directory}\` tells all that is damaged`);
-  expect(message).toContain(`\`bun run engine repair ${directory}\` what can be saved`);
+  expect(message).toContain(`\`bun run flotilla-engine verify ${directory}\` tells all that is damaged`);
+  expect(message).toContain(`\`bun run flotilla-engine repair ${directory}\` what can be saved`);
 });
 
 test.each([

@@ -87,7 +87,7 @@ export async function open(directory: string, { env, ...options }: OpenOptions =
 /** What somebody whose store is damaged should do next. */
 function withAdvice(error: unknown, directory: string): unknown {
   if (!(error instanceof StorageError) || error.code !== "CORRUPT") return error;
-  const advice = `Nothing was changed. \`bun run engine verify ${directory}\` tells all that is damaged, \`bun run engine repair ${directory}\` what can be saved`;
+  const advice = `Nothing was changed. \`bun run flotilla-engine verify ${directory}\` tells all that is damaged, \`bun run flotilla-engine repair ${directory}\` what can be saved`;
   return new StorageError("CORRUPT", `${error.message}. ${advice}`, { cause: error }, error.damage);
 }
 

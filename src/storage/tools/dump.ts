@@ -21,7 +21,7 @@ import {
 } from "../write-batch.ts";
 import { type DataEntry, entriesOf } from "./data-block.ts";
 import { type LogPart, surveyLog } from "./log-survey.ts";
-import { hexOf, showBytes, showShortened } from "./printable.ts";
+import { counted, hexOf, showBytes, showShortened } from "./printable.ts";
 import { attempt, surveyTable } from "./table-survey.ts";
 import { damageText } from "./verify-table.ts";
 
@@ -112,7 +112,7 @@ function* tableLines(fs: FileSystem, path: string, number: number, options: Dump
         break;
       case "topIndex":
         yield {
-          text: `top index at ${offset}, ${length} bytes: ${part.entries.length} partitions`,
+          text: `top index at ${offset}, ${length} bytes: ${counted(part.entries.length, "partition")}`,
           json: { kind: "topIndex", ...place, partitions: part.entries.length },
         };
         break;
@@ -130,7 +130,7 @@ function* tableLines(fs: FileSystem, path: string, number: number, options: Dump
         break;
       case "partition":
         yield {
-          text: `partition at ${offset}, ${length} bytes: ${part.entries.length} data blocks`,
+          text: `partition at ${offset}, ${length} bytes: ${counted(part.entries.length, "data block")}`,
           json: { kind: "partition", ...place, dataBlocks: part.entries.length },
         };
         break;

@@ -67,8 +67,15 @@ test("the commands tell their progress on a terminal, or if asked, and else do n
       const writeError = (text: string): void => {
         err += text;
       };
-      const clock = slowClock(600);
-      expect(await runEngineCommand(args, { fs, clock, isTerminal, writeOut: () => {}, writeError })).toBe(1);
+      const around = {
+        name: "engine",
+        fs,
+        clock: slowClock(600),
+        isTerminal,
+        writeOut: () => {},
+        writeError,
+      };
+      expect(await runEngineCommand(args, around)).toBe(1);
       if (isTerminal || flags.length > 0) expect(err).toMatch(/KiB of .* KiB, .*\/s, about \d+ s to go/);
       else expect(err).toBe("");
     }

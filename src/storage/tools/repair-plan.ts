@@ -178,6 +178,7 @@ class Planning {
       if (!present.has(meta.number)) {
         this.#problems.push({ path: this.#directory, offset: 0, what: missingText(meta) });
         this.#losses.push(`${missingText(meta)}; ${OLDER}`);
+        this.#steps.push(`${fileName(meta.number, "table")}: it is taken out of the manifest`);
         continue;
       }
       if (this.#isFine(meta.number, meta)) this.#kept.push(meta);
@@ -200,7 +201,7 @@ class Planning {
     const groups = overlapGroups(this.#kept).filter((group) => group.length > 1);
     const bytes = groups.flat().reduce((sum, table) => sum + table.bytes, 0);
     this.#steps.push(
-      `a new manifest is made from the ${counted(tables.length, "table")} that are there; those that overlap (${showSize(bytes)}) are merged into new ones, which takes as much space again`,
+      `a new manifest is made from the tables that are there (${tables.length}); those that overlap (${showSize(bytes)}) are merged into new ones, which takes as much space again`,
     );
     if (dead.length > 0)
       this.#steps.push(
@@ -290,7 +291,7 @@ class Planning {
     while (batch.done !== true) batch = batches.next();
     const salvage = batch.value;
     this.#steps.push(
-      `the log: ${counted(salvage.applied, "batch", "batches")} that are in no table yet are written to tables, and a new log begins`,
+      `the log: what is in no table yet (${counted(salvage.applied, "batch", "batches")}) is written to tables, and a new log begins`,
     );
     for (const [first, last] of salvage.gaps) {
       const records =

@@ -110,9 +110,9 @@ export function verifyStore(fs: FileSystem, directory: string, progress: Progres
   for (const number of inventory.manifests.slice(0, -1))
     notes.push(`${filePath(directory, number, "manifest")}: left over, it goes when the store is opened`);
 
-  const tables = state === undefined ? inventory.tables.length : metas.size;
+  const counts = inventory.tables.filter((number) => state === undefined || metas.has(number)).length;
   const found = problems.length === 0 ? "no problems" : counted(problems.length, "problem");
-  const summary = `${found}: ${counted(tables, "table")} with ${counted(entries, "entry", "entries")}, ${counted(inventory.logs.length, "log file")} with ${counted(records, "record")}`;
+  const summary = `${found}: ${counted(counts, "table")} with ${counted(entries, "entry", "entries")}, ${counted(inventory.logs.length, "log file")} with ${counted(records, "record")}`;
   return { problems, notes, summary };
 }
 
