@@ -25,7 +25,7 @@ import {
 } from "./fixed-width.ts";
 import { corrupt, newerFormat } from "./storage-error.ts";
 
-export const TABLE_FORMAT_VERSION = 1;
+export const TABLE_FORMAT_VERSION = 2;
 export const BLOCK_TRAILER_BYTES = 9;
 export const FOOTER_BYTES = 64;
 /** The value of an index entry: u64 offset, u32 length of a block in the file, without its trailer. */
