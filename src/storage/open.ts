@@ -149,7 +149,7 @@ export class Store implements AsyncDisposable {
     return this.#engine.write(batch, options);
   }
 
-  /** The value, owned by the caller, or `undefined`. */
+  /** The value, owned by the caller, or `undefined`. Reads at once; it is a promise for those who want one. */
   async get(key: Uint8Array, options?: ReadOptions): Promise<Uint8Array | undefined> {
     return this.getSync(key, options)?.slice();
   }
@@ -203,7 +203,10 @@ export class Store implements AsyncDisposable {
     this.#engine.advanceTime(now);
   }
 
-  /** Resolves when everything written so far is durable in tables, also what was written past the log. */
+  /**
+   * Resolves when everything written so far is durable in tables, also what was written past the log. While the disk is full
+   * it waits for space, as `compact` does.
+   */
   flush(): Promise<void> {
     return this.#engine.flush();
   }
@@ -226,6 +229,7 @@ export class Store implements AsyncDisposable {
     return this.#engine.checkpoint(directory);
   }
 
+  /** Figures of now, and counts since the store was opened; cheap enough to be asked every second. */
   stats(): EngineStats {
     return this.#engine.stats();
   }
