@@ -21,6 +21,12 @@ const program = new Command("bench:compaction")
   .option("--speed <n>", "memtables that a worker writes while one fills (default: any number)", count)
   .option("--seed <n>", "of the keys", count, 1)
   .option("--json", "a line of JSON for each workload")
+  .addHelpText(
+    "after",
+    `
+write: bytes written for each byte flushed. space: bytes held for each byte that is live. read: tables that a read looks into,
+filters aside. tables: by level. garbage: entries that hold nothing, of all entries.`,
+  )
   .parse();
 const options = program.opts<{
   flushes: number;

@@ -85,8 +85,11 @@ export function textReport(rounds: Rounds): string {
         ]),
     ),
   );
-  return `${speeds}\nA ratio is Flotilla's operations a second by the other's: above 1 Flotilla is the faster.\n\n${rest}`;
+  return `${speeds}\nA ratio is Flotilla's operations a second by the other's: above 1 Flotilla is the faster.\n\n${rest}\n${LEGEND}`;
 }
+
+const LEGEND = `CPU: of the thread that calls, and of the whole process. Loop late: how late a timer of 1 ms came, and how much of that the
+thread was computing. Amp.: bytes written until at rest, and bytes held then, for each byte of the user's. Went on: after the line.`;
 
 /** Of RocksDB's program no more is known than its speed. */
 function hasMore([engine]: readonly [EngineName, readonly Figure[]]): boolean {

@@ -1,7 +1,7 @@
 /**
  * Which tables to compact next: levelled compaction (O'Neil et al., "The Log-Structured Merge-Tree", 1996; the levels as
  * in LevelDB, their sizes as in RocksDB). Level 0 holds flushed memtables, which overlap; every deeper level is one sorted
- * run. A pure function of the view, so that it can be tested without a disk (`bench/engine/compaction-sim.ts`).
+ * run. A pure function of the view, so that it can be tested without a disk (`bench/engine/sim-store.ts`).
  *
  * In this order: tables that nobody can see anything of are dropped; a level that is too full gives tables to the next;
  * and if none is, tables with garbage (tombstones, what has expired, versions that snapshots kept) are merged into what they
