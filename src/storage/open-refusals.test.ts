@@ -106,6 +106,14 @@ test.each([
   },
 );
 
+test("a file where the directory should be is told from a full or broken disk", async () => {
+  const path = join(root, "file");
+  writeFileSync(path, "");
+  const { code, message } = await refusal(path);
+  expect(code).toBe("SQLITE_CANTOPEN");
+  expect(message).toEndWith(`${path} has to be a directory in which this process may make files`);
+});
+
 test("a store that is open says in which process", async () => {
   const directory = await makeStore();
   const store = await open(directory);

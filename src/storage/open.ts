@@ -1,6 +1,7 @@
 import { bunBackground } from "../env/bun-background.ts";
 import { bunFileSystem } from "../env/bun-fs.ts";
 import { consoleLog } from "../env/console-log.ts";
+import { FileError } from "../env/env.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { compareBytes } from "../lib/bytes.ts";
 import type {
@@ -84,8 +85,12 @@ export async function open(directory: string, { env, ...options }: OpenOptions =
   }
 }
 
-/** What somebody whose store is damaged should do next. */
+/** What somebody should do next whose store is damaged, or lies where none can be. */
 function withAdvice(error: unknown, directory: string): unknown {
+  if (error instanceof FileError && error.code === "SQLITE_CANTOPEN") {
+    const advice = `${directory} has to be a directory in which this process may make files`;
+    return new FileError(error.code, `${error.message}. ${advice}`, { cause: error });
+  }
   if (!(error instanceof StorageError) || error.code !== "CORRUPT") return error;
   const advice = `Nothing was changed. \`bun run flotilla-engine verify ${directory}\` tells all that is damaged, \`bun run flotilla-engine repair ${directory}\` what can be saved`;
   return new StorageError("CORRUPT", `${error.message}. ${advice}`, { cause: error }, error.damage);
@@ -236,7 +241,8 @@ export class Store implements AsyncDisposable {
 
   /**
    * Ends what is under way and gives the directory back. What was written past the log and not flushed is gone. Rejects with
-   * `FAILED` if what was written and not synced before could not be made durable; the store is closed all the same.
+   * `FAILED` if what was written and not synced before could not be made durable; the store is closed all the same. Close
+   * iterators first: one that is moved later goes on as long as its files are there.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
