@@ -3,13 +3,25 @@ import type { LogIndex, NodeId, Term } from "./ids.ts";
 
 /**
  * One place in a Raft log. `noop`: what a leader appends at the start of its term (Raft §8); `commands`: a batch of
- * client commands (`shard/command-batch.ts`). `data` is immutable once the entry exists.
+ * client commands (`shard/command-batch.ts`); `config`: who the members are from here on (`configuration.ts`). `data` is
+ * immutable once the entry exists.
  */
 export interface Entry {
   readonly index: LogIndex;
   readonly term: Term;
-  readonly kind: "noop" | "commands";
+  readonly kind: "noop" | "commands" | "config";
   readonly data: Uint8Array;
+}
+
+/**
+ * The members of a group, each list sorted. Learners get the log and have no say. While one set of voters replaces
+ * another, `outgoing` is the old one and decisions need a majority of each (joint consensus, thesis §4.3); it is empty at
+ * all other times. A node of `outgoing` may be a voter or a learner of the new set as well; no voter is a learner.
+ */
+export interface Configuration {
+  readonly voters: readonly NodeId[];
+  readonly outgoing: readonly NodeId[];
+  readonly learners: readonly NodeId[];
 }
 
 /** `from` and `to` are implied by the connection on the wire; `term` is the sender's current term unless it says else. */

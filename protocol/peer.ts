@@ -7,6 +7,7 @@
  */
 import { unreachable } from "../src/lib/assert.ts";
 import { type ByteWriter, CborReader } from "./cbor.ts";
+import { decodeConfiguration } from "./configuration.ts";
 import { ProtocolError } from "./errors.ts";
 import { beginFrame, endFrame, type Frame } from "./frame.ts";
 import {
@@ -37,7 +38,7 @@ const MESSAGE_TYPES = {
   timeoutNow: 7,
 } as const satisfies Record<RaftMessage["kind"], number>;
 
-const ENTRY_KINDS = ["noop", "commands"] as const satisfies readonly Entry["kind"][];
+const ENTRY_KINDS = ["noop", "commands", "config"] as const satisfies readonly Entry["kind"][];
 
 /** Writes the frame with which each side of a peer connection begins. */
 export function encodeHello(writer: ByteWriter, hello: PeerHello): void {
@@ -201,7 +202,7 @@ function encodeEntries(writer: ByteWriter, { entries }: AppendRequest): void {
   writer.arrayHeader(entries.length * 3);
   for (const entry of entries) {
     writer.uint(entry.term);
-    writer.uint(entry.kind === "noop" ? 0 : 1);
+    writer.uint(ENTRY_KINDS.indexOf(entry.kind));
     writer.bytes(entry.data);
   }
 }
@@ -215,7 +216,9 @@ function decodeEntries(reader: CborReader, prevIndex: LogIndex): Entry[] {
     const entryTerm = readTerm(reader);
     const number = reader.uint();
     const kind = ENTRY_KINDS[number] ?? reader.refuse(`the entry kind ${number}`);
-    entries.push({ index: indexPlus(prevIndex, i + 1), term: entryTerm, kind, data: reader.bytes() });
+    const data = reader.bytes();
+    if (kind === "config") decodeConfiguration(data);
+    entries.push({ index: indexPlus(prevIndex, i + 1), term: entryTerm, kind, data });
   }
   return entries;
 }

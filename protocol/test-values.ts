@@ -1,5 +1,6 @@
 /** Arbitrary messages for property tests: fast-check's generators of everything that the codecs carry. */
 import fc from "fast-check";
+import { encodeConfiguration } from "./configuration.ts";
 import { ERRORS, type ErrorName } from "./errors.ts";
 import { groupId, indexPlus, logIndex, nodeId, shardId, term } from "./ids.ts";
 import type { ClientRequest, ClientResponse, WriteRequest } from "./messages.ts";
@@ -180,7 +181,14 @@ const to = fc.constant(nodeId("n2"));
 const anyTerm = wholeNumber.map(term);
 const anyIndex = fc.maxSafeNat().map((n) => logIndex(Math.floor(n / 2)));
 const envelope = { from, to, term: anyTerm };
-const entryKind = fc.constantFrom("noop" as const, "commands" as const);
+const members = fc.uniqueArray(fc.constantFrom("n1", "n2", "n3", "n4").map(nodeId));
+const entryBody = fc.oneof(
+  fc.record({ kind: fc.constantFrom("noop" as const, "commands" as const), data: bytes }),
+  fc.record({
+    kind: fc.constant("config" as const),
+    data: fc.record({ voters: members, outgoing: members, learners: members }).map(encodeConfiguration),
+  }),
+);
 
 export const anyGroup = fc.nat(1024).map(groupId);
 
@@ -206,11 +214,15 @@ export const anyRaftMessage: fc.Arbitrary<RaftMessage> = fc.oneof(
       prevIndex: anyIndex,
       prevTerm: anyTerm,
       commit: anyIndex,
-      entries: fc.array(fc.record({ term: anyTerm, kind: entryKind, data: bytes }), { maxLength: 20 }),
+      entries: fc.array(fc.tuple(anyTerm, entryBody), { maxLength: 20 }),
     })
     .map((message) => ({
       ...message,
-      entries: message.entries.map((entry, i) => ({ ...entry, index: indexPlus(message.prevIndex, i + 1) })),
+      entries: message.entries.map(([of, body], i) => ({
+        index: indexPlus(message.prevIndex, i + 1),
+        term: of,
+        ...body,
+      })),
     })),
   fc.record({
     kind: fc.constant("appendReply" as const),

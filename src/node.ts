@@ -5,7 +5,14 @@
 import { version } from "../package.json";
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
-import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
+import {
+  type GroupId,
+  groupId,
+  INDEX_ZERO,
+  type NodeId,
+  SYSTEM_GROUP,
+  shardOfGroup,
+} from "../protocol/ids.ts";
 import type { ClientRequest } from "../protocol/messages.ts";
 import type { RaftMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
@@ -17,6 +24,7 @@ import { Slab } from "./lib/slab.ts";
 import { Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
 import { nodeStatus, topologyOf } from "./node-status.ts";
+import { founders } from "./raft/configuration.ts";
 import { createRaft } from "./raft/raft.ts";
 import { Router } from "./router.ts";
 import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
@@ -302,7 +310,11 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         createRaft(
           {
             id: this.#config.id,
-            voters: this.#config.members.map((member) => member.id),
+            membership: {
+              index: INDEX_ZERO,
+              configuration: founders(this.#config.members.map((member) => member.id)),
+            },
+            lease: 0,
             heartbeatTicks: DEFAULT_TIMINGS.heartbeatTicks,
             electionTicks: DEFAULT_TIMINGS.electionTicks,
             random: this.#env.random,

@@ -16,7 +16,7 @@ function follower(limits = {}): Progress {
 function replicating(limits = {}): Progress {
   const progress = follower(limits);
   progress.send(at(11), 1, 0);
-  progress.accepted(at(11), 0);
+  progress.accepted(at(11), at(0), 0);
   return progress;
 }
 
@@ -52,7 +52,7 @@ describe("a probe", () => {
   test("that is accepted lets the appends flow from there", () => {
     const progress = follower();
     progress.send(at(13), 1, 0);
-    expect(progress.accepted(at(13), 0)).toBe(true);
+    expect(progress.accepted(at(13), at(0), 0)).toBe(true);
     expect(progress.state).toBe("replicate");
     expect([progress.match, progress.next]).toEqual([at(13), at(14)]);
   });
@@ -66,7 +66,7 @@ describe("replication", () => {
       expect(progress.send(at(last), 1, 0)).toBe(true);
     }
     expect(progress.wantsAppend(at(20))).toBe(false);
-    progress.accepted(at(13), 0);
+    progress.accepted(at(13), at(0), 0);
     expect(progress.wantsAppend(at(20))).toBe(true);
     expect(progress.next).toBe(at(15));
   });
@@ -78,16 +78,16 @@ describe("replication", () => {
     expect(progress.send(at(13), 60, 0)).toBe(false);
     expect(progress.next).toBe(at(13));
     expect(progress.wantsAppend(at(20))).toBe(false);
-    progress.accepted(at(12), 0);
+    progress.accepted(at(12), at(0), 0);
     expect(progress.appendBytesMax).toBe(100);
     expect(progress.send(at(13), 1000, 0)).toBe(true);
   });
 
   test("an old acknowledgement changes nothing", () => {
     const progress = replicating();
-    expect(progress.accepted(at(4), 0)).toBe(false);
+    expect(progress.accepted(at(4), at(0), 0)).toBe(false);
     expect(progress.match).toBe(at(11));
-    expect(progress.accepted(at(11), 0)).toBe(false);
+    expect(progress.accepted(at(11), at(0), 0)).toBe(false);
   });
 
   test("an old rejection is none, a new one leads back to probing, never below what matched", () => {

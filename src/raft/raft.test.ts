@@ -17,6 +17,7 @@ import type {
   VoteRequest,
 } from "../../protocol/peer-messages.ts";
 import { AssertionError } from "../lib/assert.ts";
+import { founders, type Membership } from "./configuration.ts";
 import { createRaft } from "./raft.ts";
 import { MemoryLog } from "./testing/memory-log.ts";
 import type { HardState, Output, RaftConfig, RaftCore } from "./types.ts";
@@ -26,14 +27,19 @@ const BYTES = new Uint8Array(10);
 const at = logIndex;
 const t = term;
 
+function foundedBy(...voters: NodeId[]): Membership {
+  return { index: INDEX_ZERO, configuration: founders(voters) };
+}
+
 const CONFIG: RaftConfig = {
   id: n1,
-  voters: [n1, n2, n3],
+  membership: foundedBy(n1, n2, n3),
   heartbeatTicks: 3,
   electionTicks: 10,
   appendBytesMax: 100,
   inflightAppendsMax: 4,
   inflightBytesMax: 1000,
+  lease: 0,
   random: { below: () => 0 },
 };
 
@@ -236,12 +242,20 @@ describe("terms and votes", () => {
     expect(solo.core.leader).toBeUndefined();
   });
 
-  test("strangers, and messages for somebody else, are ignored", () => {
+  test("answers of strangers, and messages for somebody else, are ignored", () => {
     const { core } = new Solo();
-    core.step(voteRequest(nodeId("n9"), 5));
+    core.step(reply(nodeId("n9"), t(5), { accepted: false }));
     core.step({ ...voteRequest(n2, 5), to: n3 });
     expect(core.term).toBe(t(0));
     expect(core.hasOutput).toBe(false);
+  });
+
+  test("a stranger may know newer members: its requests count", () => {
+    const { core } = new Solo();
+    core.step(voteRequest(nodeId("n9"), 5));
+    expect(core.takeOutput().messagesAfterSync).toMatchObject([{ to: nodeId("n9"), granted: true }]);
+    core.step({ kind: "heartbeat", from: nodeId("n8"), to: n1, term: t(6), commit: at(0), readRound: 0 });
+    expect(core.leader).toBe(nodeId("n8"));
   });
 
   test("only the leader of the term can tell to take over", () => {
@@ -406,21 +420,36 @@ describe("a leader", () => {
     expect(solo.core.hasOutput).toBe(false);
   });
 
-  test("a follower that needs what was compacted is asked whether it has it, once a heartbeat", () => {
+  test("a follower that needs what was compacted is sent a snapshot, and nothing beside it", () => {
     const solo = new Solo({}, [1, 1, 1, 1], { term: t(1), votedFor: undefined, commit: at(4) });
     solo.log.compact(at(3));
     solo.lead();
-    const no = { accepted: false, hintIndex: at(1), hintTerm: t(1) };
-    solo.core.step(reply(n2, t(2), { ...no, index: at(4) }));
-    solo.takeDurable();
-    expect(solo.core.hasOutput).toBe(false);
+    solo.core.step(reply(n2, t(2), { accepted: false, hintIndex: at(1), hintTerm: t(1), index: at(4) }));
+    expect(solo.takeDurable().snapshots).toEqual([{ to: n2, index: at(3) }]);
+    solo.core.propose(BYTES);
+    solo.core.unreachable(n2);
     solo.tick(3);
-    solo.take();
     solo.heard(n2);
-    expect(appendsTo(n2, solo.take())).toMatchObject([{ prevIndex: at(3), prevTerm: t(1) }]);
-    solo.core.step(reply(n2, t(2), { ...no, index: at(3) }));
-    expect(appendsTo(n2, solo.take())).toEqual([]);
-    expect(solo.core.hasOutput).toBe(false);
+    // An acknowledgement of what it had before the snapshot was asked for.
+    solo.ack(n2, 2);
+    const output = solo.takeDurable();
+    expect(appendsTo(n2, output)).toEqual([]);
+    expect(output.snapshots).toEqual([]);
+    solo.core.snapshotDone(n2, at(4));
+    expect(appendsTo(n2, solo.take())).toMatchObject([{ prevIndex: at(4) }]);
+  });
+
+  test("a snapshot that failed is asked for again when the follower is heard", () => {
+    const solo = new Solo({}, [1, 1, 1, 1], { term: t(1), votedFor: undefined, commit: at(4) });
+    solo.log.compact(at(3));
+    solo.lead();
+    solo.core.step(reply(n2, t(2), { accepted: false, hintIndex: at(1), hintTerm: t(1), index: at(4) }));
+    solo.takeDurable();
+    solo.core.snapshotFailed(n2);
+    expect(solo.take().snapshots).toEqual([]);
+    solo.tick(3);
+    solo.heard(n2);
+    expect(solo.take().snapshots).toEqual([{ to: n2, index: at(3) }]);
   });
 
   test("sends nothing to who can't be reached, until it answers a heartbeat", () => {
@@ -534,7 +563,7 @@ describe("reads", () => {
   });
 
   test("need nobody else where there is nobody else", () => {
-    const solo = new Solo({ voters: [n1] });
+    const solo = new Solo({ membership: foundedBy(n1) });
     solo.core.campaign();
     const early = solo.core.readIndex()!;
     expect(solo.take().reads).toEqual([]);
@@ -609,6 +638,7 @@ test("nothing to do is no Output", () => {
   solo.tick(1);
   expect(solo.core.hasOutput).toBe(false);
   expect(solo.take()).toEqual({
+    install: undefined,
     hardState: undefined,
     entries: [],
     messages: [],
@@ -616,12 +646,11 @@ test("nothing to do is no Output", () => {
     committed: [],
     reads: [],
     lostReadsUpTo: 0,
+    snapshots: [],
   });
 });
 
 test("a core is not built on contradictions", () => {
-  expect(() => new Solo({ id: nodeId("n9") })).toThrow("n9 is none of the voters");
-  expect(() => new Solo({ voters: [n1, n1] })).toThrow("a voter twice");
   expect(() => new Solo({ heartbeatTicks: 10 })).toThrow("an election timeout of 10 ticks");
   expect(() => new Solo({ inflightBytesMax: 0 })).toThrow("limits on appends");
   const zero = { term: t(0), votedFor: undefined, commit: INDEX_ZERO };

@@ -66,6 +66,17 @@ export class GroupLog implements LogReader {
     return found;
   }
 
+  configurations(): Entry[] {
+    const found: Entry[] = [];
+    for (let place = this.#head; place < this.#slots.length; place++) {
+      const { kind, term, data } = this.#slots[place]!;
+      if (kind !== "config") continue;
+      const index = indexPlus(this.#compactedIndex, 1 + place - this.#head);
+      found.push({ index, term, kind, data: data ?? readFromFile(this.#slots[place]!) });
+    }
+    return found;
+  }
+
   /** Adds the entry at `index`, dropping what the log had from there on. There is never a gap. */
   put(index: LogIndex, slot: EntrySlot): void {
     assert(

@@ -18,6 +18,7 @@ import { FileError } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { Slab } from "../lib/slab.ts";
+import { founders } from "../raft/configuration.ts";
 import { createRaft } from "../raft/raft.ts";
 import type { WritePressure } from "../storage/engine.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
@@ -101,6 +102,7 @@ class Member {
   readonly fatal: Error[] = [];
 
   constructor(id: NodeId, ids: readonly NodeId[], hosts: Hosts) {
+    const membership = { index: logIndex(0), configuration: founders(ids) };
     this.id = id;
     this.clock = hosts.clock;
     const { clock } = hosts;
@@ -142,7 +144,7 @@ class Member {
         undefined,
         (log, hardState, applied) =>
           createRaft(
-            { id, voters: ids, heartbeatTicks: 2, electionTicks: 10, random, ...REPLICATION },
+            { id, membership, heartbeatTicks: 2, electionTicks: 10, lease: 0, random, ...REPLICATION },
             log,
             hardState,
             applied,

@@ -315,14 +315,16 @@ export class Shard {
       lastIndex: status.lastIndex,
       commitIndex: status.commitIndex,
       appliedIndex: this.#appliedIndex,
-      replicas: status.replicas,
+      replicas: status.replicas.map(({ node, matchIndex, active }) => ({ node, matchIndex, active })),
     };
   }
 
   /** Other members that have all of this leader's log and are heard from: leadership can move to them without a gap. */
   caughtUpMembers(): readonly NodeId[] {
     const status = this.#core.status();
-    return status.replicas.filter((r) => r.active && r.matchIndex >= status.commitIndex).map((r) => r.node);
+    return status.replicas
+      .filter((r) => r.votes && r.active && r.matchIndex >= status.commitIndex)
+      .map((r) => r.node);
   }
 
   /** Gives up on writes that the log has not taken for so long: a full or a hanging disk. */
@@ -380,6 +382,7 @@ export class Shard {
       if (write !== undefined) write.messages.push(...output.messagesAfterSync);
       else for (const message of output.messagesAfterSync) send(this.group, message);
     }
+    for (const { to } of output.snapshots) this.#core.snapshotFailed(to);
     assert(this.#unapplied.length === 0, `group ${this.group}: a second Output before the first was applied`);
     this.#unapplied = output.committed;
     // Before the lost ones are looked for: what was granted was granted, though leadership is gone since.

@@ -3,7 +3,7 @@ import type { Entry, RaftMessage } from "../../../protocol/peer-messages.ts";
 import { assert } from "../../lib/assert.ts";
 import { fromUtf8, utf8 } from "../../lib/bytes.ts";
 import type { Output, RaftCore } from "../types.ts";
-import { Cluster, type Node } from "./cluster.ts";
+import { Cluster, type ClusterConfig, type Node } from "./cluster.ts";
 
 /**
  * Replays a scenario and writes down what the cores answered.
@@ -144,14 +144,17 @@ class Transcript {
   #build(words: readonly string[]): void {
     const options = Object.fromEntries(words.slice(1).map((word) => word.split("=")));
     const option = (name: string, usual: number): number => Number(options[name] ?? usual);
-    this.#cluster = new Cluster(Number(words[0]), {
+    const size = Number(words[0]);
+    const config: ClusterConfig = {
       electionTicks: option("electionTicks", 10),
       heartbeatTicks: option("heartbeatTicks", 3),
       appendBytesMax: option("appendBytesMax", 1000),
       inflightAppendsMax: option("inflightAppendsMax", 8),
       inflightBytesMax: option("inflightBytesMax", 10_000),
+      lease: option("lease", 0),
       random: { below: () => 0 },
-    });
+    };
+    this.#cluster = new Cluster(size, config, option("voters", size));
     this.#cluster.onOutput = (node, output) => this.#output(node, output);
   }
 

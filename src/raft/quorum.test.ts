@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { majority, reachedByMajority } from "./quorum-size.ts";
+import { majority, reachedByMajority } from "./quorum.ts";
 
 test("any two majorities share a member, and no smaller number is enough", () => {
   expect([1, 2, 3, 4, 5, 6, 7].map(majority)).toEqual([1, 2, 2, 3, 3, 4, 4]);
