@@ -89,6 +89,7 @@ export function register(): void {
           term: TERM,
           commit: logIndex(1),
           readRound: 0,
+          quiesce: false,
         });
         follower.core.tick();
         return do_not_optimize(follower.core.hasOutput ? follower.take() : undefined);

@@ -70,6 +70,8 @@ export interface Heartbeat extends Envelope {
   readonly commit: LogIndex;
   /** The newest read round that waits for a quorum (thesis §6.4); 0 for none. Grows within a term. */
   readonly readRound: number;
+  /** No more heartbeats follow until something happens: a receiver that has everything stops to wait for them, and does not answer. */
+  readonly quiesce: boolean;
 }
 export interface HeartbeatReply extends Envelope {
   readonly kind: "heartbeatReply";

@@ -54,7 +54,8 @@ test("a malformed message ends the bundle, those before it were visited", () => 
     ["9f84000701" + "00ff", /4 items instead of 3/],
     ["9f8319ffff0701ff", /group 65535/],
     ["9f870003010101018201" + "00ff", /2 items of log entries/],
-    ["9f87000301010101830102" + "40ff", /entry kind 2/],
+    ["9f87000301010101830103" + "40ff", /entry kind 3/],
+    ["9f87000301010101830102" + "41f6ff", /an array/],
     ["9f870003011b001fffffffffffff010183010140ff", /log entries after index 9007199254740991/],
     ["9fff00", /1 bytes after the last item/],
   ];

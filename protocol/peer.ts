@@ -105,9 +105,10 @@ export function appendMessage(writer: ByteWriter, group: GroupId, message: RaftM
       writer.uint(message.hintTerm);
       return;
     case "heartbeat":
-      begin(writer, 5, group, message);
+      begin(writer, 6, group, message);
       writer.uint(message.commit);
       writer.uint(message.readRound);
+      writer.bool(message.quiesce);
       return;
     case "heartbeatReply":
       begin(writer, 4, group, message);
@@ -176,9 +177,10 @@ function decodeMessage(reader: CborReader, items: number, from: NodeId, to: Node
       return { kind: "appendReply", from, to, term: messageTerm, accepted, index, hintIndex, hintTerm };
     }
     case MESSAGE_TYPES.heartbeat: {
-      expect(reader, items, 5);
+      expect(reader, items, 6);
       const commit = readIndex(reader);
-      return { kind: "heartbeat", from, to, term: messageTerm, commit, readRound: reader.uint() };
+      const readRound = reader.uint();
+      return { kind: "heartbeat", from, to, term: messageTerm, commit, readRound, quiesce: reader.bool() };
     }
     case MESSAGE_TYPES.heartbeatReply:
       expect(reader, items, 4);

@@ -141,7 +141,10 @@ const responses: Record<string, ClientResponse> = {
 
 const hello = { node: N1, clusterId: "", incarnation: "5eed", members: [N1, N2], shards: 4 };
 const bundle: [number, RaftMessage][] = [
-  [0, { kind: "heartbeat", from: N1, to: N2, term: term(2), commit: logIndex(9), readRound: 1 }],
+  [
+    0,
+    { kind: "heartbeat", from: N1, to: N2, term: term(2), commit: logIndex(9), readRound: 1, quiesce: false },
+  ],
   [
     3,
     {

@@ -237,6 +237,7 @@ export const anyRaftMessage: fc.Arbitrary<RaftMessage> = fc.oneof(
     ...envelope,
     commit: anyIndex,
     readRound: wholeNumber,
+    quiesce: fc.boolean(),
   }),
   fc.record({ kind: fc.constant("heartbeatReply" as const), ...envelope, readRound: wholeNumber }),
   fc.record({ kind: fc.constant("timeoutNow" as const), ...envelope }),

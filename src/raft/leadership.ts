@@ -1,6 +1,6 @@
 import { encodeConfiguration } from "../../protocol/configuration.ts";
 import { indexPlus, type LogIndex, logIndex, type NodeId, type Term } from "../../protocol/ids.ts";
-import type { AppendReply, Entry, HeartbeatReply } from "../../protocol/peer-messages.ts";
+import type { AppendReply, Configuration, Entry, HeartbeatReply } from "../../protocol/peer-messages.ts";
 import {
   faultOf,
   isJoint,
@@ -63,7 +63,7 @@ export class Leadership {
     this.#log = log;
     this.#reads = reads;
     this.#lease = new Lease(config.lease);
-    this.#takeConfiguration();
+    this.#takeConfiguration(indexPlus(log.lastIndex, 1));
     this.#electedAlone = this.#voterSets.every(({ followers }) => followers.length === 0);
     this.#termStart = log.append(term, "noop", NO_DATA);
     this.#endNow = this.#termStart;
@@ -136,9 +136,7 @@ export class Leadership {
     for (const voter of next.voters) {
       if (!configuration.voters.includes(voter) && !this.#isCaughtUp(voter)) return "notCaughtUp";
     }
-    const at = this.#log.append(this.#term, "config", encodeConfiguration(next));
-    this.#takeConfiguration();
-    return at;
+    return this.#reconfigure(next);
   }
 
   /** A learner that is heard, and has all that this leader had an election timeout ago or more recently. */
@@ -148,11 +146,16 @@ export class Leadership {
     return follower.state === "replicate" && follower.match >= this.#endBefore;
   }
 
-  /** Counts and sends by the latest configuration from now on. */
-  #takeConfiguration(): void {
+  #reconfigure(configuration: Configuration): LogIndex {
+    const index = this.#log.append(this.#term, "config", encodeConfiguration(configuration));
+    this.#takeConfiguration(index);
+    return index;
+  }
+
+  /** Counts and sends by the latest configuration from now on. `next`: what new members are sent first. */
+  #takeConfiguration(next: LogIndex): void {
     const { configuration } = this.#log.membership;
     const self = this.#config.id;
-    const next = indexPlus(this.#log.lastIndex, 1);
     this.#followers = membersOf(configuration)
       .filter((node) => node !== self)
       .map((node) => this.#find(node) ?? new Progress(node, next, this.#config, this.#now));
@@ -210,7 +213,7 @@ export class Leadership {
   }
 
   onSnapshotFailed(node: NodeId): void {
-    this.#find(node)?.missedSnapshot(this.#now);
+    this.#find(node)?.missedSnapshot(this.#log.firstIndex, this.#now);
   }
 
   /**
@@ -256,8 +259,7 @@ export class Leadership {
   #leaveJoint(): void {
     const { index, configuration } = this.#log.membership;
     if (!isJoint(configuration) || index > this.#log.commit) return;
-    this.#log.append(this.#term, "config", encodeConfiguration(settled(configuration)));
-    this.#takeConfiguration();
+    this.#reconfigure(settled(configuration));
     // The new voters alone may have more than both together.
     this.advanceCommit();
   }
@@ -327,7 +329,9 @@ export class Leadership {
         this.#wantSnapshot(follower);
         return;
       }
-      const entries = log.entries(follower.next, indexPlus(log.lastIndex, 1), follower.appendBytesMax);
+      const end = indexPlus(log.lastIndex, 1);
+      const entries =
+        follower.next < end ? log.entries(follower.next, end, follower.appendBytesMax) : NOTHING;
       let bytes = 0;
       for (const entry of entries) bytes += entry.data.length;
       if (!follower.send(indexPlus(prevIndex, entries.length), bytes, this.#now)) break;
@@ -342,12 +346,10 @@ export class Leadership {
     }
   }
 
-  /** The log no longer reaches back as far as this follower needs it. Nobody makes a snapshot for who may be dead. */
+  /** The log no longer reaches back as far as this follower needs it. */
   #wantSnapshot(follower: Progress): void {
-    if (this.isActive(follower)) {
-      follower.needsSnapshot();
-      this.#snapshots.push({ to: follower.node, index: indexPlus(this.#log.firstIndex, -1) });
-    } else follower.waitAt(follower.next, this.#now);
+    follower.needsSnapshot();
+    this.#snapshots.push({ to: follower.node, index: indexPlus(this.#log.firstIndex, -1) });
   }
 
   #sendAppend(
@@ -369,7 +371,27 @@ export class Leadership {
     });
   }
 
-  #sendHeartbeats(outbox: Outbox): void {
+  /**
+   * Nothing is under way, and every member is there and has everything: there is nothing to tell anybody until something
+   * happens.
+   */
+  get isAtRest(): boolean {
+    const log = this.#log;
+    const { configuration } = log.membership;
+    if (log.commit !== log.lastIndex || isJoint(configuration) || this.handingOver) return false;
+    if (this.#reads.isOpen || this.#reads.newestWaiting > 0) return false;
+    for (const follower of this.#followers) {
+      if (follower.match !== log.lastIndex || !this.isActive(follower)) return false;
+    }
+    return true;
+  }
+
+  /** The last heartbeats for a while: whoever gets one stops to wait for the next. */
+  sayQuiesce(outbox: Outbox): void {
+    this.#sendHeartbeats(outbox, true);
+  }
+
+  #sendHeartbeats(outbox: Outbox, quiesce = false): void {
     this.#heartbeatDue = false;
     this.#ticksSinceHeartbeat = 0;
     const readRound = this.#reads.newestWaiting;
@@ -382,6 +404,7 @@ export class Leadership {
         // Past its match, a follower may hold entries of another history: it must not take them for committed.
         commit: logIndex(Math.min(follower.match, this.#log.commit)),
         readRound,
+        quiesce,
       });
     }
   }

@@ -64,8 +64,11 @@ export class Progress {
   wantsAppend(lastIndex: LogIndex): boolean {
     if (this.#state === "snapshot") return false;
     if (this.#nudge) return true;
+    // A probe may have nothing to carry, and yet a question to ask.
+    if (this.#state === "probe") {
+      return !this.#probeSent && (this.#next <= lastIndex || this.#match < this.#next - 1);
+    }
     if (this.#next > lastIndex) return false;
-    if (this.#state === "probe") return !this.#probeSent;
     return !this.#full && this.#inflight.length < this.#limits.inflightAppendsMax;
   }
 
@@ -109,9 +112,12 @@ export class Progress {
     if (this.#state === "snapshot") this.#restart("probe", logIndex(Math.max(this.#match, index) + 1));
   }
 
-  /** The snapshot could not be sent. */
-  missedSnapshot(now: number): void {
-    if (this.#state === "snapshot") this.waitAt(this.#next, now);
+  /**
+   * The snapshot could not be sent, as its sender believes; it may be there all the same. So whether the follower has what
+   * comes before `first`, where the leader's log begins, is asked once more.
+   */
+  missedSnapshot(first: LogIndex, now: number): void {
+    if (this.#state === "snapshot") this.waitAt(first, now);
   }
 
   /**

@@ -58,6 +58,7 @@ class Raft implements RaftCore {
   readonly #outbox = new Outbox();
   /** While this node leads. */
   #leadership: Leadership | undefined;
+  #quiescent = false;
   /** What the last Output with a HardState had. */
   #written: HardState;
 
@@ -105,7 +106,24 @@ class Raft implements RaftCore {
     return this.#log.membership;
   }
 
+  get quiescent(): boolean {
+    return this.#quiescent;
+  }
+
+  quiesce(): boolean {
+    if (this.#quiescent) return true;
+    if (this.#leadership?.isAtRest !== true || this.hasOutput) return false;
+    this.#leadership.sayQuiesce(this.#outbox);
+    this.#quiescent = true;
+    return true;
+  }
+
+  wake(): void {
+    this.#quiescent = false;
+  }
+
   tick(): void {
+    if (this.#quiescent) return;
     if (this.#leadership === undefined) this.#election.tick();
     else {
       this.#leadership.tick();
@@ -117,6 +135,7 @@ class Raft implements RaftCore {
   step(message: RaftMessage): void {
     if (message.to !== this.#config.id || message.from === this.#config.id) return;
     if (isAnswer(message) && !isMember(this.membership.configuration, message.from)) return;
+    this.#quiescent = false;
     if (message.term < this.term) this.#answerOld(message);
     else if (message.kind === "vote") this.#election.onVoteRequest(message);
     else if (message.kind === "voteReply" && message.preVote && message.granted) {
@@ -160,15 +179,18 @@ class Raft implements RaftCore {
 
   propose(data: Uint8Array): LogIndex | undefined {
     if (this.#leadership === undefined || this.#leadership.handingOver) return undefined;
+    this.#quiescent = false;
     return this.#leadership.propose(data);
   }
 
   changeMembers(members: Members): LogIndex | MembershipRefusal {
     if (this.#leadership === undefined || this.#leadership.handingOver) return "notLeader";
+    this.#quiescent = false;
     return this.#leadership.changeMembers(members);
   }
 
   readIndex(now = 0): number | undefined {
+    this.#quiescent = false;
     return this.#leadership?.readIndex(now);
   }
 
@@ -183,21 +205,25 @@ class Raft implements RaftCore {
   }
 
   campaign(): void {
+    this.#quiescent = false;
     this.#election.campaign();
     this.#takeRole();
   }
 
   transferLeadership(to: NodeId): void {
+    this.#quiescent = false;
     this.#leadership?.transferTo(to);
   }
 
   unreachable(node: NodeId): void {
+    this.#quiescent = false;
     this.#leadership?.onUnreachable(node);
     this.#election.suspect(node);
   }
 
   snapshotReceived(snapshot: ReceivedSnapshot): void {
     const { from, term, index, lastTerm } = snapshot;
+    this.#quiescent = false;
     if (term < this.term) {
       this.#answerAppend(from, false, index, INDEX_ZERO);
       return;
@@ -313,7 +339,9 @@ class Raft implements RaftCore {
 
   #onHeartbeat(heartbeat: Heartbeat): void {
     this.#log.commitTo(heartbeat.commit);
-    this.#answerHeartbeat(heartbeat, heartbeat.readRound);
+    // An answer would wake the leader, and is meant to where this node can't go to sleep.
+    if (heartbeat.quiesce && this.#log.lastIndex === heartbeat.commit) this.#quiescent = true;
+    else this.#answerHeartbeat(heartbeat, heartbeat.readRound);
   }
 
   /**

@@ -182,7 +182,9 @@ function step(cluster: Cluster, random: Random, weather: Weather, count: number)
     if (touched !== undefined) cluster.read(touched);
   } else if (choice === 97) node.core?.transferLeadership(pick(random, cluster.nodes).id);
   else if (choice === 98) node.core?.unreachable(pick(random, cluster.nodes).id);
-  else if (random.below(2) === 0) node.core?.campaign();
+  else if (random.below(3) === 0) node.core?.campaign();
+  else if (random.below(2) === 0) cluster.leader?.core?.quiesce();
+  else node.core?.wake();
   if (random.below(1000) < weather.changePermille) touched = changeMembers(cluster, random);
   if (touched !== undefined && random.below(100) < weather.settlePercent) cluster.settle(touched);
 }
@@ -190,7 +192,10 @@ function step(cluster: Cluster, random: Random, weather: Weather, count: number)
 /** The faults are over: in ten election timeouts the group finds a leader, and then one log. */
 function recover(cluster: Cluster): void {
   cluster.heal();
-  for (const node of cluster.nodes) if (node.core === undefined) cluster.start(node);
+  for (const node of cluster.nodes) {
+    if (node.core === undefined) cluster.start(node);
+    node.core?.wake();
+  }
   const pass = (ticks: number): void => {
     for (let round = 0; round < ticks; round++) {
       cluster.now += TICK;

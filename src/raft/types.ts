@@ -154,8 +154,17 @@ export interface RaftCore {
   /** The latest configuration in the log: it holds, committed or not. */
   readonly membership: Membership;
 
-  /** One tick of time passed. */
+  /** One tick of time passed. Nothing to a quiescent core: its owner may stop to tick it. */
   tick(): void;
+  /**
+   * Nothing happens in this group, and its leader sends no heartbeats until something does: a call that is no tick wakes
+   * it. A follower doesn't notice by itself that its leader is dead then. So whoever stops to tick must watch the node of
+   * the leader instead, and call `unreachable` or `wake` within an election timeout after it was last heard.
+   */
+  readonly quiescent: boolean;
+  /** On a leader: falls asleep, and tells the others to, if nothing is under way and all have everything. Whether it did. */
+  quiesce(): boolean;
+  wake(): void;
   /**
    * A message arrived. Those of old terms are answered, never obeyed. Requests count whoever sends them, since this node
    * may not have heard of the newest members (thesis §4.1); answers count from members only.

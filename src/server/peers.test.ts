@@ -101,7 +101,15 @@ function helloOf(node: NodeId): PeerHello {
 }
 
 const heartbeat = (from: NodeId, to: NodeId, round: number) =>
-  ({ kind: "heartbeat", from, to, term: term(1), commit: INDEX_ZERO, readRound: round }) as const;
+  ({
+    kind: "heartbeat",
+    from,
+    to,
+    term: term(1),
+    commit: INDEX_ZERO,
+    readRound: round,
+    quiesce: false,
+  }) as const;
 /** From A to B: the first entry of a log. */
 const appendOf = (data: Uint8Array) =>
   ({

@@ -109,6 +109,7 @@ const heartbeat = (commit: number): Heartbeat => ({
   ...ENVELOPE,
   commit: logIndex(commit),
   readRound: 0,
+  quiesce: false,
 });
 const append = (commit: number): AppendRequest => ({
   kind: "append",

@@ -74,6 +74,11 @@ export class ScriptedCore implements RaftCore {
     return "notLeader";
   }
   endLease(): void {}
+  readonly quiescent = false;
+  quiesce(): boolean {
+    return false;
+  }
+  wake(): void {}
   snapshotReceived(): void {}
   snapshotDone(): void {}
   snapshotFailed(): void {}
