@@ -32,7 +32,12 @@ test("hurry is for once, never makes more patient, and is over with a reason to 
   expect(ticksToExpiry(timer)).toBe(3);
   timer.restart();
   expect(ticksToExpiry(timer)).toBe(14);
+  timer.hurry(3);
+  timer.defer(4);
+  timer.defer(2);
+  expect(ticksToExpiry(timer)).toBe(4);
   timer.redraw();
+  timer.defer(40);
   for (let i = 0; i < 13; i++) timer.tick();
   timer.hurry(5);
   expect(ticksToExpiry(timer)).toBe(1);

@@ -44,6 +44,11 @@ export class ElectionTimer {
     this.#patience = Math.min(this.#patience, this.#elapsed + ticks);
   }
 
+  /** Who is in a hurry gives somebody else `ticks` from now. */
+  defer(ticks: number): void {
+    if (this.#hurried) this.#patience = Math.max(this.#patience, this.#elapsed + ticks);
+  }
+
   /** It is time to campaign. */
   get expired(): boolean {
     return this.#elapsed >= this.#patience;

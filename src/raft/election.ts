@@ -36,6 +36,8 @@ export class Election {
   #term: Term;
   #votedFor: NodeId | undefined;
   #leader: NodeId | undefined;
+  /** Who led last, if its connection broke since: it is not expected to stand. */
+  #suspect: NodeId | undefined;
   /** Ticks since a leader was heard, whichever. */
   #sinceLeader: number;
   /** While this node campaigns, or asks whether it should. */
@@ -96,6 +98,7 @@ export class Election {
     this.#role = "follower";
     this.#ballot = undefined;
     this.#leader = leader;
+    this.#suspect = undefined;
     this.#timer.restart();
     this.#sinceLeader = 0;
   }
@@ -108,7 +111,13 @@ export class Election {
   suspect(node: NodeId): void {
     if (node !== this.#leader || this.#role === "leader" || this.#promises) return;
     this.#leader = undefined;
-    const voters = votersOf(this.#log.membership.configuration).filter((voter) => voter !== node);
+    this.#suspect = node;
+    this.#queueUp();
+  }
+
+  #queueUp(): void {
+    const { configuration } = this.#log.membership;
+    const voters = votersOf(configuration).filter((voter) => voter !== this.#suspect);
     const at = voters.indexOf(this.#id);
     if (at >= 0) this.#timer.hurry(1 + SUCCESSION_TICKS * ((at + this.#term) % voters.length));
   }
@@ -187,7 +196,7 @@ export class Election {
     if (granted && !request.preVote) {
       this.#votedFor = request.from;
       this.#timer.restart();
-    }
+    } else if (granted) this.#timer.defer(2 * SUCCESSION_TICKS);
     this.answer(request, granted);
   }
 
@@ -212,7 +221,11 @@ export class Election {
     if (reply.preVote && reply.granted && reply.term !== this.#term + 1) return;
     this.#ballot.record(reply.from, reply.granted);
     const result = this.#ballot.result;
-    if (result === "lost") this.follow(this.#term);
+    if (result === "lost") {
+      this.follow(this.#term);
+      // Somebody else has stood in this term. If it did not win either, they take turns rather than try their luck.
+      if (!reply.preVote && !this.#promises) this.#queueUp();
+    }
     if (result !== "won") return;
     if (reply.preVote) this.stand(false);
     else this.#win();
