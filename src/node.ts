@@ -31,7 +31,7 @@ import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
 import { createPeers, type Peers } from "./server/peers.ts";
 import { createServer, type Server } from "./server/server.ts";
 import { ApplyBuffer } from "./shard/apply-buffer.ts";
-import { EngineKeys, metaKey } from "./shard/engine-keys.ts";
+import { ENGINE_LIMITS, EngineKeys, metaKey } from "./shard/engine-keys.ts";
 import { KeyValueMachine } from "./shard/key-value-machine.ts";
 import { LogDamageError } from "./shard/log-segment.ts";
 import { isDiskFull, LogStore, type LogStoreOptions, LogSyncError } from "./shard/log-store.ts";
@@ -217,7 +217,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const { id, shards: shardCount, dataDirectory } = this.#config;
     const seals = new SealTracker();
     const { onFatal } = this.#options;
-    const engine = await openLsm(env, `${dataDirectory}/engine`, { ...this.#options.engine, onFatal }, seals);
+    const options = { ...ENGINE_LIMITS, ...this.#options.engine, onFatal };
+    const engine = await openLsm(env, `${dataDirectory}/engine`, options, seals);
     const logStore = LogStore.open(env, `${dataDirectory}/raft-log`, this.#options.log);
     const membership = new Membership(id, identity.incarnation, identity.members, shardCount, identity.facts);
     const systemMachine = new SystemMachine((facts) => {

@@ -120,6 +120,7 @@ function withSlowSyncs(fs: MemoryFileSystem, clock: VirtualClock, random: Random
     syncDirectory: (directory) => fs.syncDirectory(directory),
     syncDirectorySync: (directory) => fs.syncDirectorySync(directory),
     lock: (path) => fs.lock(path),
+    lockHolder: () => undefined,
     open: (path, mode) => {
       const file = fs.open(path, mode);
       return {

@@ -13,7 +13,13 @@ function flushArgument(directory: string) {
   batch.put(Buffer.from("key"), Buffer.from("value"));
   const memtable = new Memtable(100);
   memtable.insert(batch.bytes, BATCH_HEADER_BYTES, batch.byteLength, batch.count, 1);
-  const table = { blockBytes: 4096, restartInterval: 16, bloomBitsPerKey: 10 };
+  const table = {
+    blockBytes: 4096,
+    restartInterval: 16,
+    bloomBitsPerKey: 10,
+    partitionBytes: 200,
+    compression: "none",
+  } as const;
   return { directory, fileNumber: 1, memtable: memtable.share(), snapshots: [], table };
 }
 

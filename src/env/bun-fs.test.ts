@@ -1,8 +1,9 @@
 import { afterAll, expect, test } from "bun:test";
+import * as nodeFs from "node:fs";
 import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bunFileSystem } from "./bun-fs.ts";
+import { bunFileSystem, type ShortCalls } from "./bun-fs.ts";
 import { FileError } from "./env.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "flotilla-fs-"));
@@ -88,6 +89,56 @@ test("errors carry the errno's name and the path", () => {
   expect(() => fs.open(path("missing"), "read")).toThrow(`cannot open ${path("missing")}`);
 });
 
+/** A file system whose reads and writes do at most `most` bytes at a time, and fail with `code` after `calls` of them. */
+function shortened(most: number, calls = Number.POSITIVE_INFINITY, code = "EIO") {
+  let left = calls;
+  const cut = (length: number): number => {
+    if (left-- <= 0) throw Object.assign(new Error("cut short"), { code });
+    return Math.min(length, most);
+  };
+  const readSync = (
+    fd: number,
+    target: NodeJS.ArrayBufferView,
+    at: number,
+    length: number,
+    position: number,
+  ) => nodeFs.readSync(fd, target, at, cut(length), position);
+  const writeSync = (
+    fd: number,
+    bytes: NodeJS.ArrayBufferView,
+    at: number,
+    length: number,
+    position: number,
+  ) => nodeFs.writeSync(fd, bytes, at, cut(length), position);
+  return bunFileSystem({ readSync, writeSync } as unknown as ShortCalls);
+}
+
+test("short writes and reads are continued where they ended", () => {
+  const bytes = Uint8Array.from({ length: 1000 }, (_, index) => index % 251);
+  for (const most of [1, 7, 999, 1000]) {
+    const handle = shortened(most).open(path(`short${most}`), "create");
+    handle.write(bytes, 100, 900, 50);
+    expect(handle.size()).toBe(850);
+    const target = new Uint8Array(1000);
+    expect(handle.read(target, 10, 990, 50)).toBe(800);
+    expect([...target.subarray(10, 810)]).toEqual([...bytes.subarray(100, 900)]);
+    handle.close();
+  }
+});
+
+test("what fails after a short write says so, and nothing is written behind it", () => {
+  const bytes = new Uint8Array(100).fill(1);
+  const handle = shortened(10, 3, "ENOSPC").open(path("cut"), "create");
+  expect(codeOf(() => handle.write(bytes, 0, 100, 0))).toBe("ENOSPC");
+  expect(handle.size()).toBe(30);
+  handle.close();
+  const stuck = shortened(0).open(path("stuck"), "create");
+  // A call that writes nothing, again and again, is an error and no endless loop; one that reads nothing is the end.
+  expect(codeOf(() => stuck.write(bytes, 0, 100, 0))).toBe("EIO");
+  expect(stuck.read(new Uint8Array(5), 0, 5, 0)).toBe(0);
+  stuck.close();
+});
+
 test("a full disk is ENOSPC", () => {
   // The device that is always full; where there is none, there is nothing to see.
   if (!fs.exists("/dev/full")) return;
@@ -125,9 +176,13 @@ test("another process respects the lock, and its death by SIGKILL gives it back"
   expect(await firstLine(holder)).toBe("locked");
   expect(fs.lock(path("LOCK"))).toBeUndefined();
   expect(await firstLine(start())).toBe("refused");
+  // Linux tells who it is.
+  expect(fs.lockHolder(path("LOCK"))).toBe(process.platform === "linux" ? holder.pid : undefined);
   holder.kill("SIGKILL");
   await holder.exited;
   const lock = fs.lock(path("LOCK"));
   expect(lock).toBeDefined();
   lock!.release();
+  expect(fs.lockHolder(path("LOCK"))).toBeUndefined();
+  expect(fs.lockHolder(path("not there"))).toBeUndefined();
 });

@@ -7,9 +7,16 @@ import { Database } from "bun:sqlite";
 import * as nodeFs from "node:fs";
 import { FileError, type FileHandle, type FileLock, type FileSystem } from "./env.ts";
 
-export function bunFileSystem(): FileSystem {
+/** The calls that may do less than they are asked for. */
+export type ShortCalls = Pick<typeof nodeFs, "readSync" | "writeSync">;
+
+/** `calls`: for tests that cut them short. */
+export function bunFileSystem(calls: ShortCalls = nodeFs): FileSystem {
   return {
-    open,
+    open: (path, mode) => {
+      const fd = attempt(`cannot open ${path}`, () => nodeFs.openSync(path, FLAGS[mode]));
+      return new BunFileHandle(path, fd, calls);
+    },
     exists: nodeFs.existsSync,
     list: (directory) =>
       attempt(`cannot list ${directory}`, () =>
@@ -41,24 +48,22 @@ export function bunFileSystem(): FileSystem {
       }
     },
     lock,
+    lockHolder,
   };
 }
 
 const FLAGS = { create: "wx+", write: "r+", read: "r" } as const;
 
-function open(path: string, mode: "create" | "write" | "read"): FileHandle {
-  const fd = attempt(`cannot open ${path}`, () => nodeFs.openSync(path, FLAGS[mode]));
-  return new BunFileHandle(path, fd);
-}
-
 class BunFileHandle implements FileHandle {
   readonly path: string;
   readonly #fd: number;
+  readonly #calls: ShortCalls;
   #open = true;
 
-  constructor(path: string, fd: number) {
+  constructor(path: string, fd: number, calls: ShortCalls) {
     this.path = path;
     this.#fd = fd;
+    this.#calls = calls;
   }
 
   size(): number {
@@ -69,7 +74,13 @@ class BunFileHandle implements FileHandle {
     let done = 0;
     try {
       while (done < length) {
-        const got = nodeFs.readSync(this.#fd, target, targetOffset + done, length - done, position + done);
+        const got = this.#calls.readSync(
+          this.#fd,
+          target,
+          targetOffset + done,
+          length - done,
+          position + done,
+        );
         if (got === 0) break;
         done += got;
       }
@@ -83,7 +94,7 @@ class BunFileHandle implements FileHandle {
     let at = start;
     try {
       while (at < end) {
-        const written = nodeFs.writeSync(this.#fd, bytes, at, end - at, position + at - start);
+        const written = this.#calls.writeSync(this.#fd, bytes, at, end - at, position + at - start);
         if (written === 0) throw new FileError("EIO", "nothing could be written");
         at += written;
       }
@@ -141,6 +152,23 @@ function lock(path: string): FileLock | undefined {
   }
   const held = database;
   return { release: () => held.close() };
+}
+
+/** Linux lists all locks of files, each with its process, device and inode. Other systems don't tell. */
+function lockHolder(path: string): number | undefined {
+  try {
+    const { dev, ino } = nodeFs.statSync(path);
+    const hex = (number: number): string => number.toString(16).padStart(2, "0");
+    const device = `${hex((dev >>> 8) & 0xfff)}:${hex((dev & 0xff) | ((dev >>> 12) & 0xfff00))}`;
+    for (const line of nodeFs.readFileSync("/proc/locks", "utf8").split("\n")) {
+      const [, type, , mode, pid, file] = line.split(/\s+/);
+      // Who waits for a lock has a line with an arrow, which these don't fit.
+      if (type === "POSIX" && mode === "WRITE" && file === `${device}:${ino}`) return Number(pid);
+    }
+  } catch {
+    // There is no such list, or no such file: nobody is known.
+  }
+  return undefined;
 }
 
 function attempt<Result>(doing: string, action: () => Result): Result {

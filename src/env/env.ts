@@ -80,6 +80,8 @@ export interface FileSystem {
    * `undefined`: somebody else holds it.
    */
   lock(path: string): FileLock | undefined;
+  /** The id of the process that holds the lock, if that can be known. */
+  lockHolder(path: string): number | undefined;
 }
 
 export interface FileLock {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { xxh32, xxh64 } from "./hash.ts";
+import { xxh32, xxh32Of, xxh64 } from "./hash.ts";
 import { seededRandom } from "./prng.ts";
 
 test("the hashes are those of Bun, for every length up to several stripes", () => {
@@ -9,6 +9,9 @@ test("the hashes are those of Bun, for every length up to several stripes", () =
     expect(xxh64(bytes)).toBe(Bun.hash.xxHash64(bytes));
     expect(xxh32(bytes)).toBe(Bun.hash.xxHash32(bytes));
     expect(xxh32(bytes, 7)).toBe(Bun.hash.xxHash32(bytes, 7));
+    const within = new Uint8Array(length + 5);
+    within.set(bytes, 3);
+    expect(xxh32Of(within, 3, 3 + length)).toBe(Bun.hash.xxHash32(bytes));
   }
 });
 

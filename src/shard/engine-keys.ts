@@ -14,6 +14,13 @@ const META = 0;
 const DATA = 1;
 export const DATA_PREFIX_BYTES = 3;
 
+/** What the engine has to take: a key with its prefix, a group's whole state as a value, what groups apply in one turn. */
+export const ENGINE_LIMITS = {
+  keyBytesMax: DATA_PREFIX_BYTES + KEY_BYTES_MAX,
+  valueBytesMax: 512 * 1024 * 1024,
+  batchBytesMax: 1024 * 1024 * 1024,
+} as const;
+
 export function metaKey(group: GroupId): Uint8Array {
   return Uint8Array.of(META, group >> 8, group & 0xff);
 }

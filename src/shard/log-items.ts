@@ -13,7 +13,7 @@ import type { Entry } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import type { HardState } from "../raft/types.ts";
-import { type RecordPlace, readU64, writeU64 } from "./log-segment.ts";
+import { readU64, writeU64 } from "./log-segment.ts";
 
 const ITEM = { entries: 1, hardState: 2, compacted: 3 } as const;
 const ENTRY_KINDS = ["noop", "commands", "config"] as const;
@@ -77,23 +77,19 @@ export interface StoredEntry {
   readonly offset: number;
 }
 
-/** Reads the items of a sound record of `bytes`, which `view` is over too. */
-export function readItems(
-  bytes: Uint8Array,
-  view: DataView,
-  record: RecordPlace,
-  visitor: ItemVisitor,
-): void {
-  let at = record.payloadStart;
-  while (at < record.end) {
+/** Reads the items of a sound record's payload, which lies at `offset` of the segment. */
+export function readItems(payload: Uint8Array, offset: number, visitor: ItemVisitor): void {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  let at = 0;
+  while (at < payload.length) {
     const item = view.getUint8(at);
     const group = groupId(view.getUint16(at + 1));
     at += 3;
     if (item === ITEM.entries) {
-      at = readEntries(view, at, group, visitor);
+      at = readEntries(view, at, offset, group, visitor);
     } else if (item === ITEM.hardState) {
       const nameLength = view.getUint8(at + 16);
-      const name = fromUtf8(bytes.subarray(at + 17, at + 17 + nameLength));
+      const name = fromUtf8(payload.subarray(at + 17, at + 17 + nameLength));
       visitor.hardState(group, {
         term: term(readU64(view, at)),
         commit: logIndex(readU64(view, at + 8)),
@@ -101,14 +97,23 @@ export function readItems(
       });
       at += 17 + nameLength;
     } else {
-      assert(item === ITEM.compacted, `an item of kind ${item} at offset ${at - 3} of a sound log record`);
+      assert(
+        item === ITEM.compacted,
+        `an item of kind ${item} at offset ${offset + at - 3} of a sound log record`,
+      );
       visitor.compacted(group, logIndex(readU64(view, at)), term(readU64(view, at + 8)));
       at += 16;
     }
   }
 }
 
-function readEntries(view: DataView, start: number, group: GroupId, visitor: ItemVisitor): number {
+function readEntries(
+  view: DataView,
+  start: number,
+  offset: number,
+  group: GroupId,
+  visitor: ItemVisitor,
+): number {
   const first = readU64(view, start);
   const count = view.getUint32(start + 8);
   let at = start + 12;
@@ -119,7 +124,7 @@ function readEntries(view: DataView, start: number, group: GroupId, visitor: Ite
       kind: ENTRY_KINDS[view.getUint8(at + 8)]!,
       length,
       checksum: view.getUint32(at + 13),
-      offset: at + ENTRY_HEADER_BYTES,
+      offset: offset + at + ENTRY_HEADER_BYTES,
     });
     at += ENTRY_HEADER_BYTES + length;
   }

@@ -4,23 +4,26 @@ import { ByteWriter } from "../../protocol/cbor.ts";
 import { groupId, logIndex, nodeId, term } from "../../protocol/ids.ts";
 import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
+import { recordSalt } from "../storage/record-frame.ts";
+import type { RecordReader } from "../storage/record-reader.ts";
 import {
   beginRecord,
   LogDamageError,
   previousEnd,
-  readRecords,
+  readSegment,
   SEGMENT_HEADER_BYTES,
   sealRecord,
   segmentHeader,
+  visitRecords,
   wasInterrupted,
 } from "./log-segment.ts";
 import { LogStore } from "./log-store.ts";
 
-function record(number: number, durable: number, payload: string): Uint8Array {
+function record(number: number, end: number, payload: string, durable = end): Uint8Array {
   const writer = new ByteWriter();
   beginRecord(writer);
   writer.append(Buffer.from(payload));
-  sealRecord(writer, number, durable);
+  sealRecord(writer, { number, path: "file", salt: recordSalt(number), allocatedBytes: 0, end, durable });
   return writer.view().slice();
 }
 
@@ -31,11 +34,19 @@ function segment(number: number, ...payloads: string[]): Uint8Array {
   return new Uint8Array(bytes);
 }
 
+function reading<Result>(bytes: Uint8Array, number: number, use: (reader: RecordReader) => Result): Result {
+  const fs = new MemoryFileSystem();
+  fs.writeFile("file", bytes);
+  return use(readSegment(fs, "file", number));
+}
+
 function payloadsOf(bytes: Uint8Array, number: number, isLast = true): string[] {
   const payloads: string[] = [];
-  readRecords(bytes, "file", number, isLast, ({ payloadStart, end }) => {
-    payloads.push(Buffer.from(bytes.subarray(payloadStart, end)).toString());
-  });
+  reading(bytes, number, (reader) =>
+    visitRecords(reader, isLast, () => {
+      payloads.push(Buffer.from(reader.bytes.subarray(reader.start, reader.end)).toString());
+    }),
+  );
   return payloads;
 }
 
@@ -47,7 +58,7 @@ test("records come back in order, and what a used file holds behind them does no
   const used = concat(fresh, old.subarray(fresh.length));
   expect(payloadsOf(used, 7)).toEqual(["one", "two"]);
   // Even where an old record begins exactly at the end of the new ones.
-  expect(payloadsOf(concat(fresh, record(3, 900, "old")), 7)).toEqual(["one", "two"]);
+  expect(payloadsOf(concat(fresh, record(3, fresh.length, "old")), 7)).toEqual(["one", "two"]);
 });
 
 test("behind the end of a segment that is not the newest there must be nothing", () => {
@@ -57,13 +68,13 @@ test("behind the end of a segment that is not the newest there must be nothing",
 });
 
 test("a segment under another one's name, or of a format that is not known, is refused", () => {
-  expect(() => payloadsOf(segment(7, "one"), 8)).toThrow(/the header says segment 7/);
+  expect(() => payloadsOf(segment(7, "one"), 8)).toThrow(/the header says that this is file 7/);
   const header = segmentHeader(7, 123);
-  expect(previousEnd(header, "file", 7)).toBe(123);
+  expect(reading(header, 7, previousEnd)).toBe(123);
   for (let at = 0; at < header.length; at++) {
     const flipped = header.slice();
     flipped[at]! ^= 1;
-    expect(() => previousEnd(flipped, "file", 7)).toThrow(LogDamageError);
+    expect(() => reading(flipped, 7, previousEnd)).toThrow(LogDamageError);
   }
 });
 
@@ -71,13 +82,13 @@ test("a segment was interrupted at its beginning, unless a record says that the 
   const bytes = segment(7, "first", "second");
   const firstEnd = SEGMENT_HEADER_BYTES + record(7, 0, "first").length;
   for (let length = 0; length < firstEnd; length++) {
-    expect(wasInterrupted(bytes.subarray(0, length), 7)).toBe(true);
+    expect(reading(bytes.slice(0, length), 7, wasInterrupted)).toBe(true);
   }
-  expect(wasInterrupted(bytes.subarray(0, firstEnd), 7)).toBe(false);
+  expect(reading(bytes.slice(0, firstEnd), 7, wasInterrupted)).toBe(false);
   for (const at of [0, 30, SEGMENT_HEADER_BYTES, firstEnd - 1]) {
     const damaged = bytes.slice();
     damaged[at]! ^= 1;
-    expect(wasInterrupted(damaged, 7)).toBe(false);
+    expect(reading(damaged, 7, wasInterrupted)).toBe(false);
     expect(() => payloadsOf(damaged, 7)).toThrow(LogDamageError);
   }
 });

@@ -15,6 +15,10 @@ import type { Env, FileError, FileHandle } from "../env/env.ts";
 import { xxh32 } from "../lib/hash.ts";
 import type { HardState } from "../raft/types.ts";
 import { makeDurableDirectory } from "../storage/durable-directory.ts";
+import { RECORD_HEADER_BYTES, recordSalt } from "../storage/record-frame.ts";
+import { removeQuietly, settleTail } from "../storage/record-log.ts";
+import type { RecordReader } from "../storage/record-reader.ts";
+import { removeSpares, SpareFiles, unfinishedPath } from "../storage/spare-files.ts";
 import { type EntrySlot, GroupLog } from "./group-log.ts";
 import {
   beginEntries,
@@ -28,15 +32,14 @@ import {
   beginRecord,
   LogDamageError,
   previousEnd,
-  RECORD_HEADER_BYTES,
-  readRecords,
+  readSegment,
   SEGMENT_HEADER_BYTES,
   type Segment,
   sealRecord,
   segmentHeader,
+  visitRecords,
   wasInterrupted,
 } from "./log-segment.ts";
-import { LogSpare } from "./log-spare.ts";
 
 export type LogStoreEnv = Pick<Env, "fs" | "background">;
 
@@ -78,7 +81,7 @@ export class LogStore {
   readonly #options: LogStoreOptions;
   readonly #groups = new Map<GroupId, GroupLog>();
   readonly #segments: Segment[] = [];
-  readonly #spare: LogSpare;
+  readonly #spare: SpareFiles;
   /** The record that is being gathered, its slots, and where in the record their data is. */
   #gathering = new ByteWriter();
   #gatheredSlots: EntrySlot[] = [];
@@ -98,7 +101,7 @@ export class LogStore {
     this.#env = env;
     this.#directory = directory;
     this.#options = options;
-    this.#spare = new LogSpare(env, directory, options.segmentBytes);
+    this.#spare = new SpareFiles(env, directory, { fileBytes: options.segmentBytes, max: 1 });
     beginRecord(this.#gathering);
   }
 
@@ -109,6 +112,8 @@ export class LogStore {
     options: LogStoreOptions = DEFAULT_LOG_STORE_OPTIONS,
   ): LogStore {
     makeDurableDirectory(env.fs, directory);
+    // A crash may have left a spare's name on a segment: the name goes before anything is made of either.
+    removeSpares(env.fs, directory);
     const store = new LogStore(env, directory, options);
     store.#recover();
     return store;
@@ -186,7 +191,7 @@ export class LogStore {
     const record = this.#flushing;
     const segment = this.#segmentToWrite();
     const start = segment.end;
-    sealRecord(record, segment.number, segment.durable);
+    sealRecord(record, segment);
     segment.file.write(record.view(), 0, record.length, start);
     segment.end += record.length;
     this.#unwritten = false;
@@ -260,7 +265,8 @@ export class LogStore {
       writeCompacted(record, group, log.compacted.index, log.compacted.term);
       writeHardState(record, group, log.hardState);
     }
-    sealRecord(record, number, 0);
+    const salt = recordSalt(number);
+    sealRecord(record, { number, path, salt, allocatedBytes, end: SEGMENT_HEADER_BYTES, durable: 0 });
     try {
       // A spare may have been an old segment: it must not be found under its old name with new contents.
       if (spare !== undefined) this.#syncDirectory();
@@ -271,10 +277,11 @@ export class LogStore {
       this.#syncDirectory();
     } catch (error) {
       file.close();
+      if (spare !== undefined) removeQuietly(fs, spare);
       throw error;
     }
     const end = SEGMENT_HEADER_BYTES + record.length;
-    const segment = { number, path, file, allocatedBytes, end, durable: end };
+    const segment = { number, path, file, salt, allocatedBytes, end, durable: end };
     this.#segments.push(segment);
     return segment;
   }
@@ -318,7 +325,7 @@ export class LogStore {
     while (this.#segments[0]!.number < this.#droppableBelow) {
       const segment = this.#segments.shift()!;
       segment.file.close();
-      this.#spare.offer(segment.path);
+      this.#spare.offer(segment.path, Math.max(segment.allocatedBytes, segment.end));
     }
   }
 
@@ -330,7 +337,7 @@ export class LogStore {
       .filter((number) => number !== undefined)
       .sort((a, b) => a - b);
     const newest = numbers.at(-1);
-    if (newest !== undefined && wasInterrupted(this.#readFile(newest), newest)) {
+    if (newest !== undefined && this.#reading(newest, wasInterrupted)) {
       fs.remove(`${this.#directory}/${segmentName(newest)}`);
       numbers.pop();
     }
@@ -354,41 +361,55 @@ export class LogStore {
   /** Reads a segment back; `next` is the number of the one behind it, which says where this one ends. */
   #recoverSegment(number: number, next: number | undefined, marks: CompactionMarks): void {
     const path = `${this.#directory}/${segmentName(number)}`;
-    const all = this.#readFile(number);
-    const isLast = next === undefined;
-    const bytes = isLast ? all : upTo(this.#endBefore(next), all, path);
+    const salt = recordSalt(number);
     const file = this.#env.fs.open(path, "write");
-    const segment: Segment = { number, path, file, allocatedBytes: 0, end: 0, durable: 0 };
+    const segment: Segment = { number, path, file, salt, allocatedBytes: 0, end: 0, durable: 0 };
     this.#segments.push(segment);
     const visitor = this.#replayInto(segment, marks);
-    let vouchedFor = 0;
-    segment.end = readRecords(bytes, path, number, isLast, (record, view) => {
-      vouchedFor = record.durable;
-      readItems(bytes, view, record, visitor);
+    const isLast = next === undefined;
+    const vouchedFor = this.#reading(number, (reader) => {
+      if (!isLast) reader.limit(this.#reading(next, previousEnd));
+      visitRecords(reader, isLast, () => {
+        const { bytes, base, start, end } = reader;
+        readItems(bytes.subarray(start, end), base + start, visitor);
+      });
+      segment.end = reader.tail;
+      return reader.vouchedFor;
     });
     segment.durable = segment.end;
     if (!isLast) return;
-    // What is behind the end was never acknowledged, and must not be found by a later recovery.
-    if (segment.end < bytes.length) file.truncate(segment.end);
-    // What nothing vouches for may have been read from memory only, and where a sync of it has failed the system takes it
-    // for written: only what is written once more is sure to be part of the next sync.
-    file.write(bytes, vouchedFor, segment.end, vouchedFor);
-    syncNow(file);
-  }
-
-  #endBefore(next: number): number {
-    const path = `${this.#directory}/${segmentName(next)}`;
-    return previousEnd(this.#readFile(next, SEGMENT_HEADER_BYTES), path, next);
-  }
-
-  #readFile(number: number, bytesMax = Number.POSITIVE_INFINITY): Uint8Array {
-    const file = this.#env.fs.open(`${this.#directory}/${segmentName(number)}`, "read");
+    // What is behind the end was never acknowledged, and must not be found by a later recovery. What is before it may not
+    // be on the disk yet.
     try {
-      const bytes = new Uint8Array(Math.min(file.size(), bytesMax));
-      file.read(bytes, 0, bytes.length, 0);
-      return bytes;
+      if (vouchedFor === 0) this.#writeAnew(segment);
+      else settleTail(file, vouchedFor, segment.end);
+    } catch (error) {
+      throw syncFailed(path, error);
+    }
+  }
+
+  /**
+   * Puts a file of its own in the place of a segment that has its first record only. Perhaps the directory could not be
+   * synced when it got its name, and then another sync can succeed without that name: a new one is needed.
+   */
+  #writeAnew(segment: Segment): void {
+    const { fs } = this.#env;
+    const bytes = new Uint8Array(segment.end);
+    segment.file.read(bytes, 0, bytes.length, 0);
+    segment.file.close();
+    const temporary = unfinishedPath(this.#directory);
+    segment.file = fs.open(temporary, "create");
+    segment.file.write(bytes, 0, bytes.length, 0);
+    segment.file.syncNow();
+    fs.rename(temporary, segment.path);
+  }
+
+  #reading<Result>(number: number, use: (reader: RecordReader) => Result): Result {
+    const reader = readSegment(this.#env.fs, `${this.#directory}/${segmentName(number)}`, number);
+    try {
+      return use(reader);
     } finally {
-      file.close();
+      reader.close();
     }
   }
 
@@ -419,14 +440,6 @@ export class LogStore {
       },
     };
   }
-}
-
-/** The part of a segment's file that was written, as the header of the next one has it. */
-function upTo(end: number, all: Uint8Array, path: string): Uint8Array {
-  if (end <= all.length) return all.subarray(0, end);
-  throw new LogDamageError(
-    `cannot read the Raft log: ${path}, offset ${all.length}: the file ends there, but the next one says that it had ${end} bytes`,
-  );
 }
 
 function syncNow(file: FileHandle): void {

@@ -18,7 +18,7 @@ export const KIND_PUT_EXPIRING = 2;
 export class BlockBuilder {
   readonly #out = new GrowingBytes(8192);
   readonly #restartInterval: number;
-  #restarts: number[] = [];
+  readonly #restarts: number[] = [];
   #sinceRestart = 0;
   #count = 0;
   #last = new Uint8Array(256);
@@ -37,14 +37,14 @@ export class BlockBuilder {
     return this.#out.length + this.#restarts.length * 4 + 4;
   }
 
-  /** The key that was added last; borrowed until the next one. */
+  /** The key that was added last, also if its block is finished; borrowed until the next one. */
   get lastKey(): Uint8Array {
     return this.#last.subarray(0, this.#lastLength);
   }
 
-  /** Whether `key[start, end)` is the key that was added last. */
-  isLastKey(key: Uint8Array, start: number, end: number): boolean {
-    return this.#count > 0 && compareRanges(this.#last, 0, this.#lastLength, key, start, end) === 0;
+  /** The order of the key that was added last against `key[start, end)`. */
+  compareLastKey(key: Uint8Array, start: number, end: number): number {
+    return compareRanges(this.#last, 0, this.#lastLength, key, start, end);
   }
 
   /** Adds an entry behind all others. All bytes are copied. */
@@ -94,7 +94,7 @@ export class BlockBuilder {
     this.#out.u32(this.#restarts.length);
     const block = this.#out.view();
     this.#out.length = 0;
-    this.#restarts = [];
+    this.#restarts.length = 0;
     this.#sinceRestart = 0;
     this.#count = 0;
     return block;

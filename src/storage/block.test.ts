@@ -1,5 +1,11 @@
 import { expect, test } from "bun:test";
-import { checkCursor, entryOf, randomEntries, type TestEntry } from "../../test/support/sorted-entries.ts";
+import {
+  checkCursor,
+  compareEntries,
+  entryOf,
+  randomEntries,
+  type TestEntry,
+} from "../../test/support/sorted-entries.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { Block, BlockCursor } from "./block.ts";
 import { BlockBuilder } from "./block-builder.ts";
@@ -35,12 +41,18 @@ test("long keys and values, and large sequence numbers", () => {
   checkCursor(cursor, entries);
 });
 
-test("the entry of an index block knows its number", () => {
-  const entries = randomEntries(seededRandom(3), 40);
-  const cursor = new BlockCursor();
-  cursor.reset(build(entries, 1));
-  cursor.seekToFirst();
-  for (let i = 0; i < entries.length; i++, cursor.next()) expect(cursor.restartIndex).toBe(i);
+test("in an index block the first entry that is not before a place is found", () => {
+  for (const count of [0, 1, 2, 40]) {
+    const entries = randomEntries(seededRandom(count + 3), count);
+    const block = build(entries, 1);
+    for (const { key, sequence } of [...entries, { key: Buffer.from("zz"), sequence: 1 }]) {
+      for (const at of [sequence - 1, sequence, sequence + 1]) {
+        const place = { key, sequence: at, value: undefined };
+        const expected = entries.findIndex((entry) => compareEntries(entry, place) >= 0);
+        expect(block.lowerBound(key, at)).toBe(expected < 0 ? count : expected);
+      }
+    }
+  }
 });
 
 test("shared prefixes are stored once", () => {
@@ -51,4 +63,21 @@ test("shared prefixes are stored once", () => {
   }));
   const shared = build(entries, 16).bytes.length;
   expect(shared).toBeLessThan(build(entries, 1).bytes.length / 2);
+});
+
+test("a search finds its way past restart points at values that expire", () => {
+  const entries = Array.from({ length: 20 }, (_, i) => ({
+    key: Buffer.from(`k${String.fromCharCode(97 + i)}`),
+    sequence: i + 1,
+    value: Buffer.from("v"),
+  }));
+  const builder = new BlockBuilder(2);
+  for (const [i, entry] of entries.entries()) {
+    const expiring = entryOf(entry);
+    expiring.expiresAt = i % 3 === 0 ? 0 : i;
+    builder.add(expiring);
+  }
+  const cursor = new BlockCursor();
+  cursor.reset(new Block(builder.finish().slice()));
+  checkCursor(cursor, entries);
 });

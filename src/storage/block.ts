@@ -1,23 +1,67 @@
+import { assert } from "../lib/assert.ts";
 import { KIND_DELETE, KIND_PUT_EXPIRING } from "./block-builder.ts";
 import { type Cursor, compareRanges, Entry } from "./cursor.ts";
 import { copyBytes, readU32, readU64 } from "./fixed-width.ts";
 
-/** A block that was read and whose checksum was right (`block-builder.ts` has the format). Its bytes never change. */
+/**
+ * A block that was read and whose checksum was right (`block-builder.ts` has the format). Its bytes never change. What
+ * does not add up in spite of a right checksum was written wrongly: an assertion.
+ */
 export class Block {
   readonly bytes: Uint8Array;
   /** Where the entries end and the restart points begin. */
   readonly entriesEnd: number;
   readonly restartCount: number;
 
-  /** `bytes`: the block without its trailer. Owned by the block from now on. */
-  constructor(bytes: Uint8Array) {
+  /** The block is `bytes[0, end)`; they are owned by the block from now on. */
+  constructor(bytes: Uint8Array, end = bytes.length) {
+    assert(end >= 4 && end <= bytes.length, "block: too short");
     this.bytes = bytes;
-    this.restartCount = readU32(bytes, bytes.length - 4);
-    this.entriesEnd = bytes.length - 4 - this.restartCount * 4;
+    this.restartCount = readU32(bytes, end - 4);
+    this.entriesEnd = end - 4 - this.restartCount * 4;
+    assert(this.entriesEnd >= 0, "block: more restart points than bytes");
   }
 
   restart(index: number): number {
     return readU32(this.bytes, this.entriesEnd + index * 4);
+  }
+
+  /** In an index block: the number of the first entry at or after (key, sequence); `restartCount` if there is none. */
+  lowerBound(key: Uint8Array, sequence: number): number {
+    let low = 0;
+    let high = this.restartCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.compareRestart(middle, key, sequence) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** The order of the entry at a restart point against (key, sequence). */
+  compareRestart(index: number, key: Uint8Array, sequence: number): number {
+    const { bytes } = this;
+    // Shared length: always the one byte 0 at a restart point.
+    let at = this.restart(index) + 1;
+    let keyLength = bytes[at++]!;
+    if (keyLength >= 0x80) {
+      keyLength = readVarint(bytes, at - 1);
+      while (bytes[at++]! >= 0x80);
+    }
+    while (bytes[at++]! >= 0x80);
+    const keyAt = at + 8 + (bytes[at + 7] === KIND_PUT_EXPIRING ? 8 : 0);
+    const keyEnd = keyAt + keyLength;
+    assert(keyEnd <= this.entriesEnd, "block: a key ends behind the entries");
+    const order = compareRanges(bytes, keyAt, keyEnd, key, 0, key.length);
+    return order !== 0 ? order : sequence - readSequence(bytes, at);
+  }
+
+  /** In an index block: where the value of entry `index` begins. Asserts that it has `length` bytes. */
+  valueAt(index: number, length: number): number {
+    const end = index + 1 < this.restartCount ? this.restart(index + 1) : this.entriesEnd;
+    const at = end - length;
+    assert(at >= 0 && end <= this.entriesEnd, "index block: an entry is too short");
+    return at;
   }
 }
 
@@ -30,8 +74,6 @@ export class BlockCursor implements Cursor {
   #block = EMPTY_BLOCK;
   #at = 0;
   #next = 0;
-  /** A guess at `restartIndex`: in an index block a search ends at most one entry behind where it began. */
-  #restart = 0;
 
   constructor() {
     this.entry.keyBytes = new Uint8Array(64);
@@ -49,20 +91,6 @@ export class BlockCursor implements Cursor {
     this.reset(EMPTY_BLOCK);
   }
 
-  /** Which restart interval the entry is in: in an index block, the number of the entry. */
-  get restartIndex(): number {
-    const guess = this.#restart;
-    if (guess < this.#block.restartCount && this.#block.restart(guess) === this.#at) return guess;
-    let low = 0;
-    let high = this.#block.restartCount - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1;
-      if (this.#block.restart(middle) <= this.#at) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  }
-
   seekToFirst(): void {
     this.#readAt(0);
   }
@@ -76,18 +104,9 @@ export class BlockCursor implements Cursor {
     while (this.#next < this.#block.entriesEnd) this.#readAt(this.#next);
   }
 
-  /** To the entry of an index block that has the number `index`. */
-  seekToRestart(index: number): void {
-    if (index < 0 || index >= this.#block.restartCount) this.valid = false;
-    else this.#readAt(this.#block.restart(index));
-  }
-
   seek(key: Uint8Array, sequence: number): void {
     this.#readAt(this.#restartBefore(key, sequence));
-    if (!this.valid || this.#compare(key, sequence) >= 0) return;
-    this.#restart++;
-    do this.#readAt(this.#next);
-    while (this.valid && this.#compare(key, sequence) < 0);
+    while (this.valid && this.#compare(key, sequence) < 0) this.#readAt(this.#next);
   }
 
   seekBefore(key: Uint8Array): void {
@@ -101,8 +120,7 @@ export class BlockCursor implements Cursor {
   prev(): void {
     const target = this.#at;
     const block = this.#block;
-    let index = this.restartIndex;
-    if (block.restart(index) === target) index--;
+    const index = this.#restartBelow(target);
     if (index < 0) {
       this.valid = false;
       return;
@@ -123,9 +141,20 @@ export class BlockCursor implements Cursor {
       this.valid = false;
       return;
     }
-    this.#at = found;
-    this.#readAt(this.#block.restart(this.restartIndex));
-    while (this.#at < found) this.#readAt(this.#next);
+    this.#readAt(this.#block.restart(this.#restartBelow(found + 1)));
+    while (this.valid && this.#at < found) this.#readAt(this.#next);
+  }
+
+  /** The last restart point whose offset is below `offset`; -1 if there is none. */
+  #restartBelow(offset: number): number {
+    let low = -1;
+    let high = this.#block.restartCount - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.#block.restart(middle) < offset) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 
   /** The offset of the last restart point that is before (key, sequence), or of the first one. */
@@ -136,34 +165,10 @@ export class BlockCursor implements Cursor {
     let high = block.restartCount - 1;
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
-      if (this.#compareRestart(block.restart(middle), key, sequence) < 0) low = middle;
+      if (block.compareRestart(middle, key, sequence) < 0) low = middle;
       else high = middle - 1;
     }
-    this.#restart = low;
     return block.restart(low);
-  }
-
-  /** The order of the whole key at a restart point against (key, sequence), without moving there. */
-  #compareRestart(offset: number, key: Uint8Array, sequence: number): number {
-    const { bytes } = this.#block;
-    // Shared length: always the one byte 0 at a restart point.
-    let at = offset + 1;
-    let keyLength = bytes[at++]!;
-    if (keyLength >= 0x80) {
-      keyLength &= 0x7f;
-      let byte: number;
-      let shift = 7;
-      do {
-        byte = bytes[at++]!;
-        keyLength |= (byte & 0x7f) << shift;
-        shift += 7;
-      } while (byte >= 0x80);
-    }
-    while (bytes[at++]! >= 0x80);
-    const keyAt = at + 8;
-    const order = compareRanges(bytes, keyAt, keyAt + keyLength, key, 0, key.length);
-    if (order !== 0) return order;
-    return sequence - readSequence(bytes, at);
   }
 
   #compare(key: Uint8Array, sequence: number): number {
@@ -207,6 +212,7 @@ export class BlockCursor implements Cursor {
       at += 8;
     }
     const keyEnd = shared + other;
+    assert(at + other + value <= block.entriesEnd && shared <= entry.keyEnd, "block: an entry is too long");
     if (keyEnd > entry.keyBytes.length) {
       const larger = new Uint8Array(keyEnd * 2);
       larger.set(entry.keyBytes);
@@ -231,13 +237,13 @@ function readSequence(bytes: Uint8Array, at: number): number {
 
 function readVarint(bytes: Uint8Array, at: number): number {
   let value = 0;
-  let shift = 0;
-  for (let offset = at; ; offset++) {
-    const byte = bytes[offset]!;
+  let offset = at;
+  for (let shift = 0; shift < 35; shift += 7) {
+    const byte = bytes[offset++]!;
     value |= (byte & 0x7f) << shift;
-    if (byte < 0x80) return value >>> 0;
-    shift += 7;
+    if (byte < 0x80) break;
   }
+  return value >>> 0;
 }
 
 function varintBytes(bytes: Uint8Array, at: number): number {

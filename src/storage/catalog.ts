@@ -50,6 +50,13 @@ export class Catalog {
     return this.#flushed.flushedRecord;
   }
 
+  /** What the manifest says: the last change that is visible. */
+  get state(): ManifestState {
+    const { lastSequence, flushedRecord } = this.#flushed;
+    const tables = this.#levels.metas.flat();
+    return { nextFileNumber: this.#nextFileNumber, lastSequence, flushedRecord, tables };
+  }
+
   /** A number that no file ever had. */
   newFileNumber(): number {
     return this.#nextFileNumber++;
@@ -78,6 +85,7 @@ export class Catalog {
     for (;;) {
       this.#host.checkAlive();
       try {
+        if (this.#manifest.mustBeReplaced) await this.#manifest.replace(this.newFileNumber(), this.state);
         const { lastSequence, flushedRecord } = flushed;
         const nextFileNumber = this.#nextFileNumber;
         await this.#manifest.append({ nextFileNumber, lastSequence, flushedRecord, added, removed });
@@ -94,15 +102,8 @@ export class Catalog {
 
   async #replaceManifest(): Promise<void> {
     const number = this.newFileNumber();
-    const { lastSequence, flushedRecord } = this.#flushed;
-    const tables = this.#levels.metas.flat();
     try {
-      await this.#manifest.replace(number, {
-        nextFileNumber: this.#nextFileNumber,
-        lastSequence,
-        flushedRecord,
-        tables,
-      });
+      await this.#manifest.replace(number, this.state);
     } catch (error) {
       // The old one still counts, and the next change tries again.
       if (!isDiskFull(error)) throw error;

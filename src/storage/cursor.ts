@@ -26,6 +26,14 @@ export class Entry {
   valueEnd = 0;
 }
 
+/**
+ * Whether an entry, the newest of its key that a reader may see, says that there is nothing: a tombstone, a value that
+ * has expired at the time `now`, or one that a range deletion at `rangeDelete` (0: there is none) came after.
+ */
+export function isGone(entry: Entry, rangeDelete: number, now: number): boolean {
+  return entry.tombstone || entry.sequence < rangeDelete || (entry.expiresAt !== 0 && entry.expiresAt <= now);
+}
+
 /** What a cursor is at when it is nowhere. */
 export const NO_ENTRY = new Entry();
 

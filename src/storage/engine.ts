@@ -51,6 +51,13 @@ export interface EngineIterator extends Disposable {
   next(): boolean;
   readonly key: Uint8Array;
   readonly value: Uint8Array;
+  /** The key is `keyBytes[keyStart, keyEnd)`, and the value likewise: for loops that do not want a view for each entry. */
+  readonly keyBytes: Uint8Array;
+  readonly keyStart: number;
+  readonly keyEnd: number;
+  readonly valueBytes: Uint8Array;
+  readonly valueStart: number;
+  readonly valueEnd: number;
   close(): void;
 }
 
@@ -101,6 +108,17 @@ export interface EngineStats {
   readonly readOnly: boolean;
 }
 
+/** An engine whose data is in files. */
+export interface DurableEngine extends Engine {
+  /**
+   * Makes `directory` a store of its own that holds everything written so far, durably, without copying: both have the
+   * same tables, by hard links. So it has to be on the store's file system, and must not exist; what an interrupted
+   * checkpoint has left in `directory.tmp` is replaced. Writes go on meanwhile. All or nothing: rejects with a `FileError`
+   * (`EEXIST`, `EXDEV`, `ENOSPC`), with `LOCKED` if the same checkpoint is being made, or as `flush` does.
+   */
+  checkpoint(directory: string): Promise<void>;
+}
+
 export interface Engine {
   newBatch(): WriteBatch;
   /** Applies a batch atomically through the WAL. Resolves when it is visible and, with `sync`, durable. */
@@ -128,6 +146,14 @@ export interface Engine {
   advanceTime(now: number): void;
   /** Seals the memtable and resolves when everything written so far is in durable tables. */
   flush(): Promise<void>;
+  /**
+   * Flushes, then merges all tables of the span down into the deepest level that has any of it, so that what was deleted
+   * or overwritten there, or has expired at the store's time, gives its space back (what a snapshot still sees does not).
+   * The whole store without a span. Tables with nothing to merge or to drop are left as they are. Writes and reads go on
+   * meanwhile, and other compactions in between. Rejects as `flush` does, and with `CLOSED` if the store is closed
+   * meanwhile; what was done until then stays.
+   */
+  compact(span?: KeySpan): Promise<void>;
   /** Writers should slow down or wait: flushes or compactions are behind. */
   readonly pressure: WritePressure;
   /** Why the engine takes no writes now (a full disk), or `undefined`. */

@@ -51,11 +51,23 @@ test("a growing array keeps what is in it", () => {
   expect(readU64(out.view(), 109)).toBe(3);
 });
 
-test("copies of every length arrive", () => {
-  for (const length of [0, 1, 48, 49, 200]) {
-    const source = Uint8Array.from({ length: length + 2 }, (_, i) => i + 1);
-    const target = new Uint8Array(length + 2);
-    copyBytes(target, 1, source, 1, length + 1);
-    expect([...target]).toEqual([0, ...source.subarray(1, length + 1), 0]);
+test("copies of every length arrive, from and to shared memory too", () => {
+  const arrays = [
+    (length: number) => new Uint8Array(length),
+    (length: number) => new Uint8Array(new SharedArrayBuffer(length)),
+  ];
+  for (const length of [0, 1, 15, 16, 17, 48, 200]) {
+    for (const [of, to] of [
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ] as const) {
+      const source = arrays[of]!(length + 2);
+      for (let i = 0; i < length + 2; i++) source[i] = i + 1;
+      const target = arrays[to]!(length + 2);
+      copyBytes(target, 1, source, 1, length + 1);
+      expect([...target]).toEqual([0, ...source.subarray(1, length + 1), 0]);
+    }
   }
 });

@@ -103,7 +103,12 @@ export class GrowingBytes {
   }
 }
 
-/** Copies `source[start, end)` to `target` at `at`. Short pieces go byte by byte: a view would cost more than the copy. */
+const copy = Buffer.prototype.copy;
+
+/**
+ * Copies `source[start, end)` to `target` at `at`, where there is room for it. Very short pieces go byte by byte; others
+ * without a view being made, which would cost more than the copy.
+ */
 export function copyBytes(
   target: Uint8Array,
   at: number,
@@ -112,11 +117,6 @@ export function copyBytes(
   end: number,
 ): void {
   const length = end - start;
-  if (length <= 48) {
-    for (let i = 0; i < length; i++) target[at + i] = source[start + i]!;
-  } else if (start === 0 && end === source.length) {
-    target.set(source, at);
-  } else {
-    target.set(source.subarray(start, end), at);
-  }
+  if (length <= 16) for (let i = 0; i < length; i++) target[at + i] = source[start + i]!;
+  else copy.call(source, target, at, start, end);
 }

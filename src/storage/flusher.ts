@@ -31,6 +31,8 @@ export interface FlusherHost {
   readonly table: TableOptions;
   /** Sequence numbers that somebody reads at, ascending. */
   snapshots(): number[];
+  /** The store's time: all reads are at it or later. */
+  now(): number;
   /** The memtable's table is durable, and it is read no more. */
   flushed(sealed: SealedMemtable): void;
 }
@@ -121,6 +123,7 @@ export class Flusher {
         fileNumber: catalog.newFileNumber(),
         memtable: oldest.memtable.share(),
         snapshots: this.#host.snapshots(),
+        now: this.#host.now(),
         table,
       };
       const written = (await background.run(FLUSH_JOB, argument)) as WrittenTable;

@@ -1,6 +1,7 @@
 /** The examples in `docs/formats` are what the code writes, byte for byte. `UPDATE_FORMATS=1` rewrites them. */
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
+import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { utf8 } from "../lib/bytes.ts";
@@ -19,20 +20,16 @@ function exampleBatch(): EncodedBatch {
 
 async function exampleWal(): Promise<Uint8Array> {
   const fs = new MemoryFileSystem();
-  const wal = new Wal(
-    fs,
-    systemClock(),
-    "/d",
-    1 << 20,
-    { lastRecord: 0, files: [] },
-    {
-      newFileNumber: () => 3,
-      apply: () => {},
-      applied: () => {},
-      ready: () => Promise.resolve(),
-      failed: (error) => error as Error,
-    },
-  );
+  const env = { fs, clock: systemClock(), background: inlineBackground(fs) };
+  const options = { fileBytes: 1 << 20, spareFiles: 0 };
+  const recovered = { lastRecord: 0, files: [] };
+  const wal = new Wal(env, "/d", options, recovered, {
+    newFileNumber: () => 3,
+    apply: () => {},
+    applied: () => {},
+    ready: () => undefined,
+    failed: (error) => error as Error,
+  });
   await wal.write(exampleBatch(), true);
   await wal.close();
   return fs.readFile("/d/000003.wal");
@@ -43,10 +40,17 @@ function exampleTable(): Uint8Array {
   const batch = exampleBatch();
   const memtable = new Memtable(1000);
   memtable.insert(batch.bytes, BATCH_HEADER_BYTES, batch.byteLength, batch.count, 1);
-  const options = { blockBytes: 4096, restartInterval: 16, bloomBitsPerKey: 10 };
+  const options = {
+    blockBytes: 4096,
+    restartInterval: 16,
+    bloomBitsPerKey: 10,
+    partitionBytes: 8192,
+    compression: "none",
+  } as const;
   const writer = new TableWriter(fs, "/d", 4, options);
   const cursor = memtable.cursor();
   for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor.entry);
+  writer.addRangeTombstone(utf8("b"), utf8("c"), 3);
   writer.finish();
   return fs.readFile("/d/000004.table");
 }

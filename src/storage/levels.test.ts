@@ -13,10 +13,17 @@ import { SEQUENCE_MAX } from "./cursor.ts";
 import { Levels } from "./levels.ts";
 import type { TableMeta } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
+import { TableCache } from "./table-cache.ts";
 import { TableWriter } from "./table-writer.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
-const OPTIONS = { blockBytes: 64, restartInterval: 2, bloomBitsPerKey: 10 };
+const OPTIONS = {
+  blockBytes: 64,
+  restartInterval: 2,
+  bloomBitsPerKey: 10,
+  partitionBytes: 200,
+  compression: "none",
+} as const;
 
 function writeTable(
   fs: MemoryFileSystem,
@@ -37,6 +44,10 @@ function writeTable(
   return { ...writer.finish(), level };
 }
 
+function tableCache(fs: MemoryFileSystem, openTables = 2): TableCache {
+  return new TableCache(fs, "/d", new BlockCache(10_000), openTables);
+}
+
 /** Cuts sorted entries into tables, never between two versions of a key. */
 function cut(entries: readonly TestEntry[], tableEntries: number): TestEntry[][] {
   const parts: TestEntry[][] = [[]];
@@ -54,7 +65,7 @@ test("a level of many tables is one sorted run, for cursors and for gets", () =>
     const fs = new MemoryFileSystem();
     const entries = randomEntries(seededRandom(tableEntries), 80);
     const tables = cut(entries, tableEntries).map((part, index) => writeTable(fs, index + 1, 2, part));
-    const levels = new Levels(fs, "/d", new BlockCache(10_000), tables);
+    const levels = new Levels(tableCache(fs), tables);
     const { cursors, release } = levels.cursors();
     expect(cursors.length).toBe(1);
     const cursor = cursors[0]!;
@@ -65,9 +76,9 @@ test("a level of many tables is one sorted run, for cursors and for gets", () =>
       const next = entries.find((entry) => Buffer.compare(entry.key, key) > 0);
       expect(describe(cursor)).toBe(next === undefined ? "end" : text(next));
       const newest = entries.find((entry) => Buffer.compare(entry.key, key) === 0)!;
-      expect(levels.get(key, SEQUENCE_MAX)).toEqual(newest.value ?? null);
+      expect(levels.get(key, SEQUENCE_MAX, 0)).toEqual(newest.value);
     }
-    expect(levels.get(Buffer.from("absent"), SEQUENCE_MAX)).toBeUndefined();
+    expect(levels.get(Buffer.from("absent"), SEQUENCE_MAX, 0)).toBeUndefined();
     release();
     levels.close();
   }
@@ -86,8 +97,8 @@ test("of several tables the newest answers, and level 0 before the deeper ones",
     writeTable(fs, 3, 0, [entry(8)]),
     writeTable(fs, 4, 1, [entry(3)]),
   ];
-  const levels = new Levels(fs, "/d", new BlockCache(10_000), tables);
-  const read = (sequence: number): unknown => levels.get(Buffer.from("k"), sequence)?.[0];
+  const levels = new Levels(tableCache(fs), tables);
+  const read = (sequence: number): unknown => levels.get(Buffer.from("k"), sequence, 0)?.[0];
   expect([SEQUENCE_MAX, 8, 7, 6, 2].map(read)).toEqual([9, 8, 7, 3, undefined]);
   levels.close();
 });
@@ -95,7 +106,7 @@ test("of several tables the newest answers, and level 0 before the deeper ones",
 test("a table that was dropped stays until its last reader lets go", () => {
   const fs = new MemoryFileSystem();
   const table = writeTable(fs, 1, 1, randomEntries(seededRandom(1), 5));
-  const levels = new Levels(fs, "/d", new BlockCache(10_000), [table]);
+  const levels = new Levels(tableCache(fs), [table]);
   const one = levels.cursors();
   const two = levels.cursors();
   levels.change([], [1]);
@@ -104,5 +115,5 @@ test("a table that was dropped stays until its last reader lets go", () => {
   expect(fs.list("/d")).toEqual(["000001.table"]);
   two.release();
   expect(fs.list("/d")).toEqual([]);
-  expect(() => levels.change([], [1])).toThrow("removes 1 tables, 0 are there");
+  expect(() => levels.change([], [1])).toThrow("an edit removes 1, which are not there");
 });

@@ -3,152 +3,173 @@
  * them: the engine holds each one that the manifest names, an iterator each one that it walks over. When the last one
  * lets go of a table that the manifest has dropped, its file is removed.
  */
-import type { FileSystem } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import { compareBytes } from "../lib/bytes.ts";
-import type { BlockCache } from "./block-cache.ts";
 import { bloomHash } from "./bloom.ts";
-import { LEVELS } from "./compaction-policy.ts";
-import { type Cursor, NO_ENTRY } from "./cursor.ts";
-import { filePath } from "./file-names.ts";
+import { LEVELS } from "./compaction-plan.ts";
+import { type Cursor, type Entry, isGone } from "./cursor.ts";
+import { containsKey } from "./key-range.ts";
+import { firstNotBelow, LevelCursor } from "./level-cursor.ts";
 import type { TableMeta } from "./manifest.ts";
-import { TableReader } from "./table-reader.ts";
+import { type RangeDeleteSource, TablesSource } from "./range-cover.ts";
+import { Table } from "./table.ts";
+import type { TableCache } from "./table-cache.ts";
 
-/** A table file and who holds it. Opened when it is first read. */
-class Table {
-  readonly meta: TableMeta;
-  readonly #fs: FileSystem;
-  readonly #path: string;
-  readonly #cache: BlockCache;
-  #reader: TableReader | undefined;
-  #holders = 1;
-  #dropped = false;
+export class Levels {
+  readonly #cache: TableCache;
+  #version = new Version(NO_TABLES);
 
-  constructor(fs: FileSystem, directory: string, meta: TableMeta, cache: BlockCache) {
-    this.meta = meta;
-    this.#fs = fs;
-    this.#path = filePath(directory, meta.number, "table");
+  constructor(cache: TableCache, tables: readonly TableMeta[]) {
     this.#cache = cache;
+    this.change(tables, []);
   }
 
-  get reader(): TableReader {
-    this.#reader ??= TableReader.open(this.#fs, this.#path, this.meta.number, this.#cache);
-    return this.#reader;
+  get metas(): readonly (readonly TableMeta[])[] {
+    return this.#version.levels.map((tables) => tables.map((table) => table.meta));
   }
 
-  /** Whether `key` lies within the table's range. */
-  covers(key: Uint8Array): boolean {
-    return compareBytes(this.meta.smallestKey, key) <= 0 && compareBytes(key, this.meta.largestKey) <= 0;
+  tableCount(level: number): number {
+    return this.#version.levels[level]!.length;
+  }
+
+  /**
+   * Makes an edit that is durable in the manifest the state that is read. A table that is both removed and added has
+   * moved: its file and its reader stay.
+   */
+  change(added: readonly TableMeta[], removed: readonly number[]): void {
+    const gone = new Map<number, Table | undefined>(removed.map((number) => [number, undefined]));
+    const kept = this.#version.levels.map((tables) =>
+      tables.filter((table) => {
+        if (!gone.has(table.meta.number)) return true;
+        gone.set(table.meta.number, table);
+        return false;
+      }),
+    );
+    const missing = removed.filter((number) => gone.get(number) === undefined);
+    assert(missing.length === 0, `an edit removes ${missing.join(", ")}, which are not there`);
+    for (const meta of added) {
+      const moved = gone.get(meta.number);
+      gone.delete(meta.number);
+      if (moved !== undefined) moved.meta = meta;
+      kept[meta.level]!.push(moved ?? new Table(meta, this.#cache));
+    }
+    const levels = kept.map((tables, level) => tables.sort(level === 0 ? newestFirst : byKey));
+    for (const table of gone.values()) table!.drop();
+    this.#replace(new Version(levels));
+  }
+
+  /**
+   * The value of `key` at `sequence` and the time `now`, as far as the tables know: borrowed, valid as long as it is
+   * referred to; `undefined` if there is none. The first table that has an entry or a range tombstone for the key settles
+   * it: for every key, what is deeper is older.
+   */
+  get(key: Uint8Array, sequence: number, now: number): Uint8Array | undefined {
+    const hash = bloomHash(key);
+    const { levels } = this.#version;
+    for (const table of levels[0]!) {
+      if (!containsKey(table.meta, key)) continue;
+      const rangeDelete = newestRangeDelete(table, key, sequence);
+      const entry = table.reader.get(key, sequence, hash);
+      if (entry !== undefined) return visibleValue(entry, rangeDelete, now);
+      if (rangeDelete !== 0) return undefined;
+    }
+    for (let level = 1; level < LEVELS; level++) {
+      const tables = levels[level]!;
+      const index = firstNotBelow(tables, key);
+      if (index === tables.length) continue;
+      const table = tables[index]!;
+      if (compareBytes(table.meta.smallestKey, key) > 0) continue;
+      const rangeDelete = newestRangeDelete(table, key, sequence);
+      const entry = table.reader.get(key, sequence, hash);
+      if (entry !== undefined) return visibleValue(entry, rangeDelete, now);
+      if (rangeDelete !== 0) return undefined;
+    }
+    return undefined;
+  }
+
+  /** The range tombstones of all tables. What they tell is true as long as the cursors are not released. */
+  get rangeDeletes(): readonly RangeDeleteSource[] {
+    return this.#version.rangeDeletes;
+  }
+
+  /** Cursors over all tables, newest first, and what lets go of the tables. */
+  cursors(): { cursors: Cursor[]; release: () => void } {
+    const version = this.#version;
+    const cursors: LevelCursor[] = [];
+    for (const [level, tables] of version.levels.entries()) {
+      if (level === 0) for (const table of tables) cursors.push(new LevelCursor([table]));
+      else if (tables.length > 0) cursors.push(new LevelCursor(tables));
+    }
+    version.hold();
+    return {
+      // The caller adds to its list; these are the ones to close.
+      cursors: cursors.slice(),
+      release: () => {
+        for (const cursor of cursors) cursor.close();
+        version.release();
+      },
+    };
+  }
+
+  /** Keeps the files of all tables that are there now, until the result is called. */
+  hold(): () => void {
+    const version = this.#version;
+    version.hold();
+    return () => version.release();
+  }
+
+  close(): void {
+    this.#replace(new Version(NO_TABLES));
+  }
+
+  #replace(version: Version): void {
+    const before = this.#version;
+    this.#version = version;
+    before.release();
+  }
+}
+
+const NO_TABLES: readonly (readonly Table[])[] = Array.from({ length: LEVELS }, () => []);
+
+/**
+ * The tables at one moment: level 0 newest first, the others by key. Never changed, so iterators keep what they began
+ * with; they hold the version, which holds its tables.
+ */
+class Version {
+  readonly levels: readonly (readonly Table[])[];
+  /** Of the tables that have range tombstones; few have, and then this is empty. */
+  readonly rangeDeletes: readonly RangeDeleteSource[];
+  #holders = 1;
+
+  constructor(levels: readonly (readonly Table[])[]) {
+    this.levels = levels;
+    const deleting = levels.map((tables) => tables.filter(({ meta }) => meta.rangeTombstones > 0));
+    const [level0, ...sorted] = deleting;
+    this.rangeDeletes = [...level0!.map((table) => [table]), ...sorted]
+      .filter((tables) => tables.length > 0)
+      .map((tables) => new TablesSource(tables));
+    for (const tables of levels) for (const table of tables) table.hold();
   }
 
   hold(): void {
-    assert(this.#holders > 0, `table ${this.meta.number} is held after it was let go`);
     this.#holders++;
   }
 
   release(): void {
     this.#holders--;
     if (this.#holders > 0) return;
-    this.#reader?.close();
-    if (this.#dropped) this.#fs.remove(this.#path);
-  }
-
-  /** The manifest names it no more, durably. */
-  drop(): void {
-    this.#dropped = true;
-    this.release();
+    for (const tables of this.levels) for (const table of tables) table.release();
   }
 }
 
-export class Levels {
-  readonly #fs: FileSystem;
-  readonly #directory: string;
-  readonly #cache: BlockCache;
-  /** Level 0 newest first, the others by key. Replaced, never changed, so that iterators keep what they began with. */
-  #levels: readonly (readonly Table[])[];
+function newestRangeDelete(table: Table, key: Uint8Array, sequence: number): number {
+  if (table.meta.rangeTombstones === 0) return 0;
+  return table.rangeDeletes.newestOver(key, 0, key.length, sequence);
+}
 
-  constructor(fs: FileSystem, directory: string, cache: BlockCache, tables: readonly TableMeta[]) {
-    this.#fs = fs;
-    this.#directory = directory;
-    this.#cache = cache;
-    this.#levels = Array.from({ length: LEVELS }, () => []);
-    this.change(tables, []);
-  }
-
-  get metas(): readonly (readonly TableMeta[])[] {
-    return this.#levels.map((tables) => tables.map((table) => table.meta));
-  }
-
-  tableCount(level: number): number {
-    return this.#levels[level]!.length;
-  }
-
-  /** Makes an edit that is durable in the manifest the state that is read. */
-  change(added: readonly TableMeta[], removed: readonly number[]): void {
-    const gone = new Set(removed);
-    const dropped: Table[] = [];
-    this.#levels = this.#levels.map((tables, level) => {
-      const kept = tables.filter((table) => {
-        if (!gone.has(table.meta.number)) return true;
-        dropped.push(table);
-        return false;
-      });
-      for (const meta of added) {
-        if (meta.level === level) kept.push(new Table(this.#fs, this.#directory, meta, this.#cache));
-      }
-      return kept.sort(level === 0 ? newestFirst : byKey);
-    });
-    assert(
-      dropped.length === removed.length,
-      `an edit removes ${removed.length} tables, ${dropped.length} are there`,
-    );
-    for (const table of dropped) table.drop();
-  }
-
-  /** The newest value of `key` not above `sequence`: borrowed; `null` for a tombstone, `undefined` if there is none. */
-  get(key: Uint8Array, sequence: number): Uint8Array | null | undefined {
-    const hash = bloomHash(key);
-    const levels = this.#levels;
-    for (const table of levels[0]!) {
-      if (!table.covers(key)) continue;
-      const found = table.reader.get(key, sequence, hash);
-      if (found !== undefined) return found;
-    }
-    for (let level = 1; level < LEVELS; level++) {
-      const tables = levels[level]!;
-      const index = firstNotBelow(tables, key);
-      if (index === tables.length || compareBytes(tables[index]!.meta.smallestKey, key) > 0) continue;
-      const found = tables[index]!.reader.get(key, sequence, hash);
-      if (found !== undefined) return found;
-    }
-    return undefined;
-  }
-
-  /** Cursors over all tables, newest first, and what lets go of the tables. */
-  cursors(): { cursors: Cursor[]; release: () => void } {
-    const held: Table[] = [];
-    const cursors: Cursor[] = [];
-    for (const [level, tables] of this.#levels.entries()) {
-      if (tables.length === 0) continue;
-      for (const table of tables) {
-        table.hold();
-        held.push(table);
-        if (level === 0) cursors.push(new LevelCursor([table]));
-      }
-      if (level > 0) cursors.push(new LevelCursor(tables));
-    }
-    return {
-      cursors,
-      release: () => {
-        for (const table of held) table.release();
-      },
-    };
-  }
-
-  close(): void {
-    for (const tables of this.#levels) for (const table of tables) table.release();
-    this.#levels = Array.from({ length: LEVELS }, () => []);
-  }
+function visibleValue(entry: Entry, rangeDelete: number, now: number): Uint8Array | undefined {
+  if (isGone(entry, rangeDelete, now)) return undefined;
+  return entry.valueBytes.subarray(entry.valueStart, entry.valueEnd);
 }
 
 function newestFirst(a: Table, b: Table): number {
@@ -157,92 +178,4 @@ function newestFirst(a: Table, b: Table): number {
 
 function byKey(a: Table, b: Table): number {
   return compareBytes(a.meta.smallestKey, b.meta.smallestKey);
-}
-
-/** The first table whose largest key is not below `key`. */
-function firstNotBelow(tables: readonly Table[], key: Uint8Array): number {
-  let low = 0;
-  let high = tables.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compareBytes(tables[middle]!.meta.largestKey, key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** Tables that follow each other by key, as one cursor; a table is opened when the cursor gets there. */
-class LevelCursor implements Cursor {
-  valid = false;
-  entry = NO_ENTRY;
-  readonly #tables: readonly Table[];
-  #index = -1;
-  #inner: Cursor | undefined;
-
-  constructor(tables: readonly Table[]) {
-    this.#tables = tables;
-  }
-
-  seekToFirst(): void {
-    if (this.#enter(0)) this.#inner!.seekToFirst();
-    this.#publish();
-  }
-
-  seekToLast(): void {
-    if (this.#enter(this.#tables.length - 1)) this.#inner!.seekToLast();
-    this.#publish();
-  }
-
-  seek(key: Uint8Array, sequence: number): void {
-    const index = firstNotBelow(this.#tables, key);
-    if (this.#enter(index)) {
-      this.#inner!.seek(key, sequence);
-      // The table's last key may be the one sought, but only in versions that are newer than asked for.
-      if (!this.#inner!.valid && this.#enter(index + 1)) this.#inner!.seekToFirst();
-    }
-    this.#publish();
-  }
-
-  seekBefore(key: Uint8Array): void {
-    const index = firstNotBelow(this.#tables, key);
-    if (index === this.#tables.length) {
-      this.seekToLast();
-      return;
-    }
-    this.#enter(index);
-    if (compareBytes(this.#tables[index]!.meta.smallestKey, key) < 0) this.#inner!.seekBefore(key);
-    else if (this.#enter(index - 1)) this.#inner!.seekToLast();
-    this.#publish();
-  }
-
-  next(): void {
-    this.#inner!.next();
-    if (!this.#inner!.valid && this.#enter(this.#index + 1)) this.#inner!.seekToFirst();
-    this.#publish();
-  }
-
-  prev(): void {
-    this.#inner!.prev();
-    if (!this.#inner!.valid && this.#enter(this.#index - 1)) this.#inner!.seekToLast();
-    this.#publish();
-  }
-
-  /** Goes over to the table `index`; false if there is none. */
-  #enter(index: number): boolean {
-    const table = this.#tables[index];
-    if (table === undefined) {
-      this.#inner = undefined;
-      this.#index = -1;
-      return false;
-    }
-    if (index !== this.#index) this.#inner = table.reader.cursor();
-    this.#index = index;
-    return true;
-  }
-
-  #publish(): void {
-    const inner = this.#inner;
-    this.valid = inner?.valid === true;
-    if (inner !== undefined) this.entry = inner.entry;
-  }
 }

@@ -284,7 +284,9 @@ test("a compaction that finds the disk full is tried again, also where only the 
     const fs = new MemoryFileSystem();
     const engine = await open(fs, { options: { level0Tables: 2 } });
     await put(engine, "a", "1");
+    await put(engine, "c", "1");
     await engine.flush();
+    // Between those, so that the tables have to be merged.
     await put(engine, "b", "2");
     const flushed = engine.flush();
     let failures = 0;
@@ -378,6 +380,7 @@ test("a compaction that meets damage copies nothing and is fatal", async () => {
   const fatal: Error[] = [];
   const engine = await open(fs, { options: { level0Tables: 2, onFatal: (error) => fatal.push(error) } });
   await put(engine, "a", "1");
+  await put(engine, "c", "1");
   await engine.flush();
   const table = fs.list(DIRECTORY).find((name) => name.endsWith(".table"))!;
   const bytes = fs.readFile(`${DIRECTORY}/${table}`);

@@ -15,15 +15,17 @@
  * A full disk is survived: writes are refused until there is space. A failed sync is not: nothing works after it.
  */
 import type { Env, FileLock } from "../env/env.ts";
-import { assert } from "../lib/assert.ts";
+import { FLUSH_JOB } from "./background-jobs.ts";
 import { BlockCache } from "./block-cache.ts";
 import { Catalog } from "./catalog.ts";
+import { writeCheckpoint } from "./checkpoint.ts";
 import { Compactor } from "./compactor.ts";
-import { SEQUENCE_MAX } from "./cursor.ts";
+import { type Cursor, SEQUENCE_MAX } from "./cursor.ts";
 import type {
-  Engine,
+  DurableEngine,
   EngineIterator,
   EngineStats,
+  KeySpan,
   ScanRange,
   SealListener,
   Snapshot,
@@ -33,16 +35,22 @@ import type {
 } from "./engine.ts";
 import { Flusher, type SealedMemtable } from "./flusher.ts";
 import type { Levels } from "./levels.ts";
-import { type LsmOptions, lsmOptions } from "./lsm-options.ts";
-import { bytesOf, type ManifestState, type ManifestWriter } from "./manifest.ts";
+import { type LsmOptions, lsmOptions, tableOptions } from "./lsm-options.ts";
+import { bytesOf, type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
 import { Pins } from "./pins.ts";
-import { RangeIterator } from "./range-iterator.ts";
+import { RangeCover, type RangeDeleteSource, SetSource } from "./range-cover.ts";
+import { boundsOf, RangeIterator, type ReadView } from "./range-iterator.ts";
 import { recoverStore } from "./recovery.ts";
-import { isDiskFull, StorageError } from "./storage-error.ts";
+import { invalid, isDiskFull, StorageError } from "./storage-error.ts";
 import { StoreHealth } from "./store-health.ts";
-import { type RecoveredWal, Wal } from "./wal.ts";
+import type { FlushArgument } from "./table-building.ts";
+import { TableCache } from "./table-cache.ts";
+import type { WrittenTable } from "./table-writer.ts";
+import { Wal } from "./wal.ts";
+import type { WalOptions } from "./wal-files.ts";
+import type { RecoveredWal } from "./wal-recovery.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
 /** What the engine needs of the outside world. */
@@ -57,10 +65,26 @@ export async function openLsm(
   directory: string,
   options: Partial<LsmOptions> = {},
   sealListener?: SealListener,
-): Promise<Engine> {
+): Promise<DurableEngine> {
   const all = lsmOptions(options);
   const cache = new BlockCache(all.blockCacheBytes);
-  const store = await recoverStore(env.fs, directory, cache, newMemtable(all));
+  const tables = new TableCache(env.fs, directory, cache, all.openTables);
+  const store = await recoverStore(env.fs, directory, tables, {
+    newMemtable: () => newMemtable(all),
+    memtableBytes: all.memtableBytes,
+    flush: async (memtable, fileNumber) => {
+      const table = tableOptions(all, 0);
+      const argument: FlushArgument = {
+        directory,
+        fileNumber,
+        memtable: memtable.share(),
+        snapshots: [],
+        now: 0,
+        table,
+      };
+      return metaOf((await env.background.run(FLUSH_JOB, argument)) as WrittenTable, 0);
+    },
+  });
   env.log.info("storage opened", {
     directory,
     tables: store.state.tables.length,
@@ -81,12 +105,18 @@ export interface OpenStore {
   readonly lastSequence: number;
 }
 
+function walOptions({ walFileBytes: fileBytes, walSpareFiles: spareFiles }: LsmOptions): WalOptions {
+  return { fileBytes, spareFiles };
+}
+
 /** Room for what a turn writes beyond the limit, so that the arena rarely has to grow. Untouched, it costs nothing. */
 function newMemtable(options: LsmOptions): Memtable {
   return new Memtable(options.memtableBytes + (options.memtableBytes >> 2));
 }
 
-class LsmEngine implements Engine {
+class LsmEngine implements DurableEngine {
+  readonly #env: LsmEnv;
+  readonly #directory: string;
   readonly #options: LsmOptions;
   readonly #listener: SealListener | undefined;
   readonly #lock: FileLock;
@@ -100,6 +130,9 @@ class LsmEngine implements Engine {
   readonly #snapshots = new Set<Snapshot>();
   /** Snapshots and open iterators. */
   readonly #pins = new Pins();
+
+  /** Those that are linking tables. */
+  readonly #checkpoints = new Set<Promise<void>>();
 
   #memtable: Memtable;
   #sequence: number;
@@ -115,6 +148,8 @@ class LsmEngine implements Engine {
     cache: BlockCache,
     listener: SealListener | undefined,
   ) {
+    this.#env = env;
+    this.#directory = directory;
     this.#options = options;
     this.#listener = listener;
     this.#lock = store.lock;
@@ -131,8 +166,6 @@ class LsmEngine implements Engine {
       retryAfter: (error) => this.#retryManifest(error),
       checkAlive: () => this.#health.checkAlive(),
     });
-    const { blockBytes, restartInterval, bloomBitsPerKey } = options;
-    const table = { blockBytes, restartInterval, bloomBitsPerKey };
     const parts = {
       background: env.background,
       log: env.log,
@@ -141,12 +174,20 @@ class LsmEngine implements Engine {
       levels: store.levels,
       health: this.#health,
       snapshots: () => this.#snapshotSequences(),
+      now: () => this.#time,
     };
-    this.#flusher = new Flusher({ ...parts, table, flushed: (sealed) => this.#flushed(sealed) });
-    this.#compactor = new Compactor({ ...parts, table: () => table }, options);
+    this.#flusher = new Flusher({
+      ...parts,
+      table: tableOptions(options, 0),
+      flushed: (sealed) => this.#flushed(sealed),
+    });
+    this.#compactor = new Compactor(
+      { ...parts, table: (level) => tableOptions(options, level), now: () => this.#time },
+      options,
+    );
     this.#memtable = store.memtable;
     this.#sequence = store.lastSequence;
-    this.#wal = new Wal(env.fs, env.clock, directory, options.walFileBytes, store.wal, {
+    this.#wal = new Wal(env, directory, walOptions(options), store.wal, {
       newFileNumber: () => this.#catalog.newFileNumber(),
       apply: (bytes, start, end, count) => this.#apply(bytes, start, end, count),
       applied: () => this.sealIfFull(),
@@ -157,14 +198,14 @@ class LsmEngine implements Engine {
   }
 
   newBatch(): WriteBatch {
-    return new EncodedBatch();
+    return new EncodedBatch(this.#options);
   }
 
   write(batch: WriteBatch, options?: WriteOptions): Promise<void> {
     if (this.#health.refusal !== undefined) return Promise.reject(this.#health.refusal);
     const readOnly = this.readOnlyReason;
     if (readOnly !== undefined) return Promise.reject(new StorageError("READ_ONLY", readOnly));
-    return this.#wal.write(encoded(batch), options?.sync !== false);
+    return this.#wal.write(encoded(batch), options?.sync !== false, options?.wal !== false);
   }
 
   advanceTime(now: number): void {
@@ -182,28 +223,40 @@ class LsmEngine implements Engine {
       this.#seal();
   }
 
-  getSync(key: Uint8Array, snapshot?: Snapshot): Uint8Array | undefined {
+  getSync(key: Uint8Array, snapshot?: Snapshot, now = 0): Uint8Array | undefined {
     if (this.#health.refusal !== undefined) throw this.#health.refusal;
-    const sequence = snapshot === undefined ? SEQUENCE_MAX : snapshot.sequence;
-    const node = this.#memtable.find(key, sequence);
-    if (node !== 0) return this.#memtable.isTombstone(node) ? undefined : this.#memtable.value(node);
+    const sequence = snapshot === undefined ? SEQUENCE_MAX : this.#sequenceOf(snapshot);
+    const time = Math.max(now, this.#time);
+    const value = this.#memtable.get(key, sequence, time);
+    if (value !== undefined) return value ?? undefined;
     for (let i = this.#flusher.sealed.length - 1; i >= 0; i--) {
-      const { memtable } = this.#flusher.sealed[i]!;
-      const found = memtable.find(key, sequence);
-      if (found !== 0) return memtable.isTombstone(found) ? undefined : memtable.value(found);
+      const found = this.#flusher.sealed[i]!.memtable.get(key, sequence, time);
+      if (found !== undefined) return found ?? undefined;
     }
-    return this.#levels.get(key, sequence) ?? undefined;
+    return this.#levels.get(key, sequence, time);
   }
 
   iterate(range: ScanRange): EngineIterator {
     if (this.#health.refusal !== undefined) throw this.#health.refusal;
+    const bounds = boundsOf(range);
+    const pin = {
+      sequence: range.snapshot === undefined ? this.#sequence : this.#sequenceOf(range.snapshot),
+    };
     const { cursors, release } = this.#levels.cursors();
-    for (const { memtable } of this.#flusher.sealed) if (memtable.count > 0) cursors.push(memtable.cursor());
-    if (this.#memtable.count > 0) cursors.push(this.#memtable.cursor());
+    const rangeDeletes = this.#levels.rangeDeletes.slice();
+    for (const { memtable } of this.#flusher.sealed) addMemtable(memtable, cursors, rangeDeletes);
+    addMemtable(this.#memtable, cursors, rangeDeletes);
     const cursor = cursors.length === 1 ? cursors[0]! : new MergeCursor(cursors);
-    const pin = { sequence: range.snapshot?.sequence ?? this.#sequence };
+    const view: ReadView = {
+      sequence: pin.sequence,
+      now: Math.max(range.now ?? 0, this.#time),
+      rangeDeletes:
+        rangeDeletes.length === 0
+          ? undefined
+          : new RangeCover(rangeDeletes, pin.sequence, range.reverse === true),
+    };
     this.#pins.add(pin);
-    return new RangeIterator(cursor, range, pin.sequence, () => {
+    return new RangeIterator(cursor, range, bounds, view, () => {
       this.#pins.remove(pin);
       release();
     });
@@ -228,6 +281,25 @@ class LsmEngine implements Engine {
     return flushed;
   }
 
+  async compact(span: KeySpan = {}): Promise<void> {
+    await this.flush();
+    await this.#compactor.compact(span);
+  }
+
+  async checkpoint(directory: string): Promise<void> {
+    await this.flush();
+    if (this.#health.refusal !== undefined) throw this.#health.refusal;
+    const release = this.#levels.hold();
+    const written = writeCheckpoint(this.#env, this.#directory, directory, this.#catalog.state);
+    const settled = written.catch(() => {}).then(() => void this.#checkpoints.delete(settled));
+    this.#checkpoints.add(settled);
+    try {
+      await written;
+    } finally {
+      release();
+    }
+  }
+
   get pressure(): WritePressure {
     const options = this.#options;
     const sealed = this.#flusher.sealed.length;
@@ -243,6 +315,7 @@ class LsmEngine implements Engine {
 
   stats(): EngineStats {
     const levels = this.#levels.metas;
+    const compacted = this.#compactor.counts;
     let memtableBytes = this.#memtable.byteLength;
     for (const { memtable } of this.#flusher.sealed) memtableBytes += memtable.byteLength;
     return {
@@ -253,9 +326,9 @@ class LsmEngine implements Engine {
       tablesPerLevel: levels.map((tables) => tables.length),
       flushes: this.#flusher.flushes,
       flushBytesWritten: this.#flusher.bytesWritten,
-      compactions: this.#compactor.compactions,
-      compactionBytesRead: this.#compactor.bytesRead,
-      compactionBytesWritten: this.#compactor.bytesWritten,
+      compactions: compacted.merges,
+      compactionBytesRead: compacted.bytesRead,
+      compactionBytesWritten: compacted.bytesWritten,
       walBytes: this.#wal.bytes,
       blockCacheBytes: this.#cache.bytes,
       blockCacheHits: this.#cache.hits,
@@ -269,8 +342,9 @@ class LsmEngine implements Engine {
     if (this.#health.closing) return;
     this.#health.close();
     try {
+      await this.#compactor.stop();
       await this.#flusher.settled();
-      await this.#compactor.settled();
+      await Promise.all(this.#checkpoints);
       await this.#health.settled();
       if (this.#health.failure === undefined) await this.#wal.close();
     } finally {
@@ -280,6 +354,12 @@ class LsmEngine implements Engine {
       this.#catalog.close();
       this.#lock.release();
     }
+  }
+
+  #sequenceOf(snapshot: Snapshot): number {
+    if (!this.#snapshots.has(snapshot))
+      throw invalid("a snapshot that was released, or is of another store, can't be read");
+    return snapshot.sequence;
   }
 
   #apply(bytes: Uint8Array, start: number, end: number, count: number): void {
@@ -335,7 +415,12 @@ class LsmEngine implements Engine {
     await this.#health.retryDelay();
   }
 
-  async #readyToLog(): Promise<void> {
+  #readyToLog(): Promise<void> | undefined {
+    this.#health.checkWritable();
+    return this.pressure === "none" || this.#health.closing ? undefined : this.#untilReadyToLog();
+  }
+
+  async #untilReadyToLog(): Promise<void> {
     for (;;) {
       this.#health.checkWritable();
       const { pressure } = this;
@@ -351,7 +436,13 @@ class LsmEngine implements Engine {
   }
 }
 
+/** Adds what a memtable has to what an iterator reads. */
+function addMemtable(memtable: Memtable, cursors: Cursor[], rangeDeletes: RangeDeleteSource[]): void {
+  if (memtable.count > 0) cursors.push(memtable.cursor());
+  for (const set of memtable.rangeDeletes) rangeDeletes.push(new SetSource(set));
+}
+
 function encoded(batch: WriteBatch): EncodedBatch {
-  assert(batch instanceof EncodedBatch, "a batch that this engine did not make");
+  if (!(batch instanceof EncodedBatch)) throw new TypeError("a batch that this engine did not make");
   return batch;
 }

@@ -7,15 +7,19 @@
  * manifest has grown long.
  */
 import type { FileSystem } from "../env/env.ts";
+import { assert } from "../lib/assert.ts";
 import { xxh64 } from "../lib/hash.ts";
 import { CURRENT, fileName, filePath, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
 import { type GrowingBytes, readU32, readU64 } from "./fixed-width.ts";
-import { newRecord, RecordLogWriter, readRecordLog, readWholeFile, syncOrFail } from "./record-log.ts";
+import { newRecord, RecordLogWriter, removeQuietly, syncOrFail } from "./record-log.ts";
+import { RecordReader } from "./record-reader.ts";
 import { corrupt } from "./storage-error.ts";
 import type { WrittenTable } from "./table-writer.ts";
 
 export const MANIFEST_MAGIC = "FLOTMANI";
 const EDIT = 1;
+/** More than any `CURRENT` has. */
+const CURRENT_BYTES_MAX = 256;
 
 /** A table as the manifest knows it. Keys are owned. */
 export interface TableMeta {
@@ -87,25 +91,36 @@ export interface ManifestState {
 export function readManifest(fs: FileSystem, directory: string): ManifestState | undefined {
   const currentPath = `${directory}/${CURRENT}`;
   if (!fs.exists(currentPath)) return undefined;
-  const name = decodeCurrent(readWholeFile(fs, currentPath), currentPath);
+  const name = decodeCurrent(readStart(fs, currentPath, CURRENT_BYTES_MAX), currentPath);
   const path = `${directory}/${name}`;
   if (!fs.exists(path)) throw corrupt(currentPath, 0, `it names ${name}, which is not there`);
-  const { bytes, records } = readRecordLog(fs, path, MANIFEST_MAGIC, true);
+  const reader = new RecordReader(fs, path, MANIFEST_MAGIC, parseFileName(name)!.number);
+  try {
+    return readEdits(reader);
+  } finally {
+    reader.close();
+  }
+}
+
+function readEdits(reader: RecordReader): ManifestState {
+  const { path } = reader;
   const tables = new Map<number, TableMeta>();
-  let numbers = { nextFileNumber: 0, lastSequence: 0, flushedRecord: 0 };
-  for (const { type, start, end } of records) {
-    if (type !== EDIT) throw corrupt(path, start, `a record has the unknown type ${type}`);
-    const edit = decodeEdit(bytes.subarray(start, end), path, start);
+  let numbers: Omit<ManifestState, "tables"> | undefined;
+  while (reader.next()) {
+    const { offset } = reader;
+    if (reader.type !== EDIT) throw corrupt(path, offset, `a record has the unknown type ${reader.type}`);
+    const edit = decodeEdit(reader.bytes.subarray(reader.start, reader.end), path, offset);
     for (const number of edit.removed) {
       if (!tables.delete(number))
-        throw corrupt(path, start, `an edit removes table ${number}, which is not there`);
+        throw corrupt(path, offset, `an edit removes table ${number}, which is not there`);
     }
     for (const table of edit.added) tables.set(table.number, table);
     const { nextFileNumber, lastSequence, flushedRecord } = edit;
     numbers = { nextFileNumber, lastSequence, flushedRecord };
   }
   // A manifest is named only after its first record was durable.
-  if (records.length === 0) throw corrupt(path, 0, "the manifest has no records");
+  if (numbers === undefined) reader.refuse("the manifest had a record when it was named");
+  reader.refuseUnlessTorn();
   return { ...numbers, tables: [...tables.values()] };
 }
 
@@ -114,13 +129,12 @@ export class ManifestWriter {
   readonly #fs: FileSystem;
   readonly #directory: string;
   #log: RecordLogWriter;
-  #number: number;
+  #mustBeReplaced = false;
 
-  private constructor(fs: FileSystem, directory: string, log: RecordLogWriter, number: number) {
+  private constructor(fs: FileSystem, directory: string, log: RecordLogWriter) {
     this.#fs = fs;
     this.#directory = directory;
     this.#log = log;
-    this.#number = number;
   }
 
   /** Writes a new manifest with the number `number` that holds `state`, and makes it the one that counts. */
@@ -131,7 +145,7 @@ export class ManifestWriter {
     state: ManifestState,
   ): Promise<ManifestWriter> {
     const log = await createManifest(fs, directory, number, state);
-    return new ManifestWriter(fs, directory, log, number);
+    return new ManifestWriter(fs, directory, log);
   }
 
   /** Length of the manifest in bytes. */
@@ -139,21 +153,35 @@ export class ManifestWriter {
     return this.#log.size;
   }
 
-  /**
-   * Appends an edit and makes it durable. Throws `FileError` if it could not be written: then it does not count, and
-   * may be tried again; throws `FAILED` if it could not be synced: then nobody knows.
-   */
-  async append(edit: VersionEdit): Promise<void> {
-    await appendEdit(this.#log, edit);
+  /** An edit could not be appended: only a new manifest takes further ones. */
+  get mustBeReplaced(): boolean {
+    return this.#mustBeReplaced;
   }
 
-  /** Goes over to a new manifest that holds `state`, and removes the old one. Throws as `append` does. */
+  /**
+   * Appends an edit and makes it durable. Throws `FileError` if it could not be written: then it does not count, and may
+   * be tried again after `replace`, since nobody knows for sure what of it is on the disk; throws `FAILED` if it could
+   * not be synced, which is final.
+   */
+  async append(edit: VersionEdit): Promise<void> {
+    assert(!this.#mustBeReplaced, `${this.#log.path}: an edit after one that failed`);
+    this.#mustBeReplaced = true;
+    await appendEdit(this.#log, edit);
+    this.#mustBeReplaced = false;
+  }
+
+  /**
+   * Goes over to a new manifest that holds `state`, and removes the old one. Throws `FileError` (then the old one still
+   * counts) or `FAILED`.
+   */
   async replace(number: number, state: ManifestState): Promise<void> {
     const log = await createManifest(this.#fs, this.#directory, number, state);
-    this.#log.close();
-    this.#fs.remove(filePath(this.#directory, this.#number, "manifest"));
+    const old = this.#log;
     this.#log = log;
-    this.#number = number;
+    this.#mustBeReplaced = false;
+    old.close();
+    // What could not be removed is left over, and goes when the store opens the next time.
+    removeQuietly(this.#fs, old.path);
   }
 
   close(): void {
@@ -168,7 +196,8 @@ async function createManifest(
   state: ManifestState,
 ): Promise<RecordLogWriter> {
   const path = filePath(directory, number, "manifest");
-  const log = await RecordLogWriter.create(fs, directory, path, MANIFEST_MAGIC, number);
+  const log = await RecordLogWriter.create(fs, { directory, path, magic: MANIFEST_MAGIC, number, mark: 0 });
+  let isNamed = false;
   try {
     await appendEdit(log, { ...state, added: state.tables, removed: [] });
     const current = `${directory}/${CURRENT}`;
@@ -183,10 +212,12 @@ async function createManifest(
       handle.close();
     }
     fs.rename(temporary, current);
+    isNamed = true;
     await syncOrFail(fs.syncDirectory(directory), directory);
   } catch (error) {
     log.close();
-    fs.remove(path);
+    // What CURRENT names has to stay, also where the sync of that has failed.
+    if (!isNamed) removeQuietly(fs, path);
     throw error;
   }
   return log;
@@ -232,7 +263,12 @@ export function decodeEdit(bytes: Uint8Array, path: string, offset: number): Ver
     at += length;
     return at - length;
   };
-  const u64 = (): number => readU64(bytes, take(8));
+  const u64 = (): number => {
+    const start = take(8);
+    if (readU32(bytes, start + 4) >= 0x20_0000)
+      throw corrupt(path, offset + start, "a number in an edit is above 2^53");
+    return readU64(bytes, start);
+  };
   const u32 = (): number => readU32(bytes, take(4));
   const key = (): Uint8Array => {
     const start = take(u32());
@@ -267,6 +303,17 @@ export function decodeEdit(bytes: Uint8Array, path: string, offset: number): Ver
 export function encodeCurrent(name: string): Uint8Array {
   const checksum = xxh64(new TextEncoder().encode(name)).toString(16).padStart(16, "0");
   return new TextEncoder().encode(`${name} ${checksum}\n`);
+}
+
+/** The first `bytesMax` bytes of a file, owned by the caller. Throws `FileError`. */
+function readStart(fs: FileSystem, path: string, bytesMax: number): Uint8Array {
+  const handle = fs.open(path, "read");
+  try {
+    const bytes = new Uint8Array(bytesMax);
+    return bytes.subarray(0, handle.read(bytes, 0, bytesMax, 0));
+  } finally {
+    handle.close();
+  }
 }
 
 function decodeCurrent(bytes: Uint8Array, path: string): string {

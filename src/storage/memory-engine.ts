@@ -139,6 +139,11 @@ export class MemoryEngine implements Engine {
     this.#listener?.flushed(seal);
   }
 
+  /** There is nothing to give back. */
+  compact(): Promise<void> {
+    return this.flush();
+  }
+
   stats(): EngineStats {
     return {
       memtableBytes: 0,
@@ -192,6 +197,24 @@ class ArrayIterator implements EngineIterator {
   }
   get value(): Uint8Array {
     return this.#keysOnly ? new Uint8Array(0) : this.#entries[this.#index]!.value;
+  }
+  get keyBytes(): Uint8Array {
+    return this.key;
+  }
+  get keyStart(): number {
+    return 0;
+  }
+  get keyEnd(): number {
+    return this.key.length;
+  }
+  get valueBytes(): Uint8Array {
+    return this.value;
+  }
+  get valueStart(): number {
+    return 0;
+  }
+  get valueEnd(): number {
+    return this.value.length;
   }
   close(): void {
     this.#index = this.#entries.length;

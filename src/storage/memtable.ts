@@ -6,14 +6,20 @@
  * 32-bit integers in a second array that say where its key and value lie, its sequence number, and what comes next on
  * each of its levels. Both arrays are over shared memory, so a sealed memtable is handed to the thread that writes its
  * table without being copied. Bytes are never moved, and a version that somebody may still read is never changed.
+ *
+ * Range tombstones are few and have a list of their own beside the skip list: sets of fragments (`range-deletes.ts`), each
+ * at least twice as large as the next. A new one is a set of one, merged with the last as long as that is not; so
+ * adding costs little, asking looks into few sets, and a set that somebody reads is never changed.
  */
 import { assert } from "../lib/assert.ts";
 import { type Cursor, Entry, SEQUENCE_MAX } from "./cursor.ts";
 import { readU32, readU64 } from "./fixed-width.ts";
 import { type KeyedNodes, NewestIndex } from "./newest-index.ts";
+import { mergeRangeDeletes, RangeDeletes } from "./range-deletes.ts";
 import {
   EXPIRY_BYTES,
   OPERATION_DELETE,
+  OPERATION_DELETE_RANGE,
   OPERATION_HEADER_BYTES,
   OPERATION_PUT_EXPIRING,
 } from "./write-batch.ts";
@@ -30,14 +36,21 @@ const HEAD = 1;
 const FIRST_FREE = HEAD + LINKS + HEIGHT_MAX;
 const TWO_32 = 0x1_0000_0000;
 /** Offsets are 32-bit integers. */
-const ARENA_BYTES_MAX = 0x7fff_ffff;
+export const ARENA_BYTES_MAX = 0x7fff_ffff;
+/** What a range tombstone is counted for beside its operation: its keys' copies and its fragments, about. */
+const RANGE_DELETE_BYTES = 256;
+const NO_SETS: readonly RangeDeletes[] = [];
 
 /** What another thread needs to read a sealed memtable. */
 export interface SharedMemtable {
   readonly nodes: SharedArrayBuffer;
   readonly arena: SharedArrayBuffer;
   readonly count: number;
+  readonly rangeDeletes: readonly RangeDeletesFields[];
 }
+
+/** A `RangeDeletes` as structured cloning leaves it. */
+type RangeDeletesFields = Pick<RangeDeletes, "starts" | "ends" | "sequences">;
 
 export class Memtable {
   #nodes: Int32Array;
@@ -47,6 +60,8 @@ export class Memtable {
   #height = 1;
   #count = 0;
   #random = 0x2545f491;
+  #rangeDeletes = NO_SETS;
+  #rangeDeleteCount = 0;
   readonly #newest = new NewestIndex();
   /** What the index needs; replaced when an array grows. */
   #keyed: KeyedNodes;
@@ -67,6 +82,9 @@ export class Memtable {
     table.#arena = new Uint8Array(shared.arena);
     table.#count = shared.count;
     table.#height = HEIGHT_MAX;
+    table.#rangeDeletes = shared.rangeDeletes.map(
+      ({ starts, ends, sequences }) => new RangeDeletes(starts, ends, sequences),
+    );
     return table;
   }
 
@@ -75,21 +93,27 @@ export class Memtable {
       nodes: this.#nodes.buffer as SharedArrayBuffer,
       arena: this.#arena.buffer as SharedArrayBuffer,
       count: this.#count,
+      rangeDeletes: this.#rangeDeletes.map(({ starts, ends, sequences }) => ({ starts, ends, sequences })),
     };
   }
 
-  /** Entries in it; overwritten ones count. */
+  /** Entries in it, without range tombstones; overwritten ones count. */
   get count(): number {
     return this.#count;
   }
 
   get isEmpty(): boolean {
-    return this.#count === 0;
+    return this.#count === 0 && this.#rangeDeletes.length === 0;
+  }
+
+  /** Its range tombstones, in sets that never change; replaced by the next one that comes. */
+  get rangeDeletes(): readonly RangeDeletes[] {
+    return this.#rangeDeletes;
   }
 
   /** Memory in use, in bytes. */
   get byteLength(): number {
-    return this.#arenaUsed + (this.#nodesUsed - FIRST_FREE) * 4;
+    return this.#arenaUsed + (this.#nodesUsed - FIRST_FREE) * 4 + this.#rangeDeleteCount * RANGE_DELETE_BYTES;
   }
 
   /**
@@ -116,10 +140,18 @@ export class Memtable {
     for (let i = 0; i < count; i++) {
       const keyLength = readU32(arena, at + 1);
       const valueLength = readU32(arena, at + 5);
-      const put = arena[at] !== OPERATION_DELETE;
+      const kind = arena[at];
       at += OPERATION_HEADER_BYTES;
+      if (kind === OPERATION_DELETE_RANGE) {
+        const middle = at + keyLength;
+        const end = middle + valueLength;
+        this.#deleteRange(arena.slice(at, middle), arena.slice(middle, end), sequence + i, keepUpTo);
+        at = end;
+        continue;
+      }
+      const put = kind !== OPERATION_DELETE;
       const newest = this.#newest.find(this.#keyed, arena, at, at + keyLength);
-      if (newest !== 0 && this.#sequence(newest) > keepUpTo) {
+      if (newest !== 0 && this.sequence(newest) > keepUpTo) {
         this.#set(newest, at, keyLength, put ? valueLength : -1, sequence + i);
       } else {
         this.#link(at, keyLength, put ? valueLength : -1, sequence + i);
@@ -135,7 +167,7 @@ export class Memtable {
    */
   find(key: Uint8Array, sequence: number): number {
     const newest = this.#newest.find(this.#keyed, key, 0, key.length);
-    if (newest === 0 || this.#sequence(newest) <= sequence) return newest;
+    if (newest === 0 || this.sequence(newest) <= sequence) return newest;
     // An older version is wanted: versions of a key follow each other in the list, newest first.
     const node = this.#firstAtOrAfter(key, sequence);
     if (node === 0) return 0;
@@ -146,6 +178,29 @@ export class Memtable {
     const offset = nodes[node]!;
     for (let i = 0; i < length; i++) if (arena[offset + i] !== key[i]) return 0;
     return node;
+  }
+
+  /**
+   * The value of `key` at `sequence` and the time `now`, as `value` gives it; `null` if it is gone, `undefined` if the
+   * memtable knows nothing of the key.
+   */
+  get(key: Uint8Array, sequence: number, now: number): Uint8Array | null | undefined {
+    const rangeDelete = this.#rangeDeletes.length === 0 ? 0 : this.newestRangeDelete(key, sequence);
+    const node = this.find(key, sequence);
+    if (node === 0) return rangeDelete === 0 ? undefined : null;
+    if (this.isTombstone(node) || this.sequence(node) < rangeDelete) return null;
+    const expiresAt = this.expiresAt(node);
+    return expiresAt !== 0 && expiresAt <= now ? null : this.value(node);
+  }
+
+  /** The newest sequence number not above `sequence` at which a range with `key` in it was deleted; 0 if there is none. */
+  newestRangeDelete(key: Uint8Array, sequence: number): number {
+    let newest = 0;
+    for (const set of this.#rangeDeletes) {
+      const found = set.newestOver(key, 0, key.length, sequence);
+      if (found > newest) newest = found;
+    }
+    return newest;
   }
 
   isTombstone(node: number): boolean {
@@ -178,6 +233,19 @@ export class Memtable {
       atOrAfter: (key, sequence) => this.#firstAtOrAfter(key, sequence),
       before: (key, start, end, sequence) => this.#lastBefore(key, start, end, sequence),
     });
+  }
+
+  #deleteRange(start: Uint8Array, end: Uint8Array, sequence: number, keepUpTo: number): void {
+    // As with entries: a tombstone that nobody reads without the newer one over the same keys is not kept.
+    const stillRead = (older: number): boolean => older <= keepUpTo;
+    const sets = this.#rangeDeletes.slice();
+    let set = new RangeDeletes([start], [end], [[sequence]]);
+    while (sets.length > 0 && sets.at(-1)!.count < set.count * 2) {
+      set = mergeRangeDeletes([sets.pop()!, set], stillRead);
+    }
+    sets.push(set);
+    this.#rangeDeletes = sets;
+    this.#rangeDeleteCount++;
   }
 
   #link(keyOffset: number, keyLength: number, valueLength: number, sequence: number): void {
@@ -253,7 +321,7 @@ export class Memtable {
     return height;
   }
 
-  #sequence(node: number): number {
+  sequence(node: number): number {
     const nodes = this.#nodes;
     return nodes[node + SEQUENCE_HIGH]! * TWO_32 + (nodes[node + SEQUENCE_LOW]! >>> 0);
   }
@@ -273,7 +341,7 @@ export class Memtable {
     }
     if (a < end) return arena[a]! < key[b]!;
     if (length !== keyLength) return length < keyLength;
-    return this.#sequence(node) > sequence;
+    return this.sequence(node) > sequence;
   }
 
   #lastBefore(key: Uint8Array, start: number, end: number, sequence: number): number {
@@ -317,7 +385,7 @@ export class Memtable {
     entry.keyBytes = arena;
     entry.keyStart = keyStart;
     entry.keyEnd = keyEnd;
-    entry.sequence = this.#sequence(node);
+    entry.sequence = this.sequence(node);
     entry.tombstone = valueLength < 0;
     entry.expiresAt = this.expiresAt(node);
     entry.valueBytes = arena;

@@ -1,7 +1,8 @@
-import { assert } from "../lib/assert.ts";
 import { prefixEnd } from "../lib/bytes.ts";
-import { type Cursor, compareEntryKey, compareRanges, NO_BYTES, SEQUENCE_MAX } from "./cursor.ts";
+import { type Cursor, compareEntryKey, compareRanges, isGone, NO_BYTES, SEQUENCE_MAX } from "./cursor.ts";
 import type { EngineIterator, ScanRange } from "./engine.ts";
+import type { RangeCover } from "./range-cover.ts";
+import { invalid } from "./storage-error.ts";
 
 /** The bounds of a scan in one form. A bound that is `undefined` is open. */
 export interface Bounds {
@@ -11,16 +12,14 @@ export interface Bounds {
   readonly upperIncluded: boolean;
 }
 
-/** Reads the bounds out of a range; asserts that they do not contradict each other in form. */
+/** Reads the bounds out of a range; throws `INVALID` if they contradict each other in form. */
 export function boundsOf(range: ScanRange): Bounds {
   const { gte, gt, lt, lte, prefix } = range;
-  assert(gte === undefined || gt === undefined, "scan: at most one of gte and gt");
-  assert(lt === undefined || lte === undefined, "scan: at most one of lt and lte");
+  if (gte !== undefined && gt !== undefined) throw invalid("a scan has at most one of gte and gt");
+  if (lt !== undefined && lte !== undefined) throw invalid("a scan has at most one of lt and lte");
   if (prefix !== undefined) {
-    assert(
-      gte === undefined && gt === undefined && lt === undefined && lte === undefined,
-      "scan: prefix stands alone",
-    );
+    if (gte !== undefined || gt !== undefined || lt !== undefined || lte !== undefined)
+      throw invalid("a scan with a prefix has no other bounds");
     return { lower: prefix, lowerIncluded: true, upper: prefixEnd(prefix), upperIncluded: false };
   }
   return {
@@ -31,60 +30,79 @@ export function boundsOf(range: ScanRange): Bounds {
   };
 }
 
+/** As of when somebody reads. */
+export interface ReadView {
+  readonly sequence: number;
+  /** The time in milliseconds: what expires at or before it is gone. */
+  readonly now: number;
+  /** The range tombstones of all that is read; `undefined`: there are none. */
+  readonly rangeDeletes: RangeCover | undefined;
+}
+
 /**
  * What a reader sees of the merged entries at one sequence number: for every key in the range its newest entry that is
- * not above it, unless that is a tombstone.
+ * not above it, unless that says that there is nothing.
  */
 export class RangeIterator implements EngineIterator {
   readonly #cursor: Cursor;
   readonly #bounds: Bounds;
   readonly #reverse: boolean;
+  readonly #keysOnly: boolean;
   readonly #sequence: number;
+  readonly #now: number;
+  readonly #rangeDeletes: RangeCover | undefined;
   readonly #release: () => void;
   #left: number;
   #started = false;
   #ended = false;
-  #key = new Uint8Array(256);
-  #keyLength = 0;
-  #value: Uint8Array = NO_BYTES;
-  #valueStart = 0;
-  #valueEnd = 0;
+  readonly keyStart = 0;
+  keyBytes: Uint8Array = new Uint8Array(256);
+  keyEnd = 0;
+  valueBytes: Uint8Array = NO_BYTES;
+  valueStart = 0;
+  valueEnd = 0;
 
-  constructor(cursor: Cursor, range: ScanRange, sequence: number, release: () => void) {
+  constructor(cursor: Cursor, range: ScanRange, bounds: Bounds, view: ReadView, release: () => void) {
     this.#cursor = cursor;
-    this.#bounds = boundsOf(range);
+    this.#bounds = bounds;
     this.#reverse = range.reverse === true;
-    this.#sequence = sequence;
+    this.#keysOnly = range.keysOnly === true;
+    this.#sequence = view.sequence;
+    this.#now = view.now;
+    this.#rangeDeletes = view.rangeDeletes;
     this.#left = range.limit ?? Number.POSITIVE_INFINITY;
     this.#release = release;
   }
 
   get key(): Uint8Array {
-    return this.#key.subarray(0, this.#keyLength);
+    return this.keyBytes.subarray(0, this.keyEnd);
   }
 
   get value(): Uint8Array {
-    return this.#value.subarray(this.#valueStart, this.#valueEnd);
+    return this.valueBytes.subarray(this.valueStart, this.valueEnd);
   }
 
   next(): boolean {
     if (this.#ended) return false;
-    if (this.#left <= 0 || !(this.#reverse ? this.#backward() : this.#forward())) {
-      this.close();
-      return false;
+    let found = false;
+    try {
+      found = this.#left > 0 && (this.#reverse ? this.#backward() : this.#forward());
+    } finally {
+      // Also where damage was met: nobody goes on from there.
+      if (!found) this.close();
     }
     this.#left--;
-    return true;
+    return found;
   }
 
   /** Lets go of what is read. The end of the scan does so by itself. */
   close(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#value = NO_BYTES;
-    this.#valueStart = 0;
-    this.#valueEnd = 0;
-    this.#keyLength = 0;
+    this.valueBytes = NO_BYTES;
+    this.valueStart = 0;
+    this.valueEnd = 0;
+    this.keyEnd = 0;
     this.#release();
   }
 
@@ -98,13 +116,16 @@ export class RangeIterator implements EngineIterator {
     else this.#seekLower();
     this.#started = true;
     while (cursor.valid) {
+      if (this.#isAboveUpper()) return false;
       if (cursor.entry.sequence > this.#sequence) {
         cursor.next();
         continue;
       }
-      if (this.#isAboveUpper()) return false;
-      this.#take();
-      if (!cursor.entry.tombstone) return true;
+      this.#takeKey();
+      if (!this.#isGone()) {
+        this.#takeValue();
+        return true;
+      }
       this.#skipKey();
     }
     return false;
@@ -118,17 +139,15 @@ export class RangeIterator implements EngineIterator {
     while (cursor.valid) {
       if (this.#isBelowLower()) return false;
       let seen = false;
-      let tombstone = false;
       this.#takeKey();
       do {
         if (cursor.entry.sequence <= this.#sequence) {
-          seen = true;
-          tombstone = cursor.entry.tombstone;
-          this.#takeValue();
+          seen = !this.#isGone();
+          if (seen) this.#takeValue();
         }
         cursor.prev();
       } while (cursor.valid && this.#isAtKey());
-      if (seen && !tombstone) return true;
+      if (seen) return true;
     }
     return false;
   }
@@ -170,7 +189,7 @@ export class RangeIterator implements EngineIterator {
 
   #isAtKey(): boolean {
     const { keyBytes, keyStart, keyEnd } = this.#cursor.entry;
-    return compareRanges(this.#key, 0, this.#keyLength, keyBytes, keyStart, keyEnd) === 0;
+    return compareRanges(this.keyBytes, 0, this.keyEnd, keyBytes, keyStart, keyEnd) === 0;
   }
 
   /** Moves on to the next key. */
@@ -179,23 +198,27 @@ export class RangeIterator implements EngineIterator {
     while (this.#cursor.valid && this.#isAtKey());
   }
 
-  #take(): void {
-    this.#takeKey();
-    this.#takeValue();
+  /** Whether the entry, the newest of its key that can be seen, says that there is nothing. */
+  #isGone(): boolean {
+    const { entry } = this.#cursor;
+    const rangeDelete = this.#rangeDeletes?.newestOver(entry.keyBytes, entry.keyStart, entry.keyEnd) ?? 0;
+    return isGone(entry, rangeDelete, this.#now);
   }
 
   #takeKey(): void {
     const { keyBytes, keyStart, keyEnd } = this.#cursor.entry;
     const length = keyEnd - keyStart;
-    if (length > this.#key.length) this.#key = new Uint8Array(length * 2);
-    for (let i = 0; i < length; i++) this.#key[i] = keyBytes[keyStart + i]!;
-    this.#keyLength = length;
+    if (length > this.keyBytes.length) this.keyBytes = new Uint8Array(length * 2);
+    const key = this.keyBytes;
+    for (let i = 0; i < length; i++) key[i] = keyBytes[keyStart + i]!;
+    this.keyEnd = length;
   }
 
   #takeValue(): void {
+    if (this.#keysOnly) return;
     const { valueBytes, valueStart, valueEnd } = this.#cursor.entry;
-    this.#value = valueBytes;
-    this.#valueStart = valueStart;
-    this.#valueEnd = valueEnd;
+    this.valueBytes = valueBytes;
+    this.valueStart = valueStart;
+    this.valueEnd = valueEnd;
   }
 }

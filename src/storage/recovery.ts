@@ -4,7 +4,6 @@
  * changed.
  */
 import type { FileSystem } from "../env/env.ts";
-import type { BlockCache } from "./block-cache.ts";
 import { makeDurableDirectory } from "./durable-directory.ts";
 import { CURRENT, filePath, LOCK, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
 import { Levels } from "./levels.ts";
@@ -12,41 +11,61 @@ import type { OpenStore } from "./lsm.ts";
 import { type ManifestState, ManifestWriter, readManifest, type TableMeta } from "./manifest.ts";
 import type { Memtable } from "./memtable.ts";
 import { corrupt, StorageError } from "./storage-error.ts";
-import { recoverWal } from "./wal.ts";
+import type { TableCache } from "./table-cache.ts";
+import { decodeFooter, FOOTER_BYTES } from "./table-format.ts";
+import { replayWal, surveyWal } from "./wal-recovery.ts";
 
 const NEW_STORE: ManifestState = { nextFileNumber: 1, lastSequence: 0, flushedRecord: 0, tables: [] };
 
-/** Locks and recovers a directory. `memtable` is empty and takes what the log holds. */
+/** What becomes of what the log holds: memtables, of which all but the last are tables before the engine works. */
+export interface Replay {
+  newMemtable(): Memtable;
+  /** A memtable of this many bytes becomes a table. */
+  readonly memtableBytes: number;
+  /** Writes a memtable as a table of level 0 with this file number, durably. */
+  flush(memtable: Memtable, fileNumber: number): Promise<TableMeta>;
+}
+
+/** Locks and recovers a directory. */
 export async function recoverStore(
   fs: FileSystem,
   directory: string,
-  cache: BlockCache,
-  memtable: Memtable,
+  tables: TableCache,
+  replay: Replay,
 ): Promise<OpenStore> {
   makeDurableDirectory(fs, directory);
   const lock = fs.lock(`${directory}/${LOCK}`);
-  if (lock === undefined)
-    throw new StorageError("LOCKED", `another process has the store in ${directory} open`);
+  if (lock === undefined) throw lockedBy(fs, directory);
   try {
-    return { lock, ...(await recoverLocked(fs, directory, cache, memtable)) };
+    return { lock, ...(await recoverLocked(fs, directory, tables, replay)) };
   } catch (error) {
     lock.release();
     throw error;
   }
 }
 
-/** A table that was cut off is noticed at the start, and not when somebody reads what it lacks. */
-function checkLength(fs: FileSystem, directory: string, { number, bytes }: TableMeta): void {
+/** The error for a directory whose lock somebody else has. */
+export function lockedBy(fs: FileSystem, directory: string): StorageError {
+  const holder = fs.lockHolder(`${directory}/${LOCK}`);
+  const who = holder === undefined ? "" : ` (process id ${holder})`;
+  return new StorageError("LOCKED", `another process has the store in ${directory} open${who}`);
+}
+
+/** A table that was cut off, or that is another version's, is noticed at the start, and not when somebody reads it. */
+function checkTable(fs: FileSystem, directory: string, { number, bytes }: TableMeta): void {
   const file = fs.open(filePath(directory, number, "table"), "read");
   try {
     const size = file.size();
-    if (size !== bytes) {
+    if (size !== bytes || size < FOOTER_BYTES) {
       throw corrupt(
         file.path,
         Math.min(size, bytes),
         `the file has ${size} bytes, and was written with ${bytes}`,
       );
     }
+    const footer = new Uint8Array(FOOTER_BYTES);
+    file.read(footer, 0, FOOTER_BYTES, size - FOOTER_BYTES);
+    decodeFooter(footer, file.path, size);
   } finally {
     file.close();
   }
@@ -55,41 +74,54 @@ function checkLength(fs: FileSystem, directory: string, { number, bytes }: Table
 async function recoverLocked(
   fs: FileSystem,
   directory: string,
-  cache: BlockCache,
-  memtable: Memtable,
+  tables: TableCache,
+  replay: Replay,
 ): Promise<Omit<OpenStore, "lock">> {
   const names = fs.list(directory);
   const files = names.map((name) => ({ name, parsed: parseFileName(name) }));
-  const found = readManifest(fs, directory);
-  if (found === undefined && files.some(({ parsed }) => parsed?.kind === "table" || parsed?.kind === "wal")) {
+  const manifestState = readManifest(fs, directory);
+  if (
+    manifestState === undefined &&
+    files.some(({ parsed }) => parsed?.kind === "table" || parsed?.kind === "wal")
+  ) {
     throw corrupt(`${directory}/${CURRENT}`, 0, "the file is missing, but there are tables or logs");
   }
-  const state = found ?? NEW_STORE;
+  const state = manifestState ?? NEW_STORE;
   const present = new Set(files.flatMap(({ parsed }) => (parsed?.kind === "table" ? [parsed.number] : [])));
   for (const table of state.tables) {
     if (!present.has(table.number)) throw corrupt(directory, 0, `table ${table.number} is missing`);
-    checkLength(fs, directory, table);
+    checkTable(fs, directory, table);
   }
 
-  let lastSequence = state.lastSequence;
   const logs = files
     .flatMap(({ parsed }) => (parsed?.kind === "wal" ? [parsed.number] : []))
     .sort((a, b) => a - b);
-  const wal = recoverWal(fs, directory, logs, state.flushedRecord, (bytes, start, end, count) => {
-    memtable.insert(bytes, start, end, count, lastSequence + 1);
-    lastSequence += count;
-  });
+  const survey = surveyWal(fs, directory, logs, state.flushedRecord);
 
   let nextFileNumber = state.nextFileNumber;
   for (const { parsed } of files) {
     if (parsed !== undefined && parsed.number >= nextFileNumber) nextFileNumber = parsed.number + 1;
   }
+  let { lastSequence } = state;
+  const found = { ...state, tables: [...state.tables] };
+  let memtable = replay.newMemtable();
+  const flush = async (record: number): Promise<void> => {
+    found.tables.push(await replay.flush(memtable, nextFileNumber++));
+    found.lastSequence = lastSequence;
+    found.flushedRecord = record;
+    memtable = replay.newMemtable();
+  };
+  await replayWal(fs, directory, survey, state.flushedRecord, (bytes, start, end, count, record) => {
+    memtable.insert(bytes, start, end, count, lastSequence + 1);
+    lastSequence += count;
+    return memtable.byteLength < replay.memtableBytes ? undefined : flush(record);
+  });
   const manifestNumber = nextFileNumber++;
-  const newState = { ...state, nextFileNumber };
+  const newState: ManifestState = { ...found, nextFileNumber };
   const manifest = await ManifestWriter.create(fs, directory, manifestNumber, newState);
 
-  const named = new Set(state.tables.map(({ number }) => number));
-  const neededLogs = wal.files.filter(({ lastRecord }) => lastRecord > state.flushedRecord);
+  const named = new Set(found.tables.map(({ number }) => number));
+  const neededLogs = survey.files.filter(({ lastRecord }) => lastRecord > found.flushedRecord);
   for (const { number } of neededLogs) named.add(number);
   for (const { name, parsed } of files) {
     const orphan = parsed === undefined ? name.endsWith(TEMPORARY_SUFFIX) : !named.has(parsed.number);
@@ -97,12 +129,12 @@ async function recoverLocked(
   }
   await fs.syncDirectory(directory);
 
-  const levels = new Levels(fs, directory, cache, state.tables);
+  const levels = new Levels(tables, found.tables);
   return {
     state: newState,
     manifest,
     levels,
-    wal: { lastRecord: wal.lastRecord, files: neededLogs },
+    wal: { lastRecord: survey.lastRecord, files: neededLogs },
     memtable,
     lastSequence,
   };

@@ -1,15 +1,21 @@
 /**
- * The background jobs of the engine: a memtable becomes a table, and tables are merged. Both walk sorted entries and
- * drop what nobody can see any more.
+ * The background jobs of the engine: a memtable becomes a table, and tables are merged. Both walk sorted entries, drop
+ * what nobody can see any more (`visibility.ts`), and write the rest (`table-run.ts`).
  */
 import type { FileSystem } from "../env/env.ts";
-import type { KeyRange } from "./compaction-policy.ts";
-import { compareRanges, type Entry } from "./cursor.ts";
+import type { BelowTable } from "./compaction-plan.ts";
+import { syncDirectoryOrFail } from "./durable-directory.ts";
 import { filePath } from "./file-names.ts";
+import { checkStop } from "./job-stop.ts";
+import type { KeyRange } from "./key-range.ts";
 import { Memtable, type SharedMemtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
+import { OutputCuts } from "./output-cuts.ts";
+import { mergeRangeDeletes, RangeDeletes, type StillRead } from "./range-deletes.ts";
 import { TableReader } from "./table-reader.ts";
-import { type TableOptions, TableWriter, type WrittenTable } from "./table-writer.ts";
+import { TableRun } from "./table-run.ts";
+import type { TableOptions, WrittenTable } from "./table-writer.ts";
+import { Stripes, Visibility } from "./visibility.ts";
 
 /** Lets other jobs of the same thread run in between. */
 export type Pause = () => Promise<void>;
@@ -20,6 +26,8 @@ export interface FlushArgument {
   readonly memtable: SharedMemtable;
   /** Sequence numbers that somebody still reads at, ascending. */
   readonly snapshots: readonly number[];
+  /** The store's time, in milliseconds: no reader is before it. */
+  readonly now: number;
   readonly table: TableOptions;
 }
 
@@ -29,12 +37,19 @@ export interface CompactArgument {
   readonly inputs: readonly number[];
   /** Ranges below the output level, see `CompactionPlan`. */
   readonly deeper: readonly KeyRange[];
+  /** Tables below the output level, and over how many bytes of them an output table may lie. */
+  readonly below: readonly BelowTable[];
+  readonly belowBytesMax: number;
   readonly snapshots: readonly number[];
-  /** File numbers for the output, as many as there could be tables. */
+  /** The store's time, in milliseconds: no reader is before it. */
+  readonly now: number;
+  /** File numbers for the output, as many as there could be tables: the last one takes all that is left. */
   readonly outputs: readonly number[];
   /** A table ends with the key that makes it this long, in bytes. */
   readonly tableBytes: number;
   readonly table: TableOptions;
+  /** In shared memory: see `checkStop`. */
+  readonly stop: Int32Array;
 }
 
 /** Entries between two pauses. */
@@ -42,20 +57,25 @@ const PAUSE_ENTRIES = 16_384;
 
 /** Writes a memtable as one table, durable with its directory entry. */
 export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Promise<WrittenTable> {
-  const cursor = Memtable.attach(argument.memtable).cursor();
-  const writer = new TableWriter(fs, argument.directory, argument.fileNumber, argument.table);
-  let table: WrittenTable;
+  const { directory, fileNumber, now, table } = argument;
+  const memtable = Memtable.attach(argument.memtable);
+  const stripes = new Stripes(argument.snapshots);
+  const rangeDeletes = mergeRangeDeletes(memtable.rangeDeletes, stillRead(stripes));
+  const visible = new Visibility(stripes, now, rangeDeletes, undefined);
+  const options = { directory, numbers: [fileNumber], tableBytes: Number.POSITIVE_INFINITY, table };
+  const run = new TableRun(fs, options, visible.keptRangeDeletes());
+  const cursor = memtable.cursor();
+  let written: WrittenTable[];
   try {
-    const visible = new Visibility(argument.snapshots, undefined);
     for (cursor.seekToFirst(); cursor.valid; cursor.next())
-      if (visible.keeps(cursor.entry)) writer.add(cursor.entry);
-    table = writer.finish();
+      if (visible.keeps(cursor.entry)) run.add(cursor.entry, visible.isFirstOfKey);
+    written = run.finish();
   } catch (error) {
-    writer.abandon();
+    run.abandon();
     throw error;
   }
-  fs.syncDirectorySync(argument.directory);
-  return table;
+  syncDirectoryOrFail(fs, directory);
+  return written[0]!;
 }
 
 /** Merges tables into new ones, durable with their directory entries; none if nothing was left. */
@@ -64,105 +84,45 @@ export async function compactTables(
   argument: CompactArgument,
   pause: Pause,
 ): Promise<WrittenTable[]> {
+  const { directory, now, tableBytes, table } = argument;
+  const stripes = new Stripes(argument.snapshots);
   const readers: TableReader[] = [];
-  const written: WrittenTable[] = [];
-  let writer: TableWriter | undefined;
+  let run: TableRun | undefined;
+  let written: WrittenTable[];
   try {
     for (const number of argument.inputs) {
-      readers.push(TableReader.open(fs, filePath(argument.directory, number, "table"), number));
+      readers.push(TableReader.open(fs, filePath(directory, number, "table"), number));
     }
+    const rangeDeletes = mergeRangeDeletes(
+      readers.map((reader) => RangeDeletes.of(reader.rangeTombstones())),
+      stillRead(stripes),
+    );
+    const visible = new Visibility(stripes, now, rangeDeletes, argument.deeper);
+    const cuts = new OutputCuts(argument.below, argument.belowBytesMax);
+    const options = { directory, numbers: argument.outputs, tableBytes, table, cuts };
+    run = new TableRun(fs, options, visible.keptRangeDeletes());
     const cursor = new MergeCursor(readers.map((reader) => reader.cursor()));
-    const visible = new Visibility(argument.snapshots, argument.deeper);
     let sincePause = 0;
     for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
       if (++sincePause >= PAUSE_ENTRIES) {
         sincePause = 0;
         await pause();
+        checkStop(argument.stop);
       }
-      if (!visible.keeps(cursor.entry)) continue;
-      // All versions of a key go into one table, so that within a level a key is in one table only.
-      if (writer !== undefined && visible.isNewKey && writer.byteLength >= argument.tableBytes) {
-        written.push(writer.finish());
-        writer = undefined;
-      }
-      if (writer === undefined) {
-        const number = argument.outputs[written.length];
-        if (number === undefined) throw new Error("compaction: more output tables than file numbers");
-        writer = new TableWriter(fs, argument.directory, number, argument.table);
-      }
-      writer.add(cursor.entry);
+      if (visible.keeps(cursor.entry)) run.add(cursor.entry, visible.isFirstOfKey);
     }
-    if (writer !== undefined) written.push(writer.finish());
-    writer = undefined;
+    written = run.finish();
   } catch (error) {
-    writer?.abandon();
-    for (const { number } of written) fs.remove(filePath(argument.directory, number, "table"));
+    run?.abandon();
     throw error;
   } finally {
     for (const reader of readers) reader.close();
   }
-  fs.syncDirectorySync(argument.directory);
+  syncDirectoryOrFail(fs, directory);
   return written;
 }
 
-/**
- * Which entries, met in inner order, somebody may still see. The snapshots cut the sequence numbers into stripes; of the
- * versions of a key in one stripe only the newest is visible to anyone. A tombstone goes when it is in the oldest
- * stripe (all that it hides goes with it) and no deeper table can hold its key.
- */
-class Visibility {
-  readonly #snapshots: readonly number[];
-  readonly #deeper: readonly KeyRange[] | undefined;
-  #key = new Uint8Array(256);
-  #keyLength = -1;
-  #stripe = -1;
-  #isNewKey = false;
-
-  /** `deeper` undefined: there may be anything below, so all tombstones stay. */
-  constructor(snapshots: readonly number[], deeper: readonly KeyRange[] | undefined) {
-    this.#snapshots = snapshots;
-    this.#deeper = deeper;
-  }
-
-  /** Whether the entry asked about last has another key than the one before. The first entry of a key is the first kept. */
-  get isNewKey(): boolean {
-    return this.#isNewKey;
-  }
-
-  keeps(entry: Entry): boolean {
-    const sameKey =
-      compareRanges(this.#key, 0, this.#keyLength, entry.keyBytes, entry.keyStart, entry.keyEnd) === 0;
-    const stripe = this.#stripeOf(entry.sequence);
-    if (sameKey && stripe === this.#stripe) return false;
-    if (!sameKey) this.#remember(entry);
-    this.#isNewKey = !sameKey;
-    this.#stripe = stripe;
-    return !(entry.tombstone && stripe === 0 && this.#deeper !== undefined && !this.#isDeeper(entry));
-  }
-
-  /** How many snapshots are too old to see `sequence`. */
-  #stripeOf(sequence: number): number {
-    let stripe = 0;
-    while (stripe < this.#snapshots.length && this.#snapshots[stripe]! < sequence) stripe++;
-    return stripe;
-  }
-
-  #isDeeper({ keyBytes, keyStart, keyEnd }: Entry): boolean {
-    for (const { smallest, largest } of this.#deeper!) {
-      if (
-        compareRanges(keyBytes, keyStart, keyEnd, smallest, 0, smallest.length) >= 0 &&
-        compareRanges(keyBytes, keyStart, keyEnd, largest, 0, largest.length) <= 0
-      ) {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  #remember({ keyBytes, keyStart, keyEnd }: Entry): void {
-    const length = keyEnd - keyStart;
-    if (length > this.#key.length) this.#key = new Uint8Array(length * 2);
-    this.#key.set(keyBytes.subarray(keyStart, keyEnd));
-    this.#keyLength = length;
-  }
+/** Of two tombstones over the same keys the older one counts for a snapshot between them. */
+function stillRead(stripes: Stripes): StillRead {
+  return (older, newer) => stripes.of(older) !== stripes.of(newer);
 }

@@ -1,14 +1,19 @@
 /**
  * The parts of a table file around its blocks (`docs/formats/sstable.md` is the reference):
  *
- *     table = data blocks, filter block, index block, properties block, footer
+ *     table = data blocks and partitions, top index, range tombstone block (if there are any), properties block, footer
  *
- * Every block is followed by a trailer: u8 compression (0: none), u64 checksum. The checksum is the XXH64 of the block
- * and its compression byte, XORed with the block's place (file number * 2^40 + offset), so that a good block in the
- * wrong place is found as well.
+ * A partition (`partition.ts`) has the index and the bloom filter of the data blocks before it, back to the partition
+ * before. The top index has an entry for each partition. So to open a table takes a read of its last kilobytes, however
+ * long it is, and all else is read when it is needed, and may leave memory again.
+ *
+ * Every block is followed by a trailer: u8 compression, u64 checksum. The checksum is the XXH64 of the block as it is in
+ * the file and of its compression byte, XORed with the block's place (file number * 2^40 + offset), so that a good block
+ * in the wrong place is found as well.
  */
 import { assert } from "../lib/assert.ts";
 import { xxh64 } from "../lib/hash.ts";
+import { zstdCompress, zstdDecompress } from "../lib/zstd.ts";
 import {
   GrowingBytes,
   readBigU64,
@@ -18,14 +23,17 @@ import {
   writeU32,
   writeU64,
 } from "./fixed-width.ts";
-import { corrupt } from "./storage-error.ts";
+import { corrupt, newerFormat } from "./storage-error.ts";
 
 export const TABLE_FORMAT_VERSION = 1;
 export const BLOCK_TRAILER_BYTES = 9;
 export const FOOTER_BYTES = 64;
-/** The value of an index entry: u64 offset, u32 length of a data block without its trailer. */
+/** The value of an index entry: u64 offset, u32 length of a block in the file, without its trailer. */
 export const BLOCK_POINTER_BYTES = 12;
 const COMPRESSION_NONE = 0;
+const COMPRESSION_ZSTD = 1;
+/** A block that compression makes shorter by less than one part in this many is stored as it is. */
+const WORTHWHILE = 8;
 const MAGIC = new TextEncoder().encode("FLOTTABL");
 
 /** Where a block lies: its offset and its length without the trailer, in bytes. */
@@ -35,8 +43,9 @@ export interface BlockPointer {
 }
 
 export interface Footer {
-  readonly filter: BlockPointer;
-  readonly index: BlockPointer;
+  readonly topIndex: BlockPointer;
+  /** Length 0: the table has no range tombstones, and no block for them. */
+  readonly rangeTombstones: BlockPointer;
   readonly properties: BlockPointer;
 }
 
@@ -49,6 +58,10 @@ export interface TableProperties {
   readonly expiring: number;
   readonly latestExpiry: number;
   readonly dataBlocks: number;
+  readonly partitions: number;
+  /** Bytes of all data blocks before compression, and of the longest block of any kind: what a reader must have room for. */
+  readonly rawBytes: number;
+  readonly longestBlock: number;
   readonly smallestSequence: number;
   readonly largestSequence: number;
   readonly smallestKey: Uint8Array;
@@ -57,26 +70,43 @@ export interface TableProperties {
   readonly largestKeyIncluded: boolean;
 }
 
+/** How the data blocks of a table are written. */
+export type Compression = "none" | "zstd";
+
 /** Appends a block and its trailer to `out`, of which byte 0 will be byte `outOffset` of table `fileNumber`. */
 export function appendBlock(
   out: GrowingBytes,
   outOffset: number,
   fileNumber: number,
   block: Uint8Array,
+  compression: Compression,
 ): BlockPointer {
   const start = out.length;
-  out.append(block);
-  out.u8(COMPRESSION_NONE);
+  const compressed = compression === "zstd" ? zstdCompress(block) : undefined;
+  const worthwhile =
+    compressed !== undefined && compressed.length <= block.length - block.length / WORTHWHILE;
+  const stored = worthwhile ? compressed : block;
+  out.append(stored);
+  out.u8(worthwhile ? COMPRESSION_ZSTD : COMPRESSION_NONE);
   const offset = outOffset + start;
   const checksum = blockChecksum(out.bytes.subarray(start, out.length), fileNumber, offset);
   out.reserve(8);
   writeBigU64(out.bytes, out.length, checksum);
   out.length += 8;
-  return { offset, length: block.length };
+  return { offset, length: stored.length };
 }
 
-/** Checks a block that was read together with its trailer; throws `CORRUPT`. Returns the block: a view. */
-export function checkBlock(bytes: Uint8Array, fileNumber: number, offset: number, path: string): Uint8Array {
+/**
+ * Checks a block that was read together with its trailer, and decompresses it; throws `CORRUPT`. Returns the block: a
+ * view of `bytes`, or bytes of its own. `longestBlock`: what the table's properties say that a block may have at most.
+ */
+export function openBlock(
+  bytes: Uint8Array,
+  fileNumber: number,
+  offset: number,
+  path: string,
+  longestBlock: number,
+): Uint8Array {
   const length = bytes.length - BLOCK_TRAILER_BYTES;
   const expected = blockChecksum(bytes.subarray(0, length + 1), fileNumber, offset);
   const found = readBigU64(bytes, length + 1);
@@ -87,32 +117,43 @@ export function checkBlock(bytes: Uint8Array, fileNumber: number, offset: number
       `a block of ${length} bytes has the checksum ${found.toString(16)}, expected ${expected.toString(16)}`,
     );
   }
-  if (bytes[length] !== COMPRESSION_NONE) {
+  const stored = bytes.subarray(0, length);
+  if (bytes[length] === COMPRESSION_NONE) return stored;
+  if (bytes[length] !== COMPRESSION_ZSTD)
     throw corrupt(path, offset, `a block has the unknown compression ${bytes[length]}`);
-  }
-  return bytes.subarray(0, length);
+  const block = zstdDecompress(stored, longestBlock);
+  if (block === undefined)
+    throw corrupt(
+      path,
+      offset,
+      `a block of ${length} bytes is no zstd frame of at most ${longestBlock} bytes`,
+    );
+  return block;
 }
 
 function blockChecksum(bytes: Uint8Array, fileNumber: number, offset: number): bigint {
   return xxh64(bytes) ^ BigInt.asUintN(64, (BigInt(fileNumber) << 40n) + BigInt(offset));
 }
 
-/** The last 64 bytes of a table. Owned by the caller. */
+/**
+ * The last 64 bytes of a table. Owned by the caller. Whatever a later version changes: the length of the footer and the
+ * places of version, checksum and magic stay, so that an older program can say what is the matter.
+ */
 export function encodeFooter(footer: Footer): Uint8Array {
   const bytes = new Uint8Array(FOOTER_BYTES);
   let at = 0;
-  for (const { offset, length } of [footer.filter, footer.index, footer.properties]) {
+  for (const { offset, length } of [footer.topIndex, footer.rangeTombstones, footer.properties]) {
     writeU64(bytes, at, offset);
     writeU32(bytes, at + 8, length);
     at += 12;
   }
-  writeU32(bytes, 36, TABLE_FORMAT_VERSION);
+  writeU32(bytes, 44, TABLE_FORMAT_VERSION);
   writeBigU64(bytes, 48, xxh64(bytes.subarray(0, 48)));
   bytes.set(MAGIC, 56);
   return bytes;
 }
 
-/** Reads and checks the footer of a table of `fileBytes` bytes; throws `CORRUPT`. */
+/** Reads and checks the footer of a table of `fileBytes` bytes; throws `CORRUPT`, `NEWER`. */
 export function decodeFooter(bytes: Uint8Array, path: string, fileBytes: number): Footer {
   assert(bytes.length === FOOTER_BYTES, `footer of ${bytes.length} bytes`);
   const at = fileBytes - FOOTER_BYTES;
@@ -120,10 +161,10 @@ export function decodeFooter(bytes: Uint8Array, path: string, fileBytes: number)
     if (bytes[56 + i] !== MAGIC[i])
       throw corrupt(path, at, "the footer does not end with FLOTTABL: not a table");
   }
-  const version = readU32(bytes, 36);
-  if (readBigU64(bytes, 48) !== xxh64(bytes.subarray(0, 48))) {
+  if (readBigU64(bytes, 48) !== xxh64(bytes.subarray(0, 48)))
     throw corrupt(path, at, "the footer's checksum is wrong");
-  }
+  const version = readU32(bytes, 44);
+  if (version > TABLE_FORMAT_VERSION) throw newerFormat(path, version, TABLE_FORMAT_VERSION);
   if (version !== TABLE_FORMAT_VERSION) {
     throw corrupt(
       path,
@@ -132,50 +173,54 @@ export function decodeFooter(bytes: Uint8Array, path: string, fileBytes: number)
     );
   }
   const pointer = (position: number): BlockPointer => {
-    const offset = readU64(bytes, position);
     const length = readU32(bytes, position + 8);
-    if (offset + length + BLOCK_TRAILER_BYTES > at) {
+    // As a number: what is above 2^53 is rounded, and far behind the end all the same.
+    const offset = readU32(bytes, position + 4) * 0x1_0000_0000 + readU32(bytes, position);
+    if (offset + length + BLOCK_TRAILER_BYTES > at)
       throw corrupt(path, at, `the footer points to ${offset}+${length}, behind the end of the blocks`);
-    }
     return { offset, length };
   };
-  return { filter: pointer(0), index: pointer(12), properties: pointer(24) };
+  return { topIndex: pointer(0), rangeTombstones: pointer(12), properties: pointer(24) };
 }
 
 /** Owned by the caller. */
 export function encodeProperties(properties: TableProperties): Uint8Array {
-  const out = new GrowingBytes(64);
-  out.u64(properties.entries);
-  out.u64(properties.tombstones);
-  out.u64(properties.rangeTombstones);
-  out.u64(properties.expiring);
-  out.u64(properties.latestExpiry);
-  out.u64(properties.dataBlocks);
-  out.u64(properties.smallestSequence);
-  out.u64(properties.largestSequence);
+  const out = new GrowingBytes(128);
+  for (const number of NUMBERS) out.u64(properties[number]);
   out.prefixed(properties.smallestKey);
   out.prefixed(properties.largestKey);
   out.u8(properties.largestKeyIncluded ? 1 : 0);
   return out.view();
 }
 
+/** The properties that are u64s, in their order. */
+const NUMBERS = [
+  "entries",
+  "tombstones",
+  "rangeTombstones",
+  "expiring",
+  "latestExpiry",
+  "dataBlocks",
+  "partitions",
+  "rawBytes",
+  "longestBlock",
+  "smallestSequence",
+  "largestSequence",
+] as const satisfies readonly (keyof TableProperties)[];
+
 /** Reads the properties block; its checksum was right. */
 export function decodeProperties(bytes: Uint8Array): TableProperties {
-  const smallestLength = readU32(bytes, 64);
-  const largestAt = 68 + smallestLength;
-  const largestEnd = largestAt + 4 + readU32(bytes, largestAt);
+  const smallestAt = NUMBERS.length * 8;
+  assert(bytes.length >= smallestAt + 9, "table properties: too short");
+  const numbers = Object.fromEntries(NUMBERS.map((name, i) => [name, readU64(bytes, i * 8)]));
+  const smallestEnd = smallestAt + 4 + readU32(bytes, smallestAt);
+  assert(smallestEnd + 5 <= bytes.length, "table properties: the lowest key is too long");
+  const largestEnd = smallestEnd + 4 + readU32(bytes, smallestEnd);
   assert(largestEnd + 1 === bytes.length, "table properties: lengths do not add up");
   return {
-    entries: readU64(bytes, 0),
-    tombstones: readU64(bytes, 8),
-    rangeTombstones: readU64(bytes, 16),
-    expiring: readU64(bytes, 24),
-    latestExpiry: readU64(bytes, 32),
-    dataBlocks: readU64(bytes, 40),
-    smallestSequence: readU64(bytes, 48),
-    largestSequence: readU64(bytes, 56),
-    smallestKey: bytes.slice(68, largestAt),
-    largestKey: bytes.slice(largestAt + 4, largestEnd),
+    ...(numbers as Record<(typeof NUMBERS)[number], number>),
+    smallestKey: bytes.slice(smallestAt + 4, smallestEnd),
+    largestKey: bytes.slice(smallestEnd + 4, largestEnd),
     largestKeyIncluded: bytes[largestEnd] === 1,
   };
 }

@@ -1,20 +1,44 @@
 import { expect, test } from "bun:test";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
-import { checkCursor, randomEntries, type TestEntry } from "../../test/support/sorted-entries.ts";
+import {
+  checkCursor,
+  describe,
+  randomEntries,
+  type TestEntry,
+  text,
+  valueIn,
+} from "../../test/support/sorted-entries.ts";
+import type { FileSystem } from "../env/env.ts";
+import { fromUtf8, utf8 } from "../lib/bytes.ts";
+import { xxh64 } from "../lib/hash.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { BlockCache } from "./block-cache.ts";
 import { bloomHash } from "./bloom.ts";
-import { SEQUENCE_MAX } from "./cursor.ts";
+import { Entry, SEQUENCE_MAX } from "./cursor.ts";
+import { writeBigU64, writeU32 } from "./fixed-width.ts";
 import { Memtable } from "./memtable.ts";
+import type { RangeTombstone } from "./range-tombstone.ts";
 import { StorageError } from "./storage-error.ts";
+import { type Compression, FOOTER_BYTES, TABLE_FORMAT_VERSION } from "./table-format.ts";
 import { TableReader } from "./table-reader.ts";
-import { TableWriter, type WrittenTable } from "./table-writer.ts";
+import { type TableOptions, TableWriter, type WrittenTable } from "./table-writer.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
 
-const OPTIONS = { blockBytes: 256, restartInterval: 4, bloomBitsPerKey: 10 };
+const OPTIONS: TableOptions = {
+  blockBytes: 256,
+  restartInterval: 4,
+  bloomBitsPerKey: 10,
+  partitionBytes: 8192,
+  compression: "none",
+};
 const PATH = "/t/000007.table";
 
-function writeTable(fs: MemoryFileSystem, entries: readonly TestEntry[], blockBytes = 256): WrittenTable {
+function writeTable(
+  fs: MemoryFileSystem,
+  entries: readonly TestEntry[],
+  options: Partial<TableOptions> = {},
+  rangeTombstones: readonly RangeTombstone[] = [],
+): WrittenTable {
   const memtable = new Memtable(100);
   for (const { key, sequence, value } of [...entries].sort((a, b) => a.sequence - b.sequence)) {
     const batch = new EncodedBatch();
@@ -22,39 +46,159 @@ function writeTable(fs: MemoryFileSystem, entries: readonly TestEntry[], blockBy
     else batch.put(key, value);
     memtable.insert(batch.bytes, BATCH_HEADER_BYTES, batch.byteLength, 1, sequence);
   }
-  const writer = new TableWriter(fs, "/t", 7, { ...OPTIONS, blockBytes });
+  const writer = new TableWriter(fs, "/t", 7, { ...OPTIONS, ...options });
   const cursor = memtable.cursor();
   for (cursor.seekToFirst(); cursor.valid; cursor.next()) writer.add(cursor.entry);
+  for (const { start, end, sequence } of rangeTombstones) writer.addRangeTombstone(start, end, sequence);
   return writer.finish();
 }
 
-test("a table gives back its entries, with and without a cache", () => {
-  for (const [count, blockBytes] of [
-    [1, 256],
-    [2, 1],
-    [300, 1],
-    [300, 256],
-    [300, 100_000],
+test("a table gives back its entries, with and without a cache, in every form", () => {
+  for (const [count, options] of [
+    [1, {}],
+    [2, { blockBytes: 1 }],
+    [120, { blockBytes: 1, partitionBytes: 1 }],
+    [120, { blockBytes: 1, partitionBytes: 400 }],
+    [120, { blockBytes: 1, partitionBytes: 1_000_000 }],
+    [120, { partitionBytes: 200, compression: "zstd" }],
+    [120, { blockBytes: 100_000, compression: "zstd" }],
+    [120, { blockBytes: 100_000 }],
   ] as const) {
     const fs = new MemoryFileSystem();
     const entries = randomEntries(seededRandom(count), count);
-    const written = writeTable(fs, entries, blockBytes);
+    const written = writeTable(fs, entries, options);
     expect(written.bytes).toBe(fs.readFile(PATH).length);
+    expect(written.partitions > 1).toBe(
+      count > 2 && "partitionBytes" in options && options.partitionBytes < 1000,
+    );
     for (const cache of [undefined, new BlockCache(2000), new BlockCache(1 << 20)]) {
       const table = TableReader.open(fs, PATH, 7, cache);
       const { number: _number, bytes: _bytes, ...properties } = written;
       expect(table.properties).toEqual(properties);
       checkCursor(table.cursor(), entries);
       for (const { key, sequence, value } of entries) {
-        const found = table.get(key, sequence, bloomHash(key));
-        expect(found === null ? undefined : found).toEqual(value);
+        expect(valueIn(table.get(key, sequence, bloomHash(key)))).toEqual(value);
       }
-      expect(
-        table.get(Buffer.from("absent"), SEQUENCE_MAX, bloomHash(Buffer.from("absent"))),
-      ).toBeUndefined();
+      for (const absent of ["", "absent", "prefix", "zz"]) {
+        const key = Buffer.from(absent);
+        expect(table.get(key, SEQUENCE_MAX, bloomHash(key))).toBeUndefined();
+      }
       table.close();
+      expect(cache?.bytes ?? 0).toBe(0);
     }
   }
+});
+
+test("blocks that compression makes smaller are compressed, the others are not", () => {
+  const sizeOf = (value: (i: number) => Uint8Array, compression: Compression): number => {
+    const entries = Array.from({ length: 200 }, (_, i) => ({
+      key: Buffer.from(`key ${i + 1000}`),
+      sequence: 1,
+      value: value(i),
+    }));
+    const fs = new MemoryFileSystem();
+    const written = writeTable(fs, entries, { blockBytes: 1000, compression });
+    const table = TableReader.open(fs, PATH, 7);
+    checkCursor(table.cursor(), entries);
+    expect(written.rawBytes).toBeGreaterThan(200 * 108);
+    return written.bytes;
+  };
+  const random = seededRandom(3);
+  const noise = Array.from({ length: 200 }, () => Uint8Array.from({ length: 100 }, () => random.below(256)));
+  const same = (): Uint8Array => new Uint8Array(100).fill(7);
+  expect(sizeOf(same, "zstd")).toBeLessThan(sizeOf(same, "none") / 3);
+  expect(sizeOf((i) => noise[i]!, "zstd")).toBe(sizeOf((i) => noise[i]!, "none"));
+});
+
+test("opening a table reads its end, and a get one partition and one block", () => {
+  const fs = new MemoryFileSystem();
+  const entries = Array.from({ length: 20_000 }, (_, i) => ({
+    key: Buffer.from(`key ${1_000_000 + i * 7}`),
+    sequence: 1,
+    value: new Uint8Array(100),
+  }));
+  const written = writeTable(fs, entries, { blockBytes: 4096 });
+  let bytesRead = 0;
+  const counting: FileSystem = Object.create(fs, {
+    open: {
+      value: (path: string, mode: "read") => {
+        const handle = fs.open(path, mode);
+        const read = handle.read.bind(handle);
+        handle.read = (target, targetOffset, length, position) => {
+          bytesRead += length;
+          return read(target, targetOffset, length, position);
+        };
+        return handle;
+      },
+    },
+  });
+  const table = TableReader.open(counting, PATH, 7, new BlockCache(1 << 20));
+  expect(bytesRead).toBeLessThan(written.bytes / 500);
+  bytesRead = 0;
+  const { key } = entries[12_345]!;
+  expect(table.get(key, SEQUENCE_MAX, bloomHash(key))).toBeDefined();
+  expect(bytesRead).toBeLessThan(20_000);
+  // Most absent keys cost no data block.
+  bytesRead = 0;
+  let blocks = 0;
+  for (let i = 0; i < 1000; i++) {
+    const absent = Buffer.from(`key ${1_000_000 + i * 140 + 1}`);
+    const before = bytesRead;
+    expect(table.get(absent, SEQUENCE_MAX, bloomHash(absent))).toBeUndefined();
+    if (bytesRead !== before) blocks++;
+  }
+  expect(blocks).toBeLessThan(30 + written.partitions);
+});
+
+test("range tombstones widen the table's bounds, and may be all that it has", () => {
+  const write = (points: string[], ranges: [string, string, number][]): TableReader => {
+    const fs = new MemoryFileSystem();
+    const writer = new TableWriter(fs, "/t", 7, OPTIONS);
+    const entry = new Entry();
+    for (const [i, key] of points.entries()) {
+      if (i === 1)
+        for (const [start, end, at] of ranges) writer.addRangeTombstone(utf8(start), utf8(end), at);
+      entry.keyBytes = utf8(key);
+      entry.keyEnd = key.length;
+      entry.sequence = 50 + i;
+      writer.add(entry);
+    }
+    if (points.length < 2)
+      for (const [start, end, at] of ranges) writer.addRangeTombstone(utf8(start), utf8(end), at);
+    const written = writer.finish();
+    const table = TableReader.open(fs, PATH, 7);
+    expect(written).toMatchObject(table.properties);
+    expect(
+      table.rangeTombstones().map(({ start, end, sequence }) => [fromUtf8(start), fromUtf8(end), sequence]),
+    ).toEqual(ranges);
+    expect(table.rangeTombstones()).toBe(table.rangeTombstones());
+    expect(table.properties).toMatchObject({ entries: points.length, rangeTombstones: ranges.length });
+    return table;
+  };
+  const bounds = ({ properties }: TableReader): unknown[] => [
+    fromUtf8(properties.smallestKey),
+    fromUtf8(properties.largestKey),
+    properties.largestKeyIncluded,
+    properties.smallestSequence,
+    properties.largestSequence,
+  ];
+  expect(bounds(write(["b", "m"], []))).toEqual(["b", "m", true, 50, 51]);
+  expect(bounds(write(["b", "m"], [["c", "m", 7]]))).toEqual(["b", "m", true, 7, 51]);
+  expect(
+    bounds(
+      write(
+        ["b", "m"],
+        [
+          ["m", "n", 99],
+          ["a", "b", 60],
+        ],
+      ),
+    ),
+  ).toEqual(["a", "n", false, 50, 99]);
+  const alone = write([], [["x", "z", 3]]);
+  expect(bounds(alone)).toEqual(["x", "z", false, 3, 3]);
+  expect(alone.get(utf8("y"), SEQUENCE_MAX, bloomHash(utf8("y")))).toBeUndefined();
+  checkCursor(alone.cursor(), []);
 });
 
 test("a second read of a block comes from the cache", () => {
@@ -66,35 +210,61 @@ test("a second read of a block comes from the cache", () => {
   const { key } = entries[10]!;
   table.get(key, SEQUENCE_MAX, bloomHash(key));
   table.get(key, SEQUENCE_MAX, bloomHash(key));
-  expect([cache.misses, cache.hits]).toEqual([1, 1]);
+  // A partition and a data block each.
+  expect([cache.misses, cache.hits]).toEqual([2, 2]);
   table.close();
   expect(cache.bytes).toBe(0);
 });
 
 test("every flipped bit, and every shorter length, is found or does not matter", () => {
-  const fs = new MemoryFileSystem();
-  const entries = randomEntries(seededRandom(9), 25);
-  writeTable(fs, entries);
-  const good = fs.readFile(PATH);
-  const readAll = (bytes: Uint8Array): void => {
-    const damaged = new MemoryFileSystem();
-    damaged.writeFile(PATH, bytes);
-    const table = TableReader.open(damaged, PATH, 7);
-    checkCursor(table.cursor(), entries);
-    for (const { key, sequence, value } of entries) {
-      expect(table.get(key, sequence, bloomHash(key)) ?? undefined).toEqual(value);
+  for (const [count, options] of [
+    [9, { blockBytes: 100, partitionBytes: 150 }],
+    [6, { blockBytes: 1000, compression: "zstd" }],
+    [0, {}],
+  ] as const) {
+    const fs = new MemoryFileSystem();
+    const entries = randomEntries(seededRandom(9), count);
+    const tombstone = { start: utf8("b"), end: utf8("q"), sequence: 4 };
+    writeTable(fs, entries, options, [tombstone]);
+    const good = fs.readFile(PATH);
+    const readAll = (bytes: Uint8Array): void => {
+      const damaged = new MemoryFileSystem();
+      damaged.writeFile(PATH, bytes);
+      const table = TableReader.open(damaged, PATH, 7);
+      expect(table.rangeTombstones()).toEqual([tombstone]);
+      const cursor = table.cursor();
+      cursor.seekToFirst();
+      for (const entry of entries) {
+        expect(describe(cursor)).toBe(text(entry));
+        cursor.next();
+      }
+      expect(cursor.valid).toBe(false);
+      for (const { key, sequence, value } of entries) {
+        expect(valueIn(table.get(key, sequence, bloomHash(key)))).toEqual(value);
+      }
+    };
+    readAll(good);
+    for (let at = 0; at < good.length; at++) {
+      const bytes = good.slice();
+      for (let bit = 0; bit < 8; bit++) {
+        bytes[at]! ^= 1 << bit;
+        expectCorrupt(() => readAll(bytes), `byte ${at}, bit ${bit}`);
+        bytes[at]! ^= 1 << bit;
+      }
+      expectCorrupt(() => readAll(good.slice(0, at)), `length ${at}`);
     }
-  };
-  readAll(good);
-  let found = 0;
-  for (let at = 0; at < good.length; at++) {
-    const bytes = good.slice();
-    bytes[at]! ^= 1 << (at % 8);
-    expectCorrupt(() => readAll(bytes), `byte ${at}`);
-    found++;
-    expectCorrupt(() => readAll(good.slice(0, at)), `length ${at}`);
   }
-  expect(found).toBe(good.length);
+});
+
+test("a table of a newer version of the program is refused as that", () => {
+  const fs = new MemoryFileSystem();
+  writeTable(fs, randomEntries(seededRandom(2), 5));
+  const bytes = fs.readFile(PATH).slice();
+  const footer = bytes.length - FOOTER_BYTES;
+  writeU32(bytes, footer + 44, TABLE_FORMAT_VERSION + 1);
+  writeBigU64(bytes, footer + 48, xxh64(bytes.subarray(footer, footer + 48)));
+  fs.writeFile(PATH, bytes);
+  expect(() => TableReader.open(fs, PATH, 7)).toThrow("written by a newer version");
 });
 
 test("a table under another number is found out", () => {

@@ -1,13 +1,16 @@
 import { expect, test } from "bun:test";
+import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { FileError } from "../env/env.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { readU32 } from "./fixed-width.ts";
-import { type RecoveredWal, recoverWal, Wal } from "./wal.ts";
+import { RECORD_HEADER_BYTES } from "./record-frame.ts";
+import { Wal } from "./wal.ts";
+import { type RecoveredWal, replayWal, surveyWal } from "./wal-recovery.ts";
 import { EncodedBatch, OPERATION_HEADER_BYTES } from "./write-batch.ts";
 
-/** The keys of the operations of a batch. */
+/** The keys of the operations of a record. */
 function keysOf(bytes: Uint8Array, start: number, end: number): string {
   const keys: string[] = [];
   for (let at = start; at < end; ) {
@@ -21,40 +24,68 @@ function keysOf(bytes: Uint8Array, start: number, end: number): string {
 
 class Harness {
   readonly applied: string[] = [];
+  readonly failures: unknown[] = [];
   readonly wal: Wal;
-  number = 1;
+  number: number;
 
   constructor(
     fs: MemoryFileSystem,
-    fileBytes = 1 << 20,
+    options: { fileBytes?: number; spareFiles?: number } = {},
     recovered: RecoveredWal = { lastRecord: 0, files: [] },
   ) {
-    this.wal = new Wal(fs, systemClock(), "/d", fileBytes, recovered, {
+    const env = { fs, clock: systemClock(), background: inlineBackground(fs) };
+    this.number = 1 + Math.max(0, ...walNumbers(fs));
+    this.wal = new Wal(env, "/d", { fileBytes: 1 << 20, spareFiles: 0, ...options }, recovered, {
       newFileNumber: () => this.number++,
       apply: (bytes, start, end) => this.applied.push(keysOf(bytes, start, end)),
       applied: () => {},
-      ready: () => Promise.resolve(),
-      failed: (error) => error as Error,
+      ready: () => undefined,
+      failed: (error) => {
+        this.failures.push(error);
+        return error as Error;
+      },
     });
   }
 
   write(...keys: string[]): Promise<void> {
+    return this.#write(keys, true);
+  }
+
+  writeUnsynced(...keys: string[]): Promise<void> {
+    return this.#write(keys, false);
+  }
+
+  #write(keys: string[], sync: boolean): Promise<void> {
     const batch = new EncodedBatch();
     for (const key of keys) batch.put(utf8(key), utf8("v"));
-    return this.wal.write(batch, true);
+    return this.wal.write(batch, sync);
   }
 }
 
-function recover(fs: MemoryFileSystem, flushedRecord = 0): { keys: string[]; recovered: RecoveredWal } {
-  const keys: string[] = [];
-  const numbers = fs.list("/d").map((name) => Number.parseInt(name, 10));
-  const recovered = recoverWal(fs, "/d", numbers, flushedRecord, (bytes, start, end) => {
-    keys.push(keysOf(bytes, start, end));
-  });
-  return { keys, recovered };
+function walNumbers(fs: MemoryFileSystem): number[] {
+  return fs
+    .list("/d")
+    .filter((name) => name.endsWith(".wal"))
+    .map((name) => Number.parseInt(name, 10));
 }
 
-test("writers of one turn share one write and one sync, and all see it end", async () => {
+async function recover(
+  fs: MemoryFileSystem,
+  flushedRecord = 0,
+): Promise<{ keys: string[]; recovered: RecoveredWal }> {
+  const keys: string[] = [];
+  const survey = surveyWal(fs, "/d", walNumbers(fs), flushedRecord);
+  await replayWal(fs, "/d", survey, flushedRecord, (bytes, start, end) => {
+    keys.push(keysOf(bytes, start, end));
+    return undefined;
+  });
+  return { keys, recovered: survey };
+}
+
+const survey = (fs: MemoryFileSystem, flushedRecord = 0) =>
+  surveyWal(fs, "/d", walNumbers(fs), flushedRecord);
+
+test("writers of one turn share one record, one write and one sync, and all see it end", async () => {
   const fs = new MemoryFileSystem();
   const harness = new Harness(fs);
   await harness.write("first");
@@ -62,10 +93,83 @@ test("writers of one turn share one write and one sync, and all see it end", asy
   fs.onOperation = (operation) => operations.push(operation);
   await Promise.all([harness.write("a", "b"), harness.write("c"), harness.write("d")]);
   expect(operations).toEqual(["write", "sync"]);
-  expect(harness.applied).toEqual(["first", "a+b", "c", "d"]);
-  expect(harness.wal.lastRecord).toBe(4);
+  expect(harness.applied).toEqual(["first", "a+b+c+d"]);
+  expect(harness.wal.lastRecord).toBe(2);
   await harness.wal.close();
-  expect(recover(fs).keys).toEqual(harness.applied);
+  expect((await recover(fs)).keys).toEqual(harness.applied);
+});
+
+test("writers that come while a sync is under way share the next one", async () => {
+  const fs = new MemoryFileSystem();
+  let held = Promise.resolve();
+  const { open } = MemoryFileSystem.prototype;
+  fs.open = (path, mode) => {
+    const handle = open.call(fs, path, mode);
+    return { ...handle, sync: () => held.then(() => handle.sync()) };
+  };
+  const harness = new Harness(fs);
+  await harness.write("first");
+  let letGo = (): void => {};
+  held = new Promise((resolve) => {
+    letGo = resolve;
+  });
+  const writes: Promise<void>[] = [];
+  for (const key of ["a", "b", "c", "d"]) {
+    writes.push(harness.write(key));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(harness.applied).toEqual(["first"]);
+  letGo();
+  await Promise.all(writes);
+  expect(harness.applied).toEqual(["first", "a", "b+c+d"]);
+  expect((await recover(fs)).keys).toEqual(harness.applied);
+});
+
+test("a new file is begun when the old one is durable, and records follow when its mark is", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs, { fileBytes: 400, spareFiles: 1 });
+  while (walNumbers(fs).length < 2) await harness.writeUnsynced("x".repeat(100));
+  for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setImmediate(resolve));
+  const operations: string[] = [];
+  fs.onOperation = (operation, path) => operations.push(`${operation} ${path.slice(3)}`);
+  for (let i = 0; i < 10 && !operations.includes("write 000002.wal"); i++)
+    await harness.writeUnsynced("x".repeat(100));
+  const switched = operations.slice(operations.indexOf("sync 000001.wal"));
+  expect(switched.slice(0, 4)).toEqual([
+    "sync 000001.wal",
+    "write 000002.wal",
+    "sync 000002.wal",
+    "write 000002.wal",
+  ]);
+});
+
+test("who does not wait for the disk does not wait for a turn of the loop, but the loop goes on", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs);
+  await harness.write("first");
+  let turns = 0;
+  let isOver = false;
+  const turn = (): void => {
+    turns++;
+    if (!isOver) setImmediate(turn);
+  };
+  setImmediate(turn);
+  for (let i = 0; i < 1000; i++) await harness.writeUnsynced(`${i}`);
+  isOver = true;
+  expect(turns).toBeGreaterThan(5);
+  expect(turns).toBeLessThan(100);
+  expect(harness.wal.lastRecord).toBe(1001);
+});
+
+test("what would make a record too long goes into the next one", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs);
+  const batch = new EncodedBatch();
+  batch.put(utf8("large"), new Uint8Array(9 << 20));
+  const writes = [harness.wal.write(batch, true), harness.wal.write(batch, false), harness.write("small")];
+  await Promise.all(writes);
+  expect(harness.applied).toEqual(["large", "large+small"]);
+  expect((await recover(fs)).keys).toEqual(harness.applied);
 });
 
 test("the batch may be changed as soon as write returns", async () => {
@@ -80,68 +184,113 @@ test("the batch may be changed as soon as write returns", async () => {
   expect(harness.applied).toEqual(["one"]);
 });
 
-test("every length of a log gives the whole batches before it, and is cut there", async () => {
+test("every length of a log gives the whole records before it, and is cut there", async () => {
   const fs = new MemoryFileSystem();
   const harness = new Harness(fs);
-  // One group: nothing in it is known to be durable from the log alone.
-  await Promise.all([harness.write("a"), harness.write("b", "c"), harness.write("d")]);
+  // Nothing in it is known to be durable from the log alone.
+  for (const keys of [["a"], ["b", "c"], ["d"]]) await harness.writeUnsynced(...keys);
   const good = fs.readFile("/d/000001.wal");
   const seen = new Set<string>();
   for (let length = 0; length <= good.length; length++) {
     const disk = new MemoryFileSystem();
     disk.writeFile("/d/000001.wal", good.slice(0, length));
-    const { keys } = recover(disk);
+    const { keys, recovered } = await recover(disk);
     expect(["a", "b+c", "d"].slice(0, keys.length)).toEqual(keys);
     seen.add(keys.join());
-    // A second recovery, with a newer file behind, finds the cut file whole.
-    if (disk.exists("/d/000001.wal")) {
-      const next = new Harness(disk, 1 << 20, recover(disk).recovered);
-      next.number = 2;
-      await next.write("later");
-      expect(recover(disk).keys).toEqual([...keys, "later"]);
-    }
+    // What is no log file yet is for the engine to remove; a second recovery, with a newer file behind, finds the rest whole.
+    if (recovered.files.length === 0) disk.remove("/d/000001.wal");
+    const next = new Harness(disk, {}, recovered);
+    await next.write("later");
+    expect((await recover(disk)).keys).toEqual([...keys, "later"]);
   }
   expect([...seen]).toEqual(["", "a", "a,b+c", "a,b+c,d"]);
 });
 
-test("damage in what was durable is refused with the file and the offset, and nothing is cut", async () => {
+test("every flipped bit of a closed log is refused with the file and the offset, and nothing is changed", async () => {
   const fs = new MemoryFileSystem();
   const harness = new Harness(fs);
   for (const key of ["a", "b", "c"]) await harness.write(key);
   await harness.wal.close();
   const good = fs.readFile("/d/000001.wal");
-  const endRecord = good.length - 21;
-  for (let at = 0; at < endRecord; at++) {
+  const endRecord = good.length - RECORD_HEADER_BYTES;
+  for (let bit = 0; bit < good.length * 8; bit++) {
     const bytes = good.slice();
-    bytes[at]! ^= 1;
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
     fs.writeFile("/d/000001.wal", bytes);
-    expect(() => recover(fs)).toThrow("/d/000001.wal: damaged at offset");
+    if (bit >> 3 < endRecord) expect(() => survey(fs)).toThrow("/d/000001.wal: damaged at offset");
+    else expect(survey(fs).lastRecord).toBe(3);
     expect(fs.readFile("/d/000001.wal")).toEqual(bytes);
   }
 });
 
-test("damage in a file that is not the last is refused, even at its end", async () => {
+test("a file that is not the last is complete, or refused: every cut, every flipped byte", async () => {
   const fs = new MemoryFileSystem();
-  const harness = new Harness(fs, 1);
+  const harness = new Harness(fs, { fileBytes: 1 });
   for (const key of ["a", "b", "c"]) await harness.write(key);
-  expect(fs.list("/d").length).toBe(3);
-  expect(recover(fs).keys).toEqual(["a", "b", "c"]);
-  fs.writeFile("/d/000002.wal", fs.readFile("/d/000002.wal").slice(0, -1));
-  expect(() => recover(fs)).toThrow("the file was complete once");
+  expect(walNumbers(fs)).toEqual([1, 2, 3]);
+  expect((await recover(fs)).keys).toEqual(["a", "b", "c"]);
+  const good = fs.readFile("/d/000002.wal");
+  for (let at = 0; at < good.length; at++) {
+    fs.writeFile("/d/000002.wal", good.slice(0, at));
+    expect(() => survey(fs)).toThrow("/d/000002.wal: damaged at offset");
+    const flipped = good.slice();
+    flipped[at]! ^= 0x20;
+    fs.writeFile("/d/000002.wal", flipped);
+    expect(() => survey(fs)).toThrow("/d/000002.wal: damaged at offset");
+  }
   fs.remove("/d/000002.wal");
-  expect(() => recover(fs)).toThrow("goes on with record 3, but records from 2 on are missing");
+  expect(() => survey(fs)).toThrow(
+    "/d/000001.wal: damaged at offset 88: the file ends there; a later file goes on with record 3",
+  );
+  fs.remove("/d/000001.wal");
+  expect(() => survey(fs)).toThrow("goes on with record 3, but records from 1 on are missing");
 });
 
-test("what is in tables is not applied again, and its files go", async () => {
+test("what is in tables is not applied again, and exactly the files that hold no more go", async () => {
   const fs = new MemoryFileSystem();
-  const harness = new Harness(fs, 1);
+  const harness = new Harness(fs, { fileBytes: 1 });
   for (const key of ["a", "b", "c"]) await harness.write(key);
-  const { keys, recovered } = recover(fs, 2);
+  const { keys, recovered } = await recover(fs, 2);
   expect(keys).toEqual(["c"]);
-  expect(recovered.files.map(({ lastRecord }) => lastRecord)).toEqual([1, 2, 3]);
+  expect(recovered.files.map(({ lastRecord }) => lastRecord)).toEqual([3]);
+  harness.wal.removeFlushed(0);
+  expect(walNumbers(fs)).toEqual([1, 2, 3]);
   harness.wal.removeFlushed(1);
-  expect(fs.list("/d")).toEqual(["000002.wal", "000003.wal"]);
-  expect(recover(fs, 5).recovered.lastRecord).toBe(5);
+  expect(walNumbers(fs)).toEqual([2, 3]);
+  expect((await recover(fs, 1)).keys).toEqual(["b", "c"]);
+  expect(survey(fs, 5).lastRecord).toBe(5);
+});
+
+test("what is in tables and was durable is damage all the same, where it can't be read", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs, { fileBytes: 230 });
+  for (const key of ["a", "b", "c", "d"]) await harness.write(key);
+  expect(walNumbers(fs)).toEqual([1, 2]);
+  expect((await recover(fs, 3)).keys).toEqual(["d"]);
+  const bytes = fs.readFile("/d/000001.wal");
+  bytes[100]! ^= 1;
+  fs.writeFile("/d/000001.wal", bytes);
+  expect(() => survey(fs, 3)).toThrow("/d/000001.wal: damaged at offset 88");
+});
+
+test("a file that begins within the one before is refused", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs);
+  for (const key of ["a", "b", "c"]) await harness.write(key);
+  const other = new Harness(fs, {}, { lastRecord: 1, files: [] });
+  await other.write("B");
+  expect(() => survey(fs)).toThrow("it has the records up to 3, but a later file begins with 2");
+  expect(() => survey(fs, 3)).toThrow("it has the records up to 3, but a later file begins with 2");
+});
+
+test("a disk may have forgotten one removal and kept another: what is in tables may be missing", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs, { fileBytes: 1 });
+  for (const key of ["a", "b", "c", "d"]) await harness.write(key);
+  fs.remove("/d/000002.wal");
+  expect((await recover(fs, 2)).keys).toEqual(["c", "d"]);
+  fs.remove("/d/000003.wal");
+  expect(() => survey(fs, 2)).toThrow("goes on with record 4");
 });
 
 test("what was recovered is durable, though the last process ended before its sync", async () => {
@@ -156,10 +305,10 @@ test("what was recovered is durable, though the last process ended before its sy
   await harness.write("b").catch(() => {});
   fs.onOperation = undefined;
   // The machine runs on: the system still has what was written.
-  const { keys, recovered } = recover(fs);
+  const { keys, recovered } = await recover(fs);
   expect(keys).toEqual(["a", "b"]);
-  const again = new Harness(fs, 1 << 20, recovered);
-  again.number = 2;
+  const again = new Harness(fs, {}, recovered);
   await again.write("c");
-  expect(recover(fs.crash({ below: () => 0, float: () => 0 })).keys).toEqual(["a", "b", "c"]);
+  const survivor = fs.crash({ below: () => 0, float: () => 0 });
+  expect((await recover(survivor)).keys).toEqual(["a", "b", "c"]);
 });

@@ -1,38 +1,25 @@
 /**
  * The write-ahead log: batches that are durable before they are in a table (`docs/formats/wal.md` is the reference).
  *
- * One batch is one record, and so is atomic. Commits go in groups: all batches that came while the last group was being
- * synced, or in one turn of the loop, share one write and one fdatasync. They become visible after that, in their order.
+ * Commits go in groups: all batches that came while the last group was being synced, or in one turn of the loop, share
+ * one write and one fdatasync. A group is one record, and so is atomic; in it, its batches are one, in their order. They
+ * become visible when it is written (and durable, if one of its writers waits for that). A group whose writers do not
+ * wait for the disk is written at the end of the current run of microtasks, so that a writer who awaits each write does
+ * not wait for a turn of the loop each time; now and then it does, so that the loop goes on. Batches that are not to be
+ * logged wait in groups of their own, and become visible in their turn.
  *
- * A record has a number, one more than the record before. The manifest says up to which number the batches are in
+ * A record has a number, one more than the record before. The manifest says up to which number the records are in
  * tables; what is above is put into the memtable again when the engine opens. A new file is begun only when all of the
  * old one is durable; hence only the last file can have a torn tail.
  */
-import type { Clock, FileSystem } from "../env/env.ts";
-import { filePath } from "./file-names.ts";
-import { GrowingBytes, readU32, readU64 } from "./fixed-width.ts";
-import {
-  LOG_HEADER_BYTES,
-  newRecord,
-  RECORD_HEADER_BYTES,
-  RecordLogWriter,
-  readRecordLog,
-} from "./record-log.ts";
-import { corrupt } from "./storage-error.ts";
-import { assertBatch, BATCH_HEADER_BYTES, type EncodedBatch, writeBatchHeader } from "./write-batch.ts";
-
-export const WAL_MAGIC = "FLOTWAL1";
-export const RECORD_BATCH = 1;
-/** The last record of a log that was closed in order: it vouches for all that is before it. */
-export const RECORD_END = 2;
-
-/** A log file that is no longer written to, or was found at the start. */
-export interface WalFile {
-  readonly number: number;
-  /** The number of its last record, or the one before its first if it has none. */
-  readonly lastRecord: number;
-  readonly bytes: number;
-}
+import type { Env } from "../env/env.ts";
+import { GrowingBytes } from "./fixed-width.ts";
+import { RECORD_HEADER_BYTES } from "./record-frame.ts";
+import { newRecord, type RecordLogWriter } from "./record-log.ts";
+import { isDiskFull } from "./storage-error.ts";
+import { WalFiles, type WalOptions } from "./wal-files.ts";
+import { RECORD_BATCH, RECORD_END, type RecoveredWal } from "./wal-recovery.ts";
+import { BATCH_HEADER_BYTES, type EncodedBatch, writeBatchHeader } from "./write-batch.ts";
 
 /** What the log needs of the engine. */
 export interface WalHost {
@@ -41,23 +28,39 @@ export interface WalHost {
   apply(bytes: Uint8Array, start: number, end: number, count: number): void;
   /** A group of batches has been applied, and `lastRecord` tells so. */
   applied(): void;
-  /** Settles when the next group may be written. */
-  ready(): Promise<void>;
+  /** Settles when the next group may be written; `undefined`: now. */
+  ready(): Promise<void> | undefined;
   /** A write failed; the result is what its writers are told. A log that failed is not written to again. */
   failed(error: unknown): Error;
 }
 
-/** Batches that are written together, and their writers' common promise. */
+/** A group takes no further batch beyond this many bytes. */
+export const GROUP_BYTES_MAX = 16 * 1024 * 1024;
+/** A group's buffer that has grown beyond this is not kept. */
+const KEPT_BUFFER_BYTES_MAX = 1024 * 1024;
+/** As many groups, and bytes, are written without a turn of the loop. */
+const GROUPS_PER_TURN = 64;
+const BYTES_PER_TURN = 256 * 1024;
+/** Where in a group's buffer the operations begin. */
+const OPERATIONS = RECORD_HEADER_BYTES + BATCH_HEADER_BYTES;
+
+/** Batches that are written together, as one record, and their writers' common promise. */
 class Group {
-  readonly records = new GrowingBytes(16 * 1024);
-  /** Where each record begins in `records`. */
-  readonly starts: number[] = [];
-  readonly done: Promise<void>;
+  /** The record: room for its header and the batch's, then the operations. */
+  readonly record: GrowingBytes;
+  /** Operations in it. */
+  count = 0;
   sync = false;
+  /** False: it goes to the memtable only. */
+  readonly logged: boolean;
+  readonly done: Promise<void>;
   resolve!: () => void;
   reject!: (error: Error) => void;
 
-  constructor() {
+  constructor(record: GrowingBytes, logged: boolean) {
+    this.record = record;
+    this.logged = logged;
+    record.length = OPERATIONS;
     this.done = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
@@ -66,34 +69,41 @@ class Group {
 }
 
 export class Wal {
-  readonly #fs: FileSystem;
-  readonly #clock: Clock;
-  readonly #directory: string;
-  readonly #fileBytes: number;
+  readonly #clock: Env["clock"];
   readonly #host: WalHost;
-  #old: WalFile[];
-  #log: RecordLogWriter | undefined;
-  #number = 0;
+  readonly #files: WalFiles;
   #lastRecord: number;
-  #pending: Group | undefined;
-  #loop: Promise<void> | undefined;
+  /** Groups that wait to be written, oldest first; the last one takes more batches. */
+  readonly #waiting: Group[] = [];
+  /** A buffer that no group uses. */
+  #buffer: GrowingBytes | undefined;
+  /** A run is about to begin; a run is under way. */
+  #scheduled = false;
+  #busy = false;
+  /** The run that is under way, if it had to wait for something. */
+  #running: Promise<void> | undefined;
+  #groupsThisTurn = 0;
+  #bytesThisTurn = 0;
 
   /** `recovered`: what `recoverWal` found. A file is created with the first write. */
   constructor(
-    fs: FileSystem,
-    clock: Clock,
+    env: Pick<Env, "fs" | "clock" | "background">,
     directory: string,
-    fileBytes: number,
+    options: WalOptions,
     recovered: RecoveredWal,
     host: WalHost,
   ) {
-    this.#fs = fs;
-    this.#clock = clock;
-    this.#directory = directory;
-    this.#fileBytes = fileBytes;
+    this.#clock = env.clock;
     this.#host = host;
-    this.#old = [...recovered.files];
     this.#lastRecord = recovered.lastRecord;
+    this.#files = new WalFiles(
+      env,
+      directory,
+      options,
+      recovered.files,
+      () => host.newFileNumber(),
+      (error) => host.failed(error),
+    );
   }
 
   /** The number of the last record whose batch is in the memtable or in tables. */
@@ -101,201 +111,129 @@ export class Wal {
     return this.#lastRecord;
   }
 
-  /** Bytes of all log files. */
+  /** Bytes of all log files, up to their last records. */
   get bytes(): number {
-    let bytes = this.#log?.size ?? 0;
-    for (const file of this.#old) bytes += file.bytes;
-    return bytes;
+    return this.#files.bytes;
+  }
+
+  /** Bytes of the files that are kept to be used again. */
+  get spareBytes(): number {
+    return this.#files.spareBytes;
   }
 
   /**
    * Logs a batch and applies it; resolves when it is visible and, with `sync`, durable. The batch is copied before this
-   * returns. Rejects with what `WalHost.failed` made of a failure; after a full disk nothing of the batch remains.
+   * returns. Rejects with what `WalHost.failed` made of a failure; after a full disk nothing of the batch remains. With
+   * `logged` false the batch is only applied, after all that came before it.
    */
-  write(batch: EncodedBatch, sync: boolean): Promise<void> {
+  write(batch: EncodedBatch, sync: boolean, logged = true): Promise<void> {
     if (batch.count === 0) return Promise.resolve();
-    this.#pending ??= new Group();
-    const group = this.#pending;
-    const start = group.records.length;
-    group.starts.push(start);
-    group.records.reserve(RECORD_HEADER_BYTES + batch.byteLength);
-    group.records.length = start + RECORD_HEADER_BYTES;
-    group.records.append(batch.bytes, 0, batch.byteLength);
-    // The number is filled in when the group is written; the count stays.
-    writeBatchHeader(group.records.bytes, start + RECORD_HEADER_BYTES, 0, batch.count);
-    if (sync) group.sync = true;
-    if (this.#loop === undefined) {
-      this.#loop = new Promise((resolve) => {
-        this.#clock.endOfTurn(() => {
-          void this.#commitGroups().then(resolve);
-        });
-      });
-    }
+    const group = this.#groupFor(batch.byteLength, logged);
+    group.record.append(batch.bytes, BATCH_HEADER_BYTES, batch.byteLength);
+    group.count += batch.count;
+    if (sync && logged) group.sync = true;
+    if (!this.#scheduled && !this.#busy) this.#schedule(group.sync);
     return group.done;
   }
 
-  /** Removes the files whose records are all in tables. */
+  /** Gives up the files whose records are all in tables. Throws `FileError`. */
   removeFlushed(flushedRecord: number): void {
-    const kept: WalFile[] = [];
-    for (const file of this.#old) {
-      if (file.lastRecord <= flushedRecord) this.#fs.remove(filePath(this.#directory, file.number, "wal"));
-      else kept.push(file);
-    }
-    this.#old = kept;
+    this.#files.removeFlushed(flushedRecord);
+  }
+
+  /** Gives back the space that is kept for later files. */
+  dropSpares(): void {
+    this.#files.dropSpares();
   }
 
   /** Waits for the writes that were begun, and makes all of the log durable. Throws `FAILED`. */
   async close(): Promise<void> {
-    while (this.#loop !== undefined) await this.#loop;
-    const log = this.#log;
-    if (log === undefined) return;
-    this.#log = undefined;
-    try {
+    while (this.#scheduled || this.#busy) {
+      await (this.#running ?? new Promise<void>((resolve) => this.#clock.endOfTurn(resolve)));
+    }
+    await this.#files.close(async (log) => {
       await log.sync();
       const end = newRecord();
       log.seal(end.bytes, 0, end.length, RECORD_END);
       log.write(end.bytes, end.length);
       await log.sync();
-    } finally {
-      log.close();
-    }
+    });
   }
 
   /** Closes the file as it is: after a failure there is nothing to be saved. */
   abandon(): void {
-    this.#log?.close();
-    this.#log = undefined;
+    this.#files.abandon();
   }
 
-  async #commitGroups(): Promise<void> {
-    while (this.#pending !== undefined) {
-      // Until the log may be written, more batches join the group.
-      const group = this.#pending;
+  #groupFor(bytes: number, logged: boolean): Group {
+    const last = this.#waiting.at(-1);
+    if (last?.logged === logged && last.record.length + bytes <= GROUP_BYTES_MAX) return last;
+    const group = new Group(this.#buffer ?? new GrowingBytes(16 * 1024), logged);
+    this.#buffer = undefined;
+    this.#waiting.push(group);
+    return group;
+  }
+
+  #schedule(sync: boolean): void {
+    this.#scheduled = true;
+    if (!sync && this.#groupsThisTurn < GROUPS_PER_TURN && this.#bytesThisTurn < BYTES_PER_TURN) {
+      queueMicrotask(this.#start);
+    } else {
+      this.#groupsThisTurn = 0;
+      this.#bytesThisTurn = 0;
+      this.#clock.endOfTurn(this.#start);
+    }
+  }
+
+  readonly #start = (): void => {
+    this.#scheduled = false;
+    this.#busy = true;
+    const running = this.#commitWaiting();
+    // What never had to wait is over by now.
+    if (this.#busy) this.#running = running;
+  };
+
+  /** Writes groups until none waits. */
+  async #commitWaiting(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const group = this.#waiting[0]!;
       try {
-        await this.#host.ready();
-        this.#pending = undefined;
-        await this.#commit(group);
+        // Until the log may be written, more batches join the group.
+        const ready = this.#host.ready();
+        if (ready !== undefined) await ready;
+        this.#waiting.shift();
+        if (group.logged) {
+          const log =
+            this.#files.withRoomFor(group.record.length) ?? (await this.#files.begin(this.#lastRecord));
+          this.#write(group, log);
+          if (group.sync) await log.sync();
+        }
+        this.#apply(group);
+        if (group.logged) this.#files.lookAhead(group.sync);
         group.resolve();
       } catch (error) {
-        this.#pending = undefined;
+        if (this.#waiting[0] === group) this.#waiting.shift();
+        if (isDiskFull(error)) this.#files.dropSpares();
         group.reject(this.#host.failed(error));
       }
+      if (group.record.bytes.length <= KEPT_BUFFER_BYTES_MAX) this.#buffer = group.record;
     }
-    this.#loop = undefined;
+    this.#busy = false;
+    this.#running = undefined;
   }
 
-  async #commit(group: Group): Promise<void> {
-    const { records, starts } = group;
-    const log = await this.#logWithRoomFor(records.length);
-    const { bytes, length } = records;
-    for (let i = 0; i < starts.length; i++) {
-      const payload = starts[i]! + RECORD_HEADER_BYTES;
-      writeBatchHeader(bytes, payload, this.#lastRecord + 1 + i, readU32(bytes, payload + 8));
-      log.seal(bytes, starts[i]!, starts[i + 1] ?? length, RECORD_BATCH);
-    }
+  #write({ record, count }: Group, log: RecordLogWriter): void {
+    const { bytes, length } = record;
+    writeBatchHeader(bytes, RECORD_HEADER_BYTES, this.#lastRecord + 1, count);
+    log.seal(bytes, 0, length, RECORD_BATCH);
     log.write(bytes, length);
-    if (group.sync) await log.sync();
-    for (let i = 0; i < starts.length; i++) {
-      const payload = starts[i]! + RECORD_HEADER_BYTES;
-      const end = starts[i + 1] ?? length;
-      this.#host.apply(bytes, payload + BATCH_HEADER_BYTES, end, readU32(bytes, payload + 8));
-    }
-    this.#lastRecord += starts.length;
+  }
+
+  #apply({ record, count, logged }: Group): void {
+    this.#groupsThisTurn++;
+    this.#bytesThisTurn += record.length;
+    this.#host.apply(record.bytes, OPERATIONS, record.length, count);
+    if (logged) this.#lastRecord++;
     this.#host.applied();
-  }
-
-  async #logWithRoomFor(more: number): Promise<RecordLogWriter> {
-    const old = this.#log;
-    if (old !== undefined && (old.size === LOG_HEADER_BYTES || old.size + more <= this.#fileBytes))
-      return old;
-    if (old !== undefined) await old.sync();
-    const number = this.#host.newFileNumber();
-    const path = filePath(this.#directory, number, "wal");
-    const log = await RecordLogWriter.create(
-      this.#fs,
-      this.#directory,
-      path,
-      WAL_MAGIC,
-      this.#lastRecord + 1,
-    );
-    if (old !== undefined) {
-      old.close();
-      this.#old.push({ number: this.#number, lastRecord: this.#lastRecord, bytes: old.size });
-    }
-    this.#log = log;
-    this.#number = number;
-    return log;
-  }
-}
-
-export interface RecoveredWal {
-  /** The highest record number in use. */
-  readonly lastRecord: number;
-  readonly files: readonly WalFile[];
-}
-
-/**
- * Reads the log files `numbers` (ascending) and hands every batch whose record number is above `flushedRecord` to
- * `apply`, in order. A torn tail is cut, and what was read is durable. Throws `CORRUPT` for damage and for records that are missing.
- */
-export function recoverWal(
-  fs: FileSystem,
-  directory: string,
-  numbers: readonly number[],
-  flushedRecord: number,
-  apply: (bytes: Uint8Array, start: number, end: number, count: number) => void,
-): RecoveredWal {
-  let lastRecord = flushedRecord;
-  const files: WalFile[] = [];
-  for (const [position, number] of numbers.entries()) {
-    const path = filePath(directory, number, "wal");
-    const isLast = position === numbers.length - 1;
-    const { first, bytes, records, end, vouchedFor } = readRecordLog(fs, path, WAL_MAGIC, isLast);
-    if (end === 0) {
-      // The file was being created when the process died: it never had a record.
-      fs.remove(path);
-      fs.syncDirectorySync(directory);
-      continue;
-    }
-    if (first > lastRecord + 1) {
-      throw corrupt(
-        path,
-        0,
-        `the log goes on with record ${first}, but records from ${lastRecord + 1} on are missing`,
-      );
-    }
-    let next = first;
-    for (const record of records) {
-      if (record.type === RECORD_END) continue;
-      if (record.type !== RECORD_BATCH)
-        throw corrupt(path, record.start, `a record has the unknown type ${record.type}`);
-      assertBatch(bytes, record.start, record.end);
-      const recordNumber = readU64(bytes, record.start);
-      if (recordNumber !== next) {
-        throw corrupt(path, record.start, `a record has the number ${recordNumber}, expected ${next}`);
-      }
-      next++;
-      if (recordNumber <= lastRecord) continue;
-      lastRecord = recordNumber;
-      apply(bytes, record.start + BATCH_HEADER_BYTES, record.end, readU32(bytes, record.start + 8));
-    }
-    if (isLast) makeDurable(fs, path, bytes, vouchedFor, end);
-    files.push({ number, lastRecord: next - 1, bytes: end });
-  }
-  return { lastRecord, files };
-}
-
-/**
- * Makes the records up to `end` durable, and cuts what is behind them. What nothing vouches for may have been read from
- * memory only, and where a sync of it has failed the system takes it for written: so it is written once more.
- */
-function makeDurable(fs: FileSystem, path: string, bytes: Uint8Array, vouchedFor: number, end: number): void {
-  const handle = fs.open(path, "write");
-  try {
-    if (end < bytes.length) handle.truncate(end);
-    handle.write(bytes, vouchedFor, end, vouchedFor);
-    handle.syncNow();
-  } finally {
-    handle.close();
   }
 }

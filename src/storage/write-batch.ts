@@ -2,6 +2,7 @@ import { assert } from "../lib/assert.ts";
 import { compareBytes } from "../lib/bytes.ts";
 import type { WriteBatch } from "./engine.ts";
 import { GrowingBytes, readU32, writeU32, writeU64 } from "./fixed-width.ts";
+import { invalid } from "./storage-error.ts";
 
 /** Bytes before the first operation: u64 record number, u32 count. The log fills in the former. */
 export const BATCH_HEADER_BYTES = 12;
@@ -15,27 +16,53 @@ export const OPERATION_PUT_EXPIRING = 2;
 export const OPERATION_DELETE_RANGE = 3;
 export const EXPIRY_BYTES = 8;
 
+/** How long what is written may be, in bytes. */
+export interface BatchLimits {
+  readonly keyBytesMax: number;
+  readonly valueBytesMax: number;
+  /** All operations of a batch, with 9 bytes (17 for a value that expires) beside the keys and values of each. */
+  readonly batchBytesMax: number;
+}
+
+const NO_LIMITS: BatchLimits = {
+  keyBytesMax: 0x7fff_ffff,
+  valueBytesMax: 0x7fff_ffff,
+  batchBytesMax: 0x7fff_ffff,
+};
+
+/** Throws a `TypeError` unless `bytes` is a Uint8Array. `what`: how the message calls it. */
+export function assertBytes(bytes: Uint8Array, what: string): void {
+  if (!(bytes instanceof Uint8Array)) {
+    const found: unknown = bytes;
+    throw new TypeError(`${what} is a Uint8Array, and not ${found === null ? "null" : typeof found}`);
+  }
+}
+
 /**
  * A batch in the form in which it goes into the log and into the memtable, so that neither has to encode it again:
  * `u64 record number, u32 count`, then for each operation `u8 kind, u32 key length, u32 value length, key, value`.
  */
 export class EncodedBatch implements WriteBatch {
   readonly #bytes = new GrowingBytes(512);
+  readonly #limits: BatchLimits;
   #count = 0;
 
-  constructor() {
+  constructor(limits = NO_LIMITS) {
+    this.#limits = limits;
     this.#bytes.length = BATCH_HEADER_BYTES;
   }
 
   put(key: Uint8Array, value: Uint8Array, expiresAt = 0): void {
+    assertBytes(value, "a value");
+    if (value.length > this.#limits.valueBytesMax) {
+      throw invalid(`a value has ${value.length} bytes, at most ${this.#limits.valueBytesMax} are allowed`);
+    }
     let out: GrowingBytes;
     if (expiresAt === 0) {
       out = this.#operation(OPERATION_PUT, key, value.length);
     } else {
-      assert(
-        expiresAt > 0 && Number.isSafeInteger(expiresAt),
-        `expiresAt is ${expiresAt}, no whole number of ms`,
-      );
+      if (!(expiresAt > 0 && Number.isSafeInteger(expiresAt)))
+        throw invalid(`a value expires at ${expiresAt}, which is no whole number of milliseconds above 0`);
       out = this.#operation(OPERATION_PUT_EXPIRING, key, EXPIRY_BYTES + value.length);
       writeU64(out.bytes, out.length, expiresAt);
       out.length += EXPIRY_BYTES;
@@ -49,6 +76,8 @@ export class EncodedBatch implements WriteBatch {
   }
 
   deleteRange(gte: Uint8Array, lt: Uint8Array): void {
+    this.#checkKey(gte);
+    this.#checkKey(lt);
     if (compareBytes(gte, lt) >= 0) return;
     const out = this.#operation(OPERATION_DELETE_RANGE, gte, lt.length);
     out.bytes.set(lt, out.length);
@@ -73,9 +102,20 @@ export class EncodedBatch implements WriteBatch {
     return this.#bytes.bytes;
   }
 
+  #checkKey(key: Uint8Array): void {
+    assertBytes(key, "a key");
+    if (key.length > this.#limits.keyBytesMax)
+      throw invalid(`a key has ${key.length} bytes, at most ${this.#limits.keyBytesMax} are allowed`);
+  }
+
+  /** Throws before anything is changed. */
   #operation(kind: number, key: Uint8Array, valueLength: number): GrowingBytes {
+    this.#checkKey(key);
     const out = this.#bytes;
-    out.reserve(OPERATION_HEADER_BYTES + key.length + valueLength);
+    const more = OPERATION_HEADER_BYTES + key.length + valueLength;
+    if (out.length + more > this.#limits.batchBytesMax)
+      throw invalid(`a batch would have more than ${this.#limits.batchBytesMax} bytes`);
+    out.reserve(more);
     const { bytes } = out;
     let at = out.length;
     bytes[at] = kind;

@@ -44,6 +44,8 @@ interface Directory {
   readonly kind: "directory";
   names: Map<string, Entry>;
   durableNames: Map<string, Entry>;
+  /** What a failed sync left behind: names that the system takes for durable as they are here, and the disk has not. */
+  lostNames: Map<string, Entry | undefined>;
 }
 
 type Entry = Inode | Directory;
@@ -55,7 +57,7 @@ export class MemoryFileSystem implements FileSystem {
   onAccess: ((access: FileAccess, path: string) => void) | undefined;
   /** How many bytes all files may have together; a write beyond is cut short and fails with ENOSPC. */
   capacityBytes = Number.POSITIVE_INFINITY;
-  /** If given, a write that `onOperation` lets fail has written its first bytes before, as many as the coin says. */
+  /** If given, a write that `onOperation` lets fail has written its first bytes before, but never all: as many as the coin says. */
   partialWrites: Random | undefined;
   #root: Directory = newDirectory();
   readonly #locks = new Set<string>();
@@ -219,10 +221,15 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   syncDirectorySync(directory: string): void {
-    this.#changing("syncDirectory", directory);
     const entry = this.#entry(directory);
+    try {
+      this.#changing("syncDirectory", directory);
+    } catch (error) {
+      if (entry?.kind === "directory" && !this.#crashed) loseNames(entry);
+      throw error;
+    }
     // One that is not there holds nothing: a file can be created in it, see above.
-    if (entry?.kind === "directory") entry.durableNames = new Map(entry.names);
+    if (entry?.kind === "directory") syncNames(entry);
   }
 
   lock(path: string): FileLock | undefined {
@@ -230,6 +237,10 @@ export class MemoryFileSystem implements FileSystem {
     if (this.#locks.has(path)) return undefined;
     this.#locks.add(path);
     return { release: () => this.#locks.delete(path) };
+  }
+
+  lockHolder(): undefined {
+    return undefined;
   }
 
   #entry(path: string): Entry | undefined {
@@ -267,7 +278,7 @@ export class MemoryFileSystem implements FileSystem {
       this.#changing("write", path);
     } catch (error) {
       if (this.partialWrites !== undefined && !this.#crashed)
-        put(inode, bytes.subarray(0, this.partialWrites.below(bytes.length + 1)), position);
+        put(inode, bytes.subarray(0, this.partialWrites.below(Math.max(1, bytes.length))), position);
       throw error;
     }
     let length = bytes.length;
@@ -360,7 +371,24 @@ function partsOf(path: string): string[] {
 }
 
 function newDirectory(): Directory {
-  return { kind: "directory", names: new Map(), durableNames: new Map() };
+  return { kind: "directory", names: new Map(), durableNames: new Map(), lostNames: new Map() };
+}
+
+/** A sync of a directory has failed: as with a file, a second one would succeed, and not write what the first was to. */
+function loseNames({ names, durableNames, lostNames }: Directory): void {
+  for (const name of new Set([...names.keys(), ...durableNames.keys()])) {
+    if (names.get(name) !== durableNames.get(name)) lostNames.set(name, names.get(name));
+  }
+}
+
+function syncNames({ names, durableNames, lostNames }: Directory): void {
+  for (const name of new Set([...names.keys(), ...durableNames.keys()])) {
+    const entry = names.get(name);
+    if (lostNames.has(name) && lostNames.get(name) === entry) continue;
+    lostNames.delete(name);
+    if (entry === undefined) durableNames.delete(name);
+    else durableNames.set(name, entry);
+  }
 }
 
 /** A file whose content is durable. */

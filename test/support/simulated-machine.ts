@@ -346,6 +346,7 @@ function processFiles(
     },
     // A machine runs one process at a time, and locks end with it.
     lock: () => ({ release: silent }),
+    lockHolder: () => undefined,
   };
 }
 

@@ -23,6 +23,13 @@ export function entryOf({ key, sequence, value }: TestEntry): Entry {
   return entry;
 }
 
+/** What an entry says that its key's value is: a view; `undefined` for none. */
+export function valueIn(entry: Entry | undefined): Uint8Array | undefined {
+  return entry === undefined || entry.tombstone
+    ? undefined
+    : entry.valueBytes.subarray(entry.valueStart, entry.valueEnd);
+}
+
 /** Random entries in inner order: few different keys, with several versions, some of them tombstones. */
 export function randomEntries(random: Random, count: number): TestEntry[] {
   const entries: TestEntry[] = [];

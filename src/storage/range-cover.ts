@@ -1,0 +1,130 @@
+import { compareBytes } from "../lib/bytes.ts";
+import { compareRanges } from "./cursor.ts";
+import { firstNotBelow } from "./level-cursor.ts";
+import type { RangeDeletes } from "./range-deletes.ts";
+import type { Table } from "./table.ts";
+
+/**
+ * The newest range deletion over where a scan is, among everything that it reads. What was found for one key holds for
+ * all keys up to where some fragment begins or ends; so most steps of a scan cost one comparison, and a scan over
+ * sources without range tombstones has no `RangeCover` at all.
+ */
+export class RangeCover {
+  readonly #sources: readonly RangeDeleteSource[];
+  readonly #sequence: number;
+  readonly #reverse: boolean;
+  #known = false;
+  #newest = 0;
+  /** The answer holds from `#from` on and below `#until`; `undefined`: there is no bound. */
+  #from: Uint8Array | undefined;
+  #until: Uint8Array | undefined;
+
+  /** `sequence`: what the scan reads at. `reverse`: whether the keys asked for go down. */
+  constructor(sources: readonly RangeDeleteSource[], sequence: number, reverse: boolean) {
+    this.#sources = sources;
+    this.#sequence = sequence;
+    this.#reverse = reverse;
+  }
+
+  /** The highest sequence number at which `key[start, end)` was deleted as part of a range; 0 if there is none. */
+  newestOver(key: Uint8Array, start: number, end: number): number {
+    if (!this.#holdsFor(key, start, end)) this.#find(key, start, end);
+    return this.#newest;
+  }
+
+  /** For a source: no range of it has the key; from `from` on and below `until` none begins or ends. */
+  outside(from: Uint8Array | undefined, until: Uint8Array | undefined): void {
+    if (from !== undefined && (this.#from === undefined || isBelow(this.#from, from))) this.#from = from;
+    if (until !== undefined && (this.#until === undefined || isBelow(until, this.#until)))
+      this.#until = until;
+  }
+
+  /** For a source: the key lies in this fragment. */
+  inside(deletes: RangeDeletes, fragment: number): void {
+    this.outside(deletes.starts[fragment], deletes.ends[fragment]);
+    const newest = deletes.newestIn(fragment, this.#sequence);
+    if (newest > this.#newest) this.#newest = newest;
+  }
+
+  /** Keys only go one way, so only one of the two bounds can be crossed. */
+  #holdsFor(key: Uint8Array, start: number, end: number): boolean {
+    if (!this.#known) return false;
+    if (this.#reverse) {
+      const from = this.#from;
+      return from === undefined || compareRanges(from, 0, from.length, key, start, end) <= 0;
+    }
+    const until = this.#until;
+    return until === undefined || compareRanges(until, 0, until.length, key, start, end) > 0;
+  }
+
+  #find(key: Uint8Array, start: number, end: number): void {
+    this.#known = true;
+    this.#newest = 0;
+    this.#from = undefined;
+    this.#until = undefined;
+    for (const source of this.#sources) source.locate(key, start, end, this);
+  }
+}
+
+/** Something with range tombstones: tells `cover` what it has over a key, and how far that holds. */
+export interface RangeDeleteSource {
+  locate(key: Uint8Array, start: number, end: number, cover: RangeCover): void;
+}
+
+/** The range tombstones of a memtable's set, or of one table. */
+export class SetSource implements RangeDeleteSource {
+  readonly #deletes: RangeDeletes;
+
+  constructor(deletes: RangeDeletes) {
+    this.#deletes = deletes;
+  }
+
+  locate(key: Uint8Array, start: number, end: number, cover: RangeCover): void {
+    locateIn(this.#deletes, key, start, end, cover);
+  }
+}
+
+/** The range tombstones of tables that follow each other by key; a table's are read when a scan gets there. */
+export class TablesSource implements RangeDeleteSource {
+  readonly #tables: readonly Table[];
+
+  /** All of `tables` have range tombstones, and are held. */
+  constructor(tables: readonly Table[]) {
+    this.#tables = tables;
+  }
+
+  locate(key: Uint8Array, start: number, end: number, cover: RangeCover): void {
+    const tables = this.#tables;
+    const sought = key.subarray(start, end);
+    const index = firstNotBelow(tables, sought);
+    const table = tables[index];
+    // A table that ends with its largest key included has no range over that key: then it would end behind it.
+    const before = tables[index - 1]?.meta.largestKey;
+    if (table === undefined || isBelow(sought, table.meta.smallestKey)) {
+      cover.outside(before, table?.meta.smallestKey);
+    } else {
+      cover.outside(table.meta.smallestKey, table.meta.largestKey);
+      locateIn(table.rangeDeletes, key, start, end, cover);
+    }
+  }
+}
+
+function locateIn(
+  deletes: RangeDeletes,
+  key: Uint8Array,
+  start: number,
+  end: number,
+  cover: RangeCover,
+): void {
+  const index = deletes.indexOf(key, start, end);
+  const from = deletes.starts[index];
+  if (from !== undefined && compareRanges(from, 0, from.length, key, start, end) <= 0) {
+    cover.inside(deletes, index);
+  } else {
+    cover.outside(deletes.ends[index - 1], from);
+  }
+}
+
+function isBelow(a: Uint8Array, b: Uint8Array): boolean {
+  return compareBytes(a, b) < 0;
+}

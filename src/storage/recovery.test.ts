@@ -1,0 +1,101 @@
+import { expect, test } from "bun:test";
+import { inlineBackground } from "../../test/support/inline-background.ts";
+import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
+import type { Log } from "../env/env.ts";
+import { systemClock } from "../env/system-clock.ts";
+import { fromUtf8, utf8 } from "../lib/bytes.ts";
+import type { Engine } from "./engine.ts";
+import { openLsm } from "./lsm.ts";
+
+const LARGE = { memtableBytes: 10_000_000 };
+const SMALL = { memtableBytes: 2000, level0Tables: 100, level0TablesSlow: 100, level0TablesStop: 100 };
+
+/** Opens the store; `entries` tells how many entries its log had left for the memtable. */
+async function open(
+  fs: MemoryFileSystem,
+  options: typeof LARGE,
+): Promise<{ engine: Engine; entries: number }> {
+  let entries = -1;
+  const info: Log["info"] = (_message, fields) => {
+    if (fields?.recoveredEntries !== undefined) entries = Number(fields.recoveredEntries);
+  };
+  const log = { debug: () => {}, info, warn: () => {}, error: () => {} };
+  const env = { fs, background: inlineBackground(fs), clock: systemClock(), log };
+  return { engine: await openLsm(env, "/d/store", options), entries };
+}
+
+async function put(engine: Engine, key: string, value: string): Promise<void> {
+  const batch = engine.newBatch();
+  batch.put(utf8(key), utf8(value));
+  await engine.write(batch, { sync: true });
+}
+
+function get(engine: Engine, key: string): string {
+  return fromUtf8(engine.getSync(utf8(key)) ?? utf8("nothing"));
+}
+
+/** A disk on which a process was killed that had put `count` times, all of it in the log. */
+async function killedAfter(count: number): Promise<MemoryFileSystem> {
+  const fs = new MemoryFileSystem();
+  const { engine } = await open(fs, LARGE);
+  for (let i = 0; i < count; i++) await put(engine, `key ${i % 10}`, `value ${i} ${"x".repeat(100)}`);
+  return fs.copy();
+}
+
+test("a log that is more than a memtable becomes tables before the store is open", async () => {
+  const fs = await killedAfter(205);
+  const first = await open(fs, SMALL);
+  expect(first.engine.stats().tables).toBeGreaterThan(5);
+  expect(first.engine.stats().memtableBytes).toBeLessThan(2200);
+  for (let i = 195; i < 205; i++) expect(get(first.engine, `key ${i % 10}`)).toStartWith(`value ${i} `);
+  // What is in tables is not met again, nor written again.
+  const { tables } = first.engine.stats();
+  const second = await open(fs.copy(), SMALL);
+  expect(second.entries).toBe(first.entries);
+  expect(second.engine.stats().tables).toBe(tables);
+});
+
+test("what is written after such an opening is newer than what the log held", async () => {
+  // Every put is a table of its own: nothing is left for the memtable.
+  const fs = await killedAfter(5);
+  const { engine, entries } = await open(fs, { ...SMALL, memtableBytes: 1 });
+  expect(entries).toBe(0);
+  const again = await open(fs.copy(), LARGE);
+  await put(again.engine, "key 3", "new");
+  await again.engine.flush();
+  expect(get(again.engine, "key 3")).toBe("new");
+  using iterator = again.engine.iterate({ prefix: utf8("key 3") });
+  expect(iterator.next()).toBe(true);
+  expect(fromUtf8(iterator.value)).toBe("new");
+  expect(get(engine, "key 3")).toStartWith("value 3 ");
+  expect(again.engine.stats().tables).toBe(6);
+});
+
+test("a crash at any operation of such an opening loses nothing, and damage changes nothing", async () => {
+  const good = await killedAfter(60);
+  for (let at = 1; ; at++) {
+    const disk = good.copy();
+    let count = 0;
+    let survivor: MemoryFileSystem | undefined;
+    disk.onOperation = () => {
+      if (++count !== at) return;
+      survivor = disk.crash({ below: (n) => at % n, float: () => 0.5 });
+      throw new Error("the power failed");
+    };
+    const opened = await open(disk, SMALL).catch(() => undefined);
+    if (survivor === undefined) {
+      expect(opened).toBeDefined();
+      expect(at).toBeGreaterThan(20);
+      break;
+    }
+    const { engine } = await open(survivor, SMALL);
+    for (let i = 50; i < 60; i++) expect(get(engine, `key ${i % 10}`)).toStartWith(`value ${i} `);
+  }
+  const [name] = good.list("/d/store").filter((file) => file.endsWith(".wal"));
+  const bytes = good.readFile(`/d/store/${name}`);
+  bytes[bytes.length - 300]! ^= 1;
+  good.writeFile(`/d/store/${name}`, bytes);
+  const before = good.list("/d/store").filter((file) => file !== "LOCK");
+  await expect(open(good, SMALL)).rejects.toMatchObject({ code: "CORRUPT" });
+  expect(good.list("/d/store").filter((file) => file !== "LOCK")).toEqual(before);
+});

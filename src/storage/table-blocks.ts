@@ -1,0 +1,82 @@
+import { Block } from "./block.ts";
+import { type BlockCache, CacheOwner, type Priority, USES_MAX } from "./block-cache.ts";
+import { Partition, pointerAt } from "./partition.ts";
+import type { TableFile } from "./table-file.ts";
+
+/** The partitions and data blocks of an open table, by number, from the cache or from the file. */
+export class TableBlocks {
+  /** An entry for each partition. */
+  readonly topIndex: Block;
+  readonly #file: TableFile;
+  readonly #cache: BlockCache | undefined;
+  readonly #partitions = new CacheOwner<Partition>();
+  /** By partition: its data blocks. */
+  readonly #blocks: (CacheOwner<Block> | undefined)[] = [];
+
+  /** Without a cache all is read anew every time. */
+  constructor(file: TableFile, topIndex: Block, cache: BlockCache | undefined) {
+    this.#file = file;
+    this.topIndex = topIndex;
+    this.#cache = cache;
+  }
+
+  /** The partition `number`; throws `CORRUPT` or `FileError`. */
+  partition(number: number, priority: Priority): Partition {
+    const slot = this.#partitions.slots[number];
+    if (slot !== undefined) {
+      if (slot.uses < USES_MAX) slot.uses++;
+      this.#cache!.hits++;
+      return slot.value;
+    }
+    const pointer = pointerAt(this.topIndex, number);
+    const partition = new Partition(this.#file.block(pointer));
+    const cache = this.#cache;
+    if (cache !== undefined) {
+      cache.misses++;
+      const id = blockId(this.#file.number, pointer.offset);
+      cache.add(this.#partitions, number, partition, partition.byteLength, id, priority);
+    }
+    return partition;
+  }
+
+  /** The data block that is the entry `block` of a partition's index; throws `CORRUPT` or `FileError`. */
+  block(partitionNumber: number, partition: Partition, number: number): Block {
+    const owner = this.#blocks[partitionNumber];
+    const slot = owner === undefined ? undefined : owner.slots[number];
+    if (slot !== undefined) {
+      if (slot.uses < USES_MAX) slot.uses++;
+      this.#cache!.hits++;
+      return slot.value;
+    }
+    const pointer = pointerAt(partition.index, number);
+    const block = new Block(this.#file.block(pointer));
+    const cache = this.#cache;
+    if (cache !== undefined) {
+      cache.misses++;
+      let cached = owner;
+      if (cached === undefined) {
+        cached = new CacheOwner<Block>();
+        this.#blocks[partitionNumber] = cached;
+      }
+      const id = blockId(this.#file.number, pointer.offset);
+      cache.add(cached, number, block, block.bytes.length, id, "normal");
+    }
+    return block;
+  }
+
+  /** Takes the table's blocks out of the cache. */
+  forget(): void {
+    const cache = this.#cache;
+    if (cache === undefined) return;
+    cache.removeOwner(this.#partitions);
+    for (const owner of this.#blocks) if (owner !== undefined) cache.removeOwner(owner);
+  }
+}
+
+/** 32 bits for a block that are as good as random (the end of MurmurHash3). */
+function blockId(fileNumber: number, offset: number): number {
+  let id = Math.imul(fileNumber, 0x9e3779b1) ^ offset ^ Math.imul((offset / 0x1_0000_0000) | 0, 0x27d4eb2f);
+  id = Math.imul(id ^ (id >>> 16), 0x85ebca6b);
+  id = Math.imul(id ^ (id >>> 13), 0xc2b2ae35);
+  return (id ^ (id >>> 16)) >>> 0;
+}
