@@ -91,6 +91,33 @@ export type RaftMessage =
   | HeartbeatReply
   | TimeoutNow;
 
+/**
+ * A piece of a snapshot, from a leader's node to one that needs what the leader's log no longer has. `term` is the leader's.
+ * `part` counts from 0 within a `stream`, a number that the sender never uses twice. `digest` is XXH32 of `data`, seeded
+ * with the digest of the part before (0 for the first), so it vouches for all that came until here.
+ *
+ * The data of all parts are CBOR arrays that begin with a number: 0, then a slice of the head; 1, then keys and values by
+ * turns. `shard/snapshot-format.ts` says what the head is.
+ */
+export interface SnapshotPart extends Envelope {
+  readonly kind: "snapshotPart";
+  readonly stream: number;
+  readonly part: number;
+  readonly last: boolean;
+  readonly digest: number;
+  readonly data: Uint8Array;
+}
+/** All parts below `next` have been taken. `refused`: the stream is of no use to the receiver. */
+export interface SnapshotAck extends Envelope {
+  readonly kind: "snapshotAck";
+  readonly stream: number;
+  readonly next: number;
+  readonly refused: boolean;
+}
+
+/** Everything that the replicas of a group say to each other; Raft's cores see the part of it that is theirs. */
+export type GroupMessage = RaftMessage | SnapshotPart | SnapshotAck;
+
 /** The first frame of a peer connection, both ways: who speaks, and for which cluster. Travels as a CBOR map. */
 export interface PeerHello {
   readonly node: NodeId;

@@ -21,7 +21,7 @@ import {
   term,
 } from "./ids.ts";
 import { HELLO_BYTES_MAX, SHARDS_MAX } from "./limits.ts";
-import type { AppendRequest, Entry, PeerHello, RaftMessage } from "./peer-messages.ts";
+import type { AppendRequest, Entry, GroupMessage, PeerHello } from "./peer-messages.ts";
 import { decodePlain, encodePlain } from "./plain.ts";
 import { helloShape } from "./status-shapes.ts";
 
@@ -36,7 +36,9 @@ const MESSAGE_TYPES = {
   heartbeat: 5,
   heartbeatReply: 6,
   timeoutNow: 7,
-} as const satisfies Record<RaftMessage["kind"], number>;
+  snapshotPart: 8,
+  snapshotAck: 9,
+} as const satisfies Record<GroupMessage["kind"], number>;
 
 const ENTRY_KINDS = ["noop", "commands", "config"] as const satisfies readonly Entry["kind"][];
 
@@ -76,7 +78,7 @@ export function endBundle(writer: ByteWriter, mark: number): void {
 }
 
 /** Adds a message to the frame that `beginBundle` began. The entries' indices must follow `prevIndex` without a gap. */
-export function appendMessage(writer: ByteWriter, group: GroupId, message: RaftMessage): void {
+export function appendMessage(writer: ByteWriter, group: GroupId, message: GroupMessage): void {
   switch (message.kind) {
     case "vote":
       begin(writer, 7, group, message);
@@ -117,6 +119,20 @@ export function appendMessage(writer: ByteWriter, group: GroupId, message: RaftM
     case "timeoutNow":
       begin(writer, 3, group, message);
       return;
+    case "snapshotPart":
+      begin(writer, 8, group, message);
+      writer.uint(message.stream);
+      writer.uint(message.part);
+      writer.bool(message.last);
+      writer.uint(message.digest);
+      writer.bytes(message.data);
+      return;
+    case "snapshotAck":
+      begin(writer, 6, group, message);
+      writer.uint(message.stream);
+      writer.uint(message.next);
+      writer.bool(message.refused);
+      return;
     default:
       unreachable(message, "cannot encode a Raft message");
   }
@@ -130,7 +146,7 @@ export function decodeBundle(
   frame: Frame,
   from: NodeId,
   to: NodeId,
-  visit: (group: GroupId, message: RaftMessage) => void,
+  visit: (group: GroupId, message: GroupMessage) => void,
 ): void {
   const reader = new CborReader(frame.body);
   if (reader.arrayHeader() !== -1) reader.refuse("a bundle with a length");
@@ -143,7 +159,7 @@ export function decodeBundle(
   reader.expectEnd();
 }
 
-function decodeMessage(reader: CborReader, items: number, from: NodeId, to: NodeId): RaftMessage {
+function decodeMessage(reader: CborReader, items: number, from: NodeId, to: NodeId): GroupMessage {
   const type = reader.uint();
   const messageTerm = readTerm(reader);
   switch (type) {
@@ -188,12 +204,23 @@ function decodeMessage(reader: CborReader, items: number, from: NodeId, to: Node
     case MESSAGE_TYPES.timeoutNow:
       expect(reader, items, 3);
       return { kind: "timeoutNow", from, to, term: messageTerm };
+    case MESSAGE_TYPES.snapshotPart: {
+      expect(reader, items, 8);
+      const [stream, part, last] = [reader.uint(), reader.uint(), reader.bool()];
+      const [digest, data] = [reader.uint(), reader.bytes()];
+      return { kind: "snapshotPart", from, to, term: messageTerm, stream, part, last, digest, data };
+    }
+    case MESSAGE_TYPES.snapshotAck: {
+      expect(reader, items, 6);
+      const [stream, next, refused] = [reader.uint(), reader.uint(), reader.bool()];
+      return { kind: "snapshotAck", from, to, term: messageTerm, stream, next, refused };
+    }
     default:
       return reader.refuse(`the Raft message type ${type}`);
   }
 }
 
-function begin(writer: ByteWriter, items: number, group: GroupId, message: RaftMessage): void {
+function begin(writer: ByteWriter, items: number, group: GroupId, message: GroupMessage): void {
   writer.arrayHeader(items);
   writer.uint(group);
   writer.uint(MESSAGE_TYPES[message.kind]);

@@ -24,7 +24,7 @@ import {
   endBundle,
   PEER_TYPES,
 } from "./peer.ts";
-import type { RaftMessage } from "./peer-messages.ts";
+import type { GroupMessage } from "./peer-messages.ts";
 import { encodePreamble, encodePreambleReply, parsePreamble, parsePreambleReply } from "./preamble.ts";
 import { slotOf } from "./slots.ts";
 import { frameOf, written } from "./test-frames.ts";
@@ -140,7 +140,7 @@ const responses: Record<string, ClientResponse> = {
 };
 
 const hello = { node: N1, clusterId: "", incarnation: "5eed", members: [N1, N2], shards: 4 };
-const bundle: [number, RaftMessage][] = [
+const bundle: [number, GroupMessage][] = [
   [
     0,
     { kind: "heartbeat", from: N1, to: N2, term: term(2), commit: logIndex(9), readRound: 1, quiesce: false },
@@ -198,7 +198,7 @@ describe("examples", () => {
     expect(parsePreambleReply(bytes("preamble accepted"), 0)).toMatchObject({ error: undefined, version: 1 });
     expect(parsePreambleReply(bytes("preamble refused"), 0)).toMatchObject({ error: "UNSUPPORTED_VERSION" });
     expect(decodeHello(frameOfHex(examples.get("hello of n1")!))).toEqual(hello);
-    const read: [number, RaftMessage][] = [];
+    const read: [number, GroupMessage][] = [];
     const frame = frameOfHex(examples.get("raft: group 0 heartbeat, and group 3 append of one entry")!);
     decodeBundle(frame, N1, N2, (group, message) => read.push([group, message]));
     expect(read).toEqual(bundle);
@@ -244,14 +244,22 @@ describe("tables", () => {
       hintIndex: logIndex(0),
       hintTerm: term(0),
       readRound: 0,
+      quiesce: false,
+      stream: 0,
+      part: 0,
+      last: false,
+      digest: 0,
+      data: new Uint8Array(0),
+      next: 0,
+      refused: false,
     };
     for (const [number, kind] of table("kind", "message")) {
       const bytes = written((writer) =>
-        appendMessage(writer, groupId(0), { ...anyMessage, kind } as RaftMessage),
+        appendMessage(writer, groupId(0), { ...anyMessage, kind } as GroupMessage),
       );
       expect(`${kind} ${bytes[2]}`).toBe(`${kind} ${number}`);
     }
-    expect(table("kind", "message")).toHaveLength(7);
+    expect(table("kind", "message")).toHaveLength(9);
   });
 
   test("errors", () => {

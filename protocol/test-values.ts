@@ -4,7 +4,7 @@ import { encodeConfiguration } from "./configuration.ts";
 import { ERRORS, type ErrorName } from "./errors.ts";
 import { groupId, indexPlus, logIndex, nodeId, shardId, term } from "./ids.ts";
 import type { ClientRequest, ClientResponse, WriteRequest } from "./messages.ts";
-import type { RaftMessage } from "./peer-messages.ts";
+import type { GroupMessage } from "./peer-messages.ts";
 
 const bytes = fc.uint8Array({ maxLength: 300 });
 const key = fc.uint8Array({ maxLength: 40 });
@@ -192,7 +192,7 @@ const entryBody = fc.oneof(
 
 export const anyGroup = fc.nat(1024).map(groupId);
 
-export const anyRaftMessage: fc.Arbitrary<RaftMessage> = fc.oneof(
+export const anyGroupMessage: fc.Arbitrary<GroupMessage> = fc.oneof(
   fc.record({
     kind: fc.constant("vote" as const),
     ...envelope,
@@ -241,4 +241,20 @@ export const anyRaftMessage: fc.Arbitrary<RaftMessage> = fc.oneof(
   }),
   fc.record({ kind: fc.constant("heartbeatReply" as const), ...envelope, readRound: wholeNumber }),
   fc.record({ kind: fc.constant("timeoutNow" as const), ...envelope }),
+  fc.record({
+    kind: fc.constant("snapshotPart" as const),
+    ...envelope,
+    stream: wholeNumber,
+    part: wholeNumber,
+    last: fc.boolean(),
+    digest: wholeNumber,
+    data: bytes,
+  }),
+  fc.record({
+    kind: fc.constant("snapshotAck" as const),
+    ...envelope,
+    stream: wholeNumber,
+    next: wholeNumber,
+    refused: fc.boolean(),
+  }),
 );

@@ -100,6 +100,13 @@ export const DEFAULT_LIMITS = {
   entryBytesMax: 1 * MIB,
   /** Writes, and reads, of one shard that may wait for a majority. */
   waitingRequestsMax: 65_536,
+  /**
+   * Log that is kept for members that are behind. Beyond it is forgotten what this node has in its tables, and who needs
+   * it is sent a snapshot.
+   */
+  logBytesMax: 256 * MIB,
+  /** Snapshots that a node sends at a time. */
+  snapshotStreamsMax: 2,
   replication: { appendBytesMax: 1 * MIB, inflightAppendsMax: 64, inflightBytesMax: 16 * MIB },
   /** Scans over all shards that this node coordinates, and scans of single shards that it serves. */
   scans: {

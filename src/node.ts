@@ -5,16 +5,9 @@
 import { version } from "../package.json";
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
-import {
-  type GroupId,
-  groupId,
-  INDEX_ZERO,
-  type NodeId,
-  SYSTEM_GROUP,
-  shardOfGroup,
-} from "../protocol/ids.ts";
+import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
 import type { ClientRequest } from "../protocol/messages.ts";
-import type { RaftMessage } from "../protocol/peer-messages.ts";
+import type { GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { GatherStatus } from "./cluster-status.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig, type ReplicationLimits } from "./config.ts";
@@ -40,6 +33,8 @@ import { SealTracker } from "./shard/seal-tracker.ts";
 import { Shard } from "./shard/shard.ts";
 import { ShardHost } from "./shard/shard-host.ts";
 import { ShardReader } from "./shard/shard-reader.ts";
+import { ShardSpace } from "./shard/shard-space.ts";
+import type { StreamSlots } from "./shard/snapshot-exchange.ts";
 import { encodeSystemCommand, SystemMachine } from "./shard/system-machine.ts";
 import { StartError } from "./start-error.ts";
 import { makeDurableDirectory } from "./storage/durable-directory.ts";
@@ -65,6 +60,7 @@ export interface NodeOptions {
   readonly engine?: Partial<LsmOptions>;
   readonly log?: LogStoreOptions;
   readonly replication?: ReplicationLimits;
+  readonly logBytesMax?: number;
 }
 
 export function createNode(env: Env, config: NodeConfig, options: NodeOptions): FlotillaNode {
@@ -168,7 +164,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     else this.#running.router.execute(request, sink, requestId, routing);
   }
 
-  received(group: GroupId, message: RaftMessage): void {
+  received(group: GroupId, message: GroupMessage): void {
     this.#running?.host.received(group, message);
   }
 
@@ -235,6 +231,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       logStore,
       seals,
       stats: this.#stats,
+      logBytesMax: this.#options.logBytesMax ?? DEFAULT_LIMITS.logBytesMax,
       network: this.#peers,
       onFatal,
       onMaintenance: () => {
@@ -252,6 +249,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       host,
       keys: new EngineKeys(),
       slab: new Slab(SLAB_BYTES),
+      streams: { active: 0, max: DEFAULT_LIMITS.snapshotStreamsMax },
     };
     const shards = Array.from({ length: shardCount + 1 }, (_, group) =>
       this.#buildShard(groupId(group), shared),
@@ -288,18 +286,26 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       readonly host: ShardHost;
       readonly keys: EngineKeys;
       readonly slab: Slab;
+      readonly streams: StreamSlots;
     },
   ): Shard {
-    const { engine, logStore, systemMachine, buffer, host, keys, slab } = parts;
+    const { engine, logStore, systemMachine, buffer, host, keys, slab, streams } = parts;
     const isSystem = group === SYSTEM_GROUP;
     const meta = engine.getSync(metaKey(group))?.slice();
     return Shard.recover(
       {
+        self: this.#config.id,
         group,
+        founders: founders(this.#config.members.map((member) => member.id)),
         clock: this.#env.clock,
         logStore,
         machine: isSystem ? systemMachine : new KeyValueMachine(shardOfGroup(group), buffer, keys),
         reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
+        space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
+        streams,
+        flushEngine: () => engine.flush(),
+        log: this.#env.log,
+        fail: this.#options.onFatal,
         slab,
         stats: this.#stats,
         limits: DEFAULT_LIMITS,
@@ -307,14 +313,11 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         wake: (shard) => host.wake(shard),
       },
       meta,
-      (log, hardState, applied) =>
+      (log, hardState, applied, membership) =>
         createRaft(
           {
             id: this.#config.id,
-            membership: {
-              index: INDEX_ZERO,
-              configuration: founders(this.#config.members.map((member) => member.id)),
-            },
+            membership,
             lease: 0,
             heartbeatTicks: DEFAULT_TIMINGS.heartbeatTicks,
             electionTicks: DEFAULT_TIMINGS.electionTicks,

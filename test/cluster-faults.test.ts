@@ -2,7 +2,7 @@
  * A whole cluster of three nodes in one process, on a virtual clock: the code that ships, on disks that forget, over a
  * network that stalls, breaks and cuts, in processes that pause and end at any disk operation. Clients write and read all
  * the time. Tiny memtables, tables and log segments make flushes, compactions and dropped and reused segments part of
- * every run.
+ * every run, and a short log snapshots part of most.
  *
  * After the faults everything is healed. Then every shard serves again within ten election timeouts, all replicas become
  * equal, every request has been answered once, no two nodes were seen to lead one shard in one term, and one order of the
@@ -36,9 +36,13 @@ const EQUAL_MS = 10_000;
 const EVENTS_SHOWN = 60;
 const ELECTION_TIMEOUT_MS = DEFAULT_TIMINGS.electionTicks * DEFAULT_TIMINGS.tickMs;
 
+let snapshotsInstalled = 0;
+
 test(`a cluster keeps its word through every fault, ${RUNS} times`, async () => {
   const seed = testSeed("cluster-faults");
   for (let run = 0; run < RUNS; run++) await new Run(seed + run).run();
+  console.log(`cluster-faults: ${snapshotsInstalled} snapshots were installed`);
+  expect(snapshotsInstalled).toBeGreaterThan(RUNS / 4);
 }, 120_000);
 
 class Run {
@@ -70,6 +74,8 @@ class Run {
         manifestBytes: 2048,
       },
       log: { segmentBytes: 2048 << random.below(3), cacheBytes: 1024 },
+      // In two runs of three, who was away needs a snapshot.
+      logBytesMax: random.below(3) === 0 ? 1 << 30 : 4096 << random.below(3),
       // Small appends, so that what a follower misses comes in several, and some of them late.
       replication: {
         appendBytesMax: 64 << random.below(8),
@@ -146,6 +152,7 @@ class Run {
   }
 
   readonly #tell = (event: string): void => {
+    if (event.endsWith("installed a snapshot")) snapshotsInstalled++;
     this.#events.push(`${this.#clock.nowMs().toFixed(2)} ${event}`);
   };
 

@@ -14,7 +14,7 @@ import {
   endBundle,
   PEER_TYPES,
 } from "../../protocol/peer.ts";
-import type { RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
 import type { Connection, ConnectionHandler, Timer } from "../env/env.ts";
 import { concatBytes } from "../lib/bytes.ts";
@@ -109,7 +109,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   }
 
   /** Adds a message to the frame that the next flush sends. Dropped if there is no connection, or it is full. */
-  send(group: GroupId, message: RaftMessage): void {
+  send(group: GroupId, message: GroupMessage): void {
     if (this.#phase !== "ready" || this.#full()) {
       this.#dropped++;
       return;

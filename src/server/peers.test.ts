@@ -14,7 +14,7 @@ import {
   endBundle,
   PEER_TYPES,
 } from "../../protocol/peer.ts";
-import type { PeerHello, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
 import { encodePreamble } from "../../protocol/preamble.ts";
 import { written } from "../../protocol/test-frames.ts";
 import { bunTransport } from "../env/bun-transport.ts";
@@ -35,7 +35,7 @@ class Node {
   readonly handler = new MapHandler();
   readonly log = new MemoryLog();
   readonly clock = pushableClock();
-  readonly received: { group: number; message: RaftMessage }[] = [];
+  readonly received: { group: number; message: GroupMessage }[] = [];
   readonly events: string[] = [];
   readonly refusals: { node: NodeId; error: ErrorName; message: string }[] = [];
   readonly addresses: Map<NodeId, PeerAddress>;

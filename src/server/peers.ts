@@ -8,7 +8,7 @@ import type { ErrorName } from "../../protocol/errors.ts";
 import type { ReplySink, RequestHandler } from "../../protocol/handler.ts";
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import type { ClientRequest, PeerStatus } from "../../protocol/messages.ts";
-import type { PeerHello, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
 import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Connection, Env, Timer } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
@@ -102,7 +102,7 @@ class PeerSet implements Peers {
     return sum;
   }
 
-  send(group: GroupId, message: RaftMessage): void {
+  send(group: GroupId, message: GroupMessage): void {
     const link = this.#links.get(message.to);
     assert(link !== undefined, `a Raft message of group ${group} is for ${message.to}, which is no peer`);
     link.send(group, message);

@@ -106,21 +106,24 @@ export class GroupLog implements LogReader {
     }
   }
 
-  /** Sets where the log begins, at recovery: entries up to `index` are not in it. */
+  /**
+   * Sets where the log begins, at recovery: entries up to `index` are not in it. If another entry than the one of `term` is
+   * in that place, a snapshot had taken the place of the log, and what is behind it does not count either.
+   */
   begin(index: LogIndex, term: Term): void {
     if (index < this.#compactedIndex) return;
     if (index === this.#compactedIndex) {
       this.#compactedTerm = term;
       return;
     }
-    if (index <= this.lastIndex) {
+    if (this.term(index) === term) {
       this.compact(index);
       return;
     }
     this.restart(index, term);
   }
 
-  /** Forgets all entries, at recovery: the next one is at `index + 1`. */
+  /** Forgets all entries: the next one is at `index + 1`. */
   restart(index: LogIndex, term: Term): void {
     this.#slots = [];
     this.#head = 0;

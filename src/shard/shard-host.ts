@@ -4,7 +4,7 @@
  * their log entries in one write and one fdatasync, and what was committed is applied to the engine in one batch.
  */
 import { type GroupId, groupOfShard, type NodeId, type ShardId, SYSTEM_GROUP } from "../../protocol/ids.ts";
-import type { RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Env, Timer } from "../env/env.ts";
 import type { Engine } from "../storage/engine.ts";
@@ -40,6 +40,8 @@ export interface HostParts {
   readonly logStore: LogStore;
   readonly seals: SealTracker;
   readonly stats: RequestStats;
+  /** What members that lack something may keep of the log; beyond it they will need a snapshot. */
+  readonly logBytesMax: number;
   readonly network: PeerNetwork;
   /** The log can't be trusted any more, or an invariant is broken: the node must stop at once. */
   readonly onFatal: (error: Error) => void;
@@ -111,7 +113,7 @@ export class ShardHost implements PeerListener {
     this.#parts.env.clock.endOfTurn(() => this.#guard(() => this.#endTurn()));
   }
 
-  received(group: GroupId, message: RaftMessage): void {
+  received(group: GroupId, message: GroupMessage): void {
     const shard = this.#shards[group];
     if (shard === undefined || this.#stopped) return;
     // A log on a full disk can keep nothing new, and a disk that is behind must not be given more than it gets rid of.
@@ -122,6 +124,7 @@ export class ShardHost implements PeerListener {
 
   connected(node: NodeId): void {
     this.#plan.connected(node, this.#parts.env.clock.nowMs());
+    for (const shard of this.#shards) shard.connected(node);
   }
 
   disconnected(node: NodeId): void {
@@ -247,7 +250,10 @@ export class ShardHost implements PeerListener {
   #maintain(nowMs: number): void {
     const { logStore, seals } = this.#parts;
     const oldestWanted = logStore.oldestWanted;
-    for (const shard of this.#shards) shard.maintain(seals.flushedIndex(shard.group), oldestWanted);
+    const mayForget = logStore.byteLength > this.#parts.logBytesMax;
+    for (const shard of this.#shards) {
+      shard.maintain(seals.flushedIndex(shard.group), oldestWanted, mayForget);
+    }
     if (this.#diskFull !== undefined) this.#giveAway();
     else for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) shard.transferLeadership(to);
     this.#parts.onMaintenance();

@@ -2,11 +2,12 @@ import { expect, test } from "bun:test";
 import type { ReplySink } from "../../protocol/handler.ts";
 import { groupId, logIndex, nodeId, shardId, term } from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION, type Put, type WriteRequest } from "../../protocol/messages.ts";
-import type { AppendRequest, Heartbeat, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { AppendRequest, GroupMessage, Heartbeat } from "../../protocol/peer-messages.ts";
 import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { Slab } from "../lib/slab.ts";
+import { founders } from "../raft/configuration.ts";
 import type { LogReader } from "../raft/types.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
 import { ApplyBuffer } from "./apply-buffer.ts";
@@ -18,6 +19,7 @@ import { LogStore } from "./log-store.ts";
 import { RequestStats } from "./request-stats.ts";
 import { Shard, type ShardParts } from "./shard.ts";
 import { ShardReader } from "./shard-reader.ts";
+import { ShardSpace } from "./shard-space.ts";
 import { entriesFrom, ScriptedCore } from "./testing/scripted-core.ts";
 
 const GROUP = groupId(1);
@@ -46,16 +48,24 @@ function setUp(disk = new MemoryFileSystem(), meta?: Uint8Array) {
   const buffer = new ApplyBuffer(engine);
   const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
   const core = new ScriptedCore();
-  const sent: RaftMessage[] = [];
+  const sent: GroupMessage[] = [];
   const awake = { count: 0 };
   const keys = new EngineKeys();
   const machine = new KeyValueMachine(SHARD, buffer, keys);
+  const failures: Error[] = [];
   const parts: ShardParts = {
+    self: nodeId("n1"),
     group: GROUP,
+    founders: founders([nodeId("n1"), nodeId("n2")]),
     clock: { nowMs: () => time.nowMs, wallMs: () => time.wallMs },
     logStore,
     machine,
     reader: new ShardReader(SHARD, engine, keys),
+    space: new ShardSpace(SHARD, engine, keys),
+    streams: { active: 0, max: 1 },
+    flushEngine: () => engine.flush(),
+    log: { info: () => {} },
+    fail: (error) => void failures.push(error),
     slab: new Slab(1024),
     stats: new RequestStats(),
     limits: { entryBytesMax: 1000, waitingRequestsMax: 4 },
@@ -119,7 +129,7 @@ const append = (commit: number): AppendRequest => ({
   commit: logIndex(commit),
   entries: entriesFrom(commit + 1, 1, [dataOf(1, 0)]),
 });
-const VOTE: RaftMessage = { kind: "voteReply", ...ENVELOPE, preVote: false, granted: true };
+const VOTE: GroupMessage = { kind: "voteReply", ...ENVELOPE, preVote: false, granted: true };
 
 test("writes of one turn share an entry, and each is answered when the entry is applied", () => {
   const { core, turn, write, answers } = setUp();
@@ -377,12 +387,12 @@ test("the log is forgotten up to what is in tables, applied, and with every memb
   turn();
   await flush();
   core.script({ committed: entriesFrom(1, 1, data) });
-  shard.maintain(logIndex(4), 1);
+  shard.maintain(logIndex(4), 1, false);
   expect(logStore.group(GROUP).firstIndex).toBe(logIndex(1));
   turn();
-  shard.maintain(logIndex(1), 1);
+  shard.maintain(logIndex(1), 1, false);
   expect(logStore.group(GROUP).firstIndex).toBe(logIndex(2));
-  shard.maintain(logIndex(4), 1);
+  shard.maintain(logIndex(4), 1, false);
   expect(logStore.group(GROUP).firstIndex).toBe(logIndex(3));
 });
 

@@ -21,7 +21,7 @@ export interface MachineParts {
   readonly member: Member;
   readonly members: readonly Member[];
   readonly shards: number;
-  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication">;
+  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "logBytesMax">;
   readonly random: Random;
   /** Hears what happens to the machine. */
   readonly tell: (event: string) => void;
@@ -97,7 +97,12 @@ export class SimulatedMachine implements ReplySink {
       fs,
       transport: network.attach(this.name, process),
       background: inlineBackground(fs, () => process.sleep(random.below(3))),
-      log: { debug: silent, info: silent, warn: silent, error: silent },
+      log: {
+        ...{ debug: silent, warn: silent, error: silent },
+        info: (message) => {
+          if (message.includes("snapshot")) this.#tell(message);
+        },
+      },
     };
     const config: NodeConfig = {
       id: member.id,
