@@ -114,6 +114,20 @@ const requests: Record<string, ClientRequest> = {
   ping: { kind: "ping" },
   topology: { kind: "topology" },
   "status of the cluster": { kind: "status", scope: "cluster" },
+  "changeMember: add n4": {
+    kind: "changeMember",
+    action: "add",
+    node: nodeId("n4"),
+    address: "10.0.0.4:7001",
+    forwarded: false,
+  },
+  "transferLeader of shard 3 to n2": {
+    kind: "transferLeader",
+    to: N2,
+    shard: shardId(3),
+    forwarded: false,
+  },
+  "groupLog of the system group, 10 entries": { kind: "groupLog", shard: undefined, limit: 10 },
 };
 
 const responses: Record<string, ClientResponse> = {
@@ -209,7 +223,7 @@ describe("examples", () => {
       [...Object.keys(requests), ...Object.keys(responses), ...Object.keys(others)].sort(),
     );
     const shown = new Set([...Object.values(requests), ...Object.values(responses)].map(({ kind }) => kind));
-    const maps = ["nodeStatus", "clusterStatus"];
+    const maps = ["nodeStatus", "clusterStatus", "groupLog"];
     const all = [...Object.keys(REQUEST_TYPES), ...Object.keys(RESPONSE_TYPES)];
     expect(all.filter((kind) => !shown.has(kind as never) && !maps.includes(kind))).toEqual([]);
   });

@@ -67,6 +67,20 @@ export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
     kind: fc.constant("status" as const),
     scope: fc.constantFrom("node" as const, "cluster" as const),
   }),
+  fc.record({
+    kind: fc.constant("changeMember" as const),
+    action: fc.constantFrom("add" as const, "promote" as const, "remove" as const),
+    node,
+    address: fc.string({ unit: "grapheme", maxLength: 30 }),
+    forwarded: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constant("transferLeader" as const),
+    to: node,
+    shard: optional(shard),
+    forwarded: fc.boolean(),
+  }),
+  fc.record({ kind: fc.constant("groupLog" as const), shard: optional(shard), limit: wholeNumber }),
 );
 
 const text = fc.string({ unit: "grapheme", maxLength: 30 });
@@ -74,6 +88,24 @@ const text = fc.string({ unit: "grapheme", maxLength: 30 });
 const anyDouble = fc.double({ noNaN: true }).map((value) => value + 0);
 const fraction = fc.double({ min: 0, max: 1, noNaN: true }).map((value) => value + 0);
 const latency = fc.option(fc.record({ p50: wholeNumber, p99: anyDouble, max: wholeNumber }));
+const memberLists = {
+  voters: fc.array(node, { maxLength: 3 }),
+  outgoing: fc.array(node, { maxLength: 3 }),
+  learners: fc.array(node, { maxLength: 3 }),
+};
+const shardStatus = {
+  shard: fc.integer({ min: -1, max: 1023 }),
+  role: fc.constantFrom("leader" as const, "follower" as const, "candidate" as const),
+  leader: fc.option(node),
+  term: wholeNumber,
+  lastIndex: wholeNumber,
+  commitIndex: wholeNumber,
+  appliedIndex: wholeNumber,
+  ...memberLists,
+  replicas: fc.array(fc.record({ node, matchIndex: wholeNumber, active: fc.boolean() }), {
+    maxLength: 2,
+  }),
+};
 const nodeStatus = fc.record({
   id: node,
   address: text,
@@ -85,21 +117,7 @@ const nodeStatus = fc.record({
     fc.record({ id: node, address: text, connected: fc.boolean(), lastHeardMs: fc.option(wholeNumber) }),
     { maxLength: 3 },
   ),
-  shards: fc.array(
-    fc.record({
-      shard: fc.integer({ min: -1, max: 1023 }),
-      role: fc.constantFrom("leader" as const, "follower" as const, "candidate" as const),
-      leader: fc.option(node),
-      term: wholeNumber,
-      lastIndex: wholeNumber,
-      commitIndex: wholeNumber,
-      appliedIndex: wholeNumber,
-      replicas: fc.array(fc.record({ node, matchIndex: wholeNumber, active: fc.boolean() }), {
-        maxLength: 2,
-      }),
-    }),
-    { maxLength: 3 },
-  ),
+  shards: fc.array(fc.record(shardStatus), { maxLength: 3 }),
   requests: fc.record({
     reads: wholeNumber,
     writes: wholeNumber,
@@ -139,6 +157,19 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
     }),
   }),
   fc.record({ kind: fc.constant("nodeStatus" as const), status: nodeStatus }),
+  fc.record({
+    kind: fc.constant("groupLog" as const),
+    log: fc.record({
+      ...shardStatus,
+      node,
+      firstIndex: wholeNumber,
+      membersIndex: wholeNumber,
+      entries: fc.array(
+        fc.record({ index: wholeNumber, term: wholeNumber, kind: text, bytes: wholeNumber }),
+        { maxLength: 3 },
+      ),
+    }),
+  }),
   fc.record({
     kind: fc.constant("clusterStatus" as const),
     status: fc.record({

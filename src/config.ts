@@ -13,8 +13,13 @@ export interface NodeConfig {
   readonly host: string;
   readonly port: number;
   readonly dataDirectory: string;
-  /** All nodes of the cluster, this one included, ordered by id. Alone: just this one. */
+  /**
+   * The nodes that found the cluster, this one included, ordered by id. Alone: just this one. Of a node that joins: some
+   * or all of those that are there, and itself.
+   */
   readonly members: readonly Member[];
+  /** The cluster is there already, and this node is, or will be, added to it. */
+  readonly joins?: boolean;
   /** A power of two up to `SHARDS_MAX`; fixed when the data directory is created. */
   readonly shards: number;
   readonly logLevel: LogLevel;

@@ -9,19 +9,21 @@ import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "
 import type { ClientRequest } from "../protocol/messages.ts";
 import type { GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
+import { Administration } from "./administration.ts";
 import { GatherStatus } from "./cluster-status.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig, type ReplicationLimits } from "./config.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
+import { parseAddress } from "./lib/address.ts";
 import { Slab } from "./lib/slab.ts";
 import { Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
 import { nodeStatus, topologyOf } from "./node-status.ts";
-import { founders } from "./raft/configuration.ts";
+import { founders, NO_MEMBERS } from "./raft/configuration.ts";
 import { createRaft } from "./raft/raft.ts";
 import { Router } from "./router.ts";
 import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
-import { createPeers, type Peers } from "./server/peers.ts";
+import { createPeers, type PeerAddress, type Peers } from "./server/peers.ts";
 import { createServer, type Server } from "./server/server.ts";
 import { ApplyBuffer } from "./shard/apply-buffer.ts";
 import { ENGINE_LIMITS, EngineKeys, metaKey } from "./shard/engine-keys.ts";
@@ -83,6 +85,8 @@ interface Running {
 }
 
 class Node implements FlotillaNode, RequestHandler, PeerListener {
+  /** Where the other nodes are; the peers look into it. */
+  readonly #addresses: Map<NodeId, PeerAddress>;
   readonly #env: Env;
   readonly #config: NodeConfig;
   readonly #options: NodeOptions;
@@ -99,10 +103,11 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     this.#options = options;
     this.#startedMs = env.clock.nowMs();
     const others = config.members.filter((member) => member.id !== config.id);
+    this.#addresses = new Map(others.map(({ id, host, port }) => [id, { host, port }]));
     this.#peers = createPeers({
       env,
       self: config.id,
-      addresses: new Map(others.map(({ id, host, port }) => [id, { host, port }])),
+      addresses: this.#addresses,
       hello: () => this.#running!.membership.hello(),
       admit: (hello) => {
         if (this.#running === undefined) return { error: "UNAVAILABLE", message: STARTING.message };
@@ -216,15 +221,25 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const options = { ...ENGINE_LIMITS, ...this.#options.engine, onFatal };
     const engine = await openLsm(env, `${dataDirectory}/engine`, options, seals);
     const logStore = LogStore.open(env, `${dataDirectory}/raft-log`, this.#options.log);
-    const membership = new Membership(id, identity.incarnation, identity.members, shardCount, identity.facts);
+    const membership = new Membership({
+      self: id,
+      incarnation: identity.incarnation,
+      listed: this.#config.members,
+      joins: identity.joins,
+      shards: shardCount,
+      facts: identity.facts,
+    });
     const systemMachine = new SystemMachine((facts) => {
-      if (membership.learn(facts)) this.#keepFacts({ ...identity, facts: membership.facts });
+      if (!membership.learn(facts)) return;
+      this.#keepFacts({ ...identity, facts: membership.facts });
+      this.#followMembership(membership, host);
     });
     const buffer = new ApplyBuffer(engine);
     const host: ShardHost = new ShardHost({
       env,
       self: id,
-      members: identity.members,
+      members: votersAmong(membership),
+      desiredMembers: () => membership.desired,
       timings: DEFAULT_TIMINGS,
       engine,
       buffer,
@@ -250,11 +265,13 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       keys: new EngineKeys(),
       slab: new Slab(SLAB_BYTES),
       streams: { active: 0, max: DEFAULT_LIMITS.snapshotStreamsMax },
+      joins: identity.joins,
     };
     const shards = Array.from({ length: shardCount + 1 }, (_, group) =>
       this.#buildShard(groupId(group), shared),
     );
     seals.attach(shards);
+    this.#followMembership(membership, host);
     host.start(shards);
     return {
       lock,
@@ -264,6 +281,20 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       membership,
       router: this.#buildRouter(host, engine, logStore, membership),
     };
+  }
+
+  /** The nodes of the cluster are others than they were, perhaps. */
+  #followMembership(membership: Membership, host: ShardHost): void {
+    const nodes = membership.nodes.filter((node) => node.id !== this.#config.id);
+    for (const { id, address } of nodes) {
+      const place = parseAddress(address);
+      if (place !== undefined && !this.#addresses.has(id)) this.#addresses.set(id, place);
+    }
+    for (const id of this.#addresses.keys()) {
+      if (!nodes.some((node) => node.id === id)) this.#addresses.delete(id);
+    }
+    this.#peers.membersChanged();
+    host.membersChanged(votersAmong(membership));
   }
 
   /** The log and the engine have the facts as well: a full disk is no reason to stop, the next start writes them. */
@@ -287,16 +318,17 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       readonly keys: EngineKeys;
       readonly slab: Slab;
       readonly streams: StreamSlots;
+      readonly joins: boolean;
     },
   ): Shard {
-    const { engine, logStore, systemMachine, buffer, host, keys, slab, streams } = parts;
+    const { engine, logStore, systemMachine, buffer, host, keys, slab, streams, joins } = parts;
     const isSystem = group === SYSTEM_GROUP;
     const meta = engine.getSync(metaKey(group))?.slice();
     return Shard.recover(
       {
         self: this.#config.id,
         group,
-        founders: founders(this.#config.members.map((member) => member.id)),
+        founders: joins ? NO_MEMBERS : founders(this.#config.members.map((member) => member.id)),
         clock: this.#env.clock,
         logStore,
         machine: isSystem ? systemMachine : new KeyValueMachine(shardOfGroup(group), buffer, keys),
@@ -334,15 +366,15 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   #buildRouter(host: ShardHost, engine: Engine, logStore: LogStore, membership: Membership): Router {
     const { id, members, shards } = this.#config;
     const { clock } = this.#env;
-    const addresses = new Map(members.map((member) => [member.id, member.address]));
-    const self = { id, address: addresses.get(id)! };
+    const self = { id, address: members.find((member) => member.id === id)!.address };
+    const addressOf = (node: NodeId) => membership.nodes.find((known) => known.id === node)?.address ?? "";
     const mode = new LinearizableMode({
       self: id,
       clock,
       host,
       network: this.#peers,
       forwarding: DEFAULT_LIMITS.forwarding,
-      addressOf: (node) => addresses.get(node)!,
+      addressOf,
     });
     const status = () =>
       nodeStatus({
@@ -362,13 +394,17 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       clock,
       mode,
       scanLimits: DEFAULT_LIMITS.scans,
-      topology: () => topologyOf(host, membership.facts.clusterId, members),
+      topology: () => topologyOf(host, membership.facts.clusterId, membership.nodes),
+      administration: new Administration({
+        ...{ self: id, clock, host, membership, network: this.#peers },
+        timeoutMs: DEFAULT_TIMINGS.requestTimeoutMs,
+      }),
       nodeStatus: () => ({ kind: "nodeStatus", status: status() }),
       clusterStatus: (sink, requestId) => {
         new GatherStatus({
           clock,
           network: this.#peers,
-          members,
+          members: membership.nodes,
           own: status(),
           deadlineMs: DEFAULT_TIMINGS.statusTimeoutMs,
           sink,
@@ -377,4 +413,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       },
     });
   }
+}
+
+/** Those who can lead, sorted. */
+function votersAmong(membership: Membership): readonly NodeId[] {
+  return membership.nodes.filter(({ role }) => role === "voter").map(({ id }) => id);
 }

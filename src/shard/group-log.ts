@@ -77,6 +77,19 @@ export class GroupLog implements LogReader {
     return found;
   }
 
+  /** What the entries [low, high) are, without their data. */
+  describe(
+    low: LogIndex,
+    high: LogIndex,
+  ): { index: LogIndex; term: Term; kind: Entry["kind"]; bytes: number }[] {
+    const found = [];
+    for (let index = low; index < high; index = indexPlus(index, 1)) {
+      const { term, kind, length } = this.#slotAt(index)!;
+      found.push({ index, term, kind, bytes: length });
+    }
+    return found;
+  }
+
   /** Adds the entry at `index`, dropping what the log had from there on. There is never a gap. */
   put(index: LogIndex, slot: EntrySlot): void {
     assert(

@@ -12,7 +12,7 @@ const TRANSFERS_MAX = 4;
  */
 export class LeaderPlan {
   readonly #self: NodeId;
-  readonly #members: readonly NodeId[];
+  #members: readonly NodeId[];
   readonly #settleMs: number;
   readonly #connectedSinceMs = new Map<NodeId, number>();
   #majoritySinceMs: number | undefined;
@@ -23,6 +23,11 @@ export class LeaderPlan {
     this.#members = members;
     this.#settleMs = members.length === 1 ? 0 : settleMs;
     this.#noteMajority(Number.NEGATIVE_INFINITY);
+  }
+
+  /** Those who can lead are others now. */
+  membersChanged(members: readonly NodeId[]): void {
+    this.#members = members;
   }
 
   connected(node: NodeId, nowMs: number): void {

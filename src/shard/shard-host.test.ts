@@ -18,7 +18,7 @@ import { FileError } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { Slab } from "../lib/slab.ts";
-import { founders } from "../raft/configuration.ts";
+import { founders, type Members } from "../raft/configuration.ts";
 import { createRaft } from "../raft/raft.ts";
 import type { WritePressure } from "../storage/engine.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
@@ -58,6 +58,8 @@ class Hosts {
   /** Messages that this refuses are lost. */
   passes: (message: GroupMessage) => boolean = () => true;
   readonly logBytesMax: number;
+  /** Who the members of all groups should be. */
+  desired: Members | undefined;
   /** What nodes said of snapshots. */
   readonly told: string[] = [];
 
@@ -125,6 +127,7 @@ class Member {
       env: { clock, log: { debug: silent, info: silent, warn: silent, error: silent } },
       self: id,
       members: ids,
+      desiredMembers: () => hosts.desired,
       timings: TIMINGS,
       ...{ engine, buffer, logStore, seals, stats, logBytesMax: hosts.logBytesMax },
       network: { send: (group, message) => hosts.send(group, message), flush: silent, forward: silent },

@@ -7,6 +7,7 @@ import { type GroupId, groupOfShard, type NodeId, type ShardId, SYSTEM_GROUP } f
 import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Env, Timer } from "../env/env.ts";
+import type { Members } from "../raft/configuration.ts";
 import type { Engine } from "../storage/engine.ts";
 import type { ApplyBuffer } from "./apply-buffer.ts";
 import { LeaderPlan } from "./leader-plan.ts";
@@ -32,8 +33,10 @@ export interface HostTimings {
 export interface HostParts {
   readonly env: Pick<Env, "clock" | "log">;
   readonly self: NodeId;
-  /** Sorted. */
+  /** Those who can lead when the node starts, sorted. */
   readonly members: readonly NodeId[];
+  /** Who the members of every group should be; `undefined` while nobody has said so. */
+  readonly desiredMembers: () => Members | undefined;
   readonly timings: HostTimings;
   readonly engine: Engine;
   readonly buffer: ApplyBuffer;
@@ -120,6 +123,11 @@ export class ShardHost implements PeerListener {
     const isFull = this.#diskFull !== undefined || this.isOverwhelmed;
     if (isFull && message.kind === "append" && message.entries.length > 0) shard.refuse(message);
     else shard.receive(message);
+  }
+
+  /** Those who can lead are others now. */
+  membersChanged(voters: readonly NodeId[]): void {
+    this.#plan.membersChanged(voters);
   }
 
   connected(node: NodeId): void {
@@ -250,9 +258,11 @@ export class ShardHost implements PeerListener {
   #maintain(nowMs: number): void {
     const { logStore, seals } = this.#parts;
     const oldestWanted = logStore.oldestWanted;
+    const desired = this.#parts.desiredMembers();
     const mayForget = logStore.byteLength > this.#parts.logBytesMax;
     for (const shard of this.#shards) {
       shard.maintain(seals.flushedIndex(shard.group), oldestWanted, mayForget);
+      if (desired !== undefined) shard.followMembers(desired);
     }
     if (this.#diskFull !== undefined) this.#giveAway();
     else for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) shard.transferLeadership(to);

@@ -13,12 +13,19 @@ import type { ReplySink } from "../../protocol/handler.ts";
 import {
   type GroupId,
   INDEX_ZERO,
+  indexPlus,
   type LogIndex,
   logIndex,
   type NodeId,
   type Term,
 } from "../../protocol/ids.ts";
-import type { ErrorResponse, ReadRequest, ShardStatus, WriteRequest } from "../../protocol/messages.ts";
+import type {
+  ErrorResponse,
+  GroupLogStatus,
+  ReadRequest,
+  ShardStatus,
+  WriteRequest,
+} from "../../protocol/messages.ts";
 import type {
   AppendRequest,
   Configuration,
@@ -31,7 +38,7 @@ import type {
 import type { Clock, Log } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import type { Slab } from "../lib/slab.ts";
-import type { Membership } from "../raft/configuration.ts";
+import type { Members, Membership } from "../raft/configuration.ts";
 import type { HardState, LogReader, Output, RaftCore, SnapshotRequest } from "../raft/types.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import type { GroupLog } from "./group-log.ts";
@@ -381,9 +388,38 @@ export class Shard {
     if (compactTo > this.#log.compacted.index) this.#parts.logStore.compact(this.group, compactTo);
   }
 
+  /**
+   * On a leader: goes a step on the way from what the group's members are to what they should be, if none is under way.
+   * New ones come as learners first; then all the rest happens at once, when those who are to vote have caught up.
+   */
+  followMembers(desired: Members): void {
+    if (!this.isLeader || this.#installing !== undefined) return;
+    const { voters, learners } = this.#core.membership.configuration;
+    const isNew = (node: NodeId) => !voters.includes(node) && !learners.includes(node);
+    const newcomers = [...desired.voters, ...desired.learners].filter(isNew);
+    const next = newcomers.length === 0 ? desired : { voters, learners: [...learners, ...newcomers] };
+    const begun = this.#core.changeMembers(next);
+    if (typeof begun !== "number") return;
+    this.#parts.log.info("changes the members of a group", { group: this.group, ...next });
+    this.#parts.wake(this);
+  }
+
+  /** What `cli log` shows, with the last `limit` entries. */
+  describeLog(limit: number): Omit<GroupLogStatus, "node"> {
+    const end = indexPlus(this.#log.lastIndex, 1);
+    const first = logIndex(Math.max(this.#log.firstIndex, end - limit));
+    return {
+      ...this.status(),
+      firstIndex: this.#log.firstIndex,
+      membersIndex: this.#core.membership.index,
+      entries: this.#log.describe(first, end),
+    };
+  }
+
   status(): ShardStatus {
     const status = this.#core.status();
     return {
+      ...status.membership.configuration,
       shard: this.group - 1,
       role: status.role,
       leader: status.leader ?? null,
