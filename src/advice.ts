@@ -5,7 +5,8 @@ import { StorageError } from "./storage/storage-error.ts";
 const DAMAGED =
   "The damaged bytes were neither served nor repaired. Look for disk errors in the kernel's log and keep the directory as it is. " +
   "The other members of a cluster go on without this node, which must not come back with an empty directory; " +
-  "a store of one node needs a copy of the whole directory from before.";
+  "a store of one node needs a copy of the whole directory from before, or, with losses, `bun run engine repair` of the " +
+  "directory engine in it, which prints first what it would do.";
 const FULL = "Free space on that disk and start the node again; what was acknowledged is there.";
 const FORBIDDEN =
   "Let the user who runs the node read and write there, or name another directory with --data.";

@@ -96,7 +96,7 @@ export function wholeNumber(text: string): number | undefined {
 }
 
 /** `--flag=value` as two arguments: commander's suggestions would count the value as a part of the name. */
-function splitAtEquals(argument: string): string[] {
+export function splitAtEquals(argument: string): string[] {
   const [, flag, value] = /^(--[^=]+)=(.*)$/s.exec(argument) ?? [];
   return flag === undefined || value === undefined ? [argument] : [flag, value];
 }

@@ -1,4 +1,5 @@
 import type { FileSystem } from "../env/env.ts";
+import { REMOVE_JOB, removeFiles } from "./file-removals.ts";
 import { ALLOCATE_JOB, type AllocateArgument, allocateFile } from "./spare-files.ts";
 import {
   type CompactArgument,
@@ -18,5 +19,6 @@ export type Job = (fs: FileSystem, argument: unknown, pause: Pause) => Promise<u
 export const storageJobs: ReadonlyMap<string, Job> = new Map<string, Job>([
   [FLUSH_JOB, (fs, argument) => flushMemtable(fs, argument as FlushArgument)],
   [COMPACT_JOB, (fs, argument, pause) => compactTables(fs, argument as CompactArgument, pause)],
+  [REMOVE_JOB, (fs, argument, pause) => removeFiles(fs, argument as string[], pause)],
   [ALLOCATE_JOB, (fs, argument, pause) => allocateFile(fs, argument as AllocateArgument, pause)],
 ]);

@@ -10,6 +10,7 @@
  * A table finds its blocks by number in arrays of its own: a hit costs no hashing and no list surgery, it counts up.
  */
 import { GhostList } from "./ghost-list.ts";
+import { ReadBuffer } from "./read-buffer.ts";
 
 /** Where the cached blocks of one owner are found, by number. */
 export class CacheOwner<Value> {
@@ -68,6 +69,8 @@ export class BlockCache {
   readonly #small = new Queue();
   readonly #main = new Queue();
   readonly #ghosts: GhostList;
+  /** For what is read because it is not here. */
+  readonly readBuffer = new ReadBuffer();
   hits = 0;
   misses = 0;
 

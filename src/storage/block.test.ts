@@ -1,11 +1,5 @@
 import { expect, test } from "bun:test";
-import {
-  checkCursor,
-  compareEntries,
-  entryOf,
-  randomEntries,
-  type TestEntry,
-} from "../../test/support/sorted-entries.ts";
+import { checkCursor, entryOf, randomEntries, type TestEntry } from "../../test/support/sorted-entries.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { Block, BlockCursor } from "./block.ts";
 import { BlockBuilder } from "./block-builder.ts";
@@ -39,20 +33,6 @@ test("long keys and values, and large sequence numbers", () => {
   const cursor = new BlockCursor();
   cursor.reset(build(entries, 16));
   checkCursor(cursor, entries);
-});
-
-test("in an index block the first entry that is not before a place is found", () => {
-  for (const count of [0, 1, 2, 40]) {
-    const entries = randomEntries(seededRandom(count + 3), count);
-    const block = build(entries, 1);
-    for (const { key, sequence } of [...entries, { key: Buffer.from("zz"), sequence: 1 }]) {
-      for (const at of [sequence - 1, sequence, sequence + 1]) {
-        const place = { key, sequence: at, value: undefined };
-        const expected = entries.findIndex((entry) => compareEntries(entry, place) >= 0);
-        expect(block.lowerBound(key, at)).toBe(expected < 0 ? count : expected);
-      }
-    }
-  }
 });
 
 test("shared prefixes are stored once", () => {

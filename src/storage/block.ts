@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.ts";
 import { KIND_DELETE, KIND_PUT_EXPIRING } from "./block-builder.ts";
-import { type Cursor, compareRanges, Entry } from "./cursor.ts";
+import { type Cursor, Entry, SEQUENCE_MAX } from "./cursor.ts";
 import { copyBytes, readU32, readU64 } from "./fixed-width.ts";
 
 /**
@@ -26,20 +26,11 @@ export class Block {
     return readU32(this.bytes, this.entriesEnd + index * 4);
   }
 
-  /** In an index block: the number of the first entry at or after (key, sequence); `restartCount` if there is none. */
-  lowerBound(key: Uint8Array, sequence: number): number {
-    let low = 0;
-    let high = this.restartCount;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.compareRestart(middle, key, sequence) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  /** The order of the entry at a restart point against (key, sequence). */
-  compareRestart(index: number, key: Uint8Array, sequence: number): number {
+  /**
+   * How the entry at a restart point lies to (key, sequence), the first `common` bytes of both keys being known to be the
+   * same: twice the number of bytes that are the same, plus 0 if the entry is before the place, 1 if it is not.
+   */
+  probe(index: number, key: Uint8Array, sequence: number, common: number): number {
     const { bytes } = this;
     // Shared length: always the one byte 0 at a restart point.
     let at = this.restart(index) + 1;
@@ -49,19 +40,30 @@ export class Block {
       while (bytes[at++]! >= 0x80);
     }
     while (bytes[at++]! >= 0x80);
-    const keyAt = at + 8 + (bytes[at + 7] === KIND_PUT_EXPIRING ? 8 : 0);
-    const keyEnd = keyAt + keyLength;
-    assert(keyEnd <= this.entriesEnd, "block: a key ends behind the entries");
-    const order = compareRanges(bytes, keyAt, keyEnd, key, 0, key.length);
-    return order !== 0 ? order : sequence - readSequence(bytes, at);
+    const keyAt = at + (bytes[at + 7] === KIND_PUT_EXPIRING ? 16 : 8);
+    assert(keyAt + keyLength <= this.entriesEnd, "block: a key ends behind the entries");
+    const end = Math.min(keyLength, key.length);
+    let same = common;
+    while (same < end && bytes[keyAt + same] === key[same]) same++;
+    if (same < end) return 2 * same + (bytes[keyAt + same]! < key[same]! ? 0 : 1);
+    if (keyLength !== key.length) return 2 * same + (keyLength < key.length ? 0 : 1);
+    return 2 * same + (readSequence(bytes, at) > sequence ? 0 : 1);
   }
 
-  /** In an index block: where the value of entry `index` begins. Asserts that it has `length` bytes. */
-  valueAt(index: number, length: number): number {
-    const end = index + 1 < this.restartCount ? this.restart(index + 1) : this.entriesEnd;
-    const at = end - length;
-    assert(at >= 0 && end <= this.entriesEnd, "index block: an entry is too short");
-    return at;
+  /** Length of the key at a restart point. Asserts that it lies within the entries. */
+  restartKeyLength(index: number): number {
+    const length = readVarint(this.bytes, this.restart(index) + 1);
+    assert(this.restartKeyAt(index) + length <= this.entriesEnd, "block: a key ends behind the entries");
+    return length;
+  }
+
+  /** Where the key at a restart point begins. */
+  restartKeyAt(index: number): number {
+    const { bytes } = this;
+    let at = this.restart(index) + 1;
+    at += varintBytes(bytes, at);
+    at += varintBytes(bytes, at);
+    return at + (bytes[at + 7] === KIND_PUT_EXPIRING ? 16 : 8);
   }
 }
 
@@ -74,6 +76,16 @@ export class BlockCursor implements Cursor {
   #block = EMPTY_BLOCK;
   #at = 0;
   #next = 0;
+  /** Of the entry read last: how much of its key was the one before's, and how long the rest is. */
+  #shared = 0;
+  #other = 0;
+  /** For `prev`: the entries of the restart interval that lie before `#beforeAt`; their keys can only be read forwards. */
+  readonly #before: number[] = [];
+  #beforeCount = 0;
+  #beforeAt = -1;
+  /** Their keys, one behind the other, and where each ends. */
+  #keys = new Uint8Array(256);
+  readonly #keyEnds: number[] = [];
 
   constructor() {
     this.entry.keyBytes = new Uint8Array(64);
@@ -83,6 +95,7 @@ export class BlockCursor implements Cursor {
   reset(block: Block): void {
     this.#block = block;
     this.entry.valueBytes = block.bytes;
+    this.#beforeAt = -1;
     this.valid = false;
   }
 
@@ -96,21 +109,35 @@ export class BlockCursor implements Cursor {
   }
 
   seekToLast(): void {
-    if (this.#block.restartCount === 0) {
-      this.valid = false;
-      return;
-    }
-    this.#readAt(this.#block.restart(this.#block.restartCount - 1));
-    while (this.#next < this.#block.entriesEnd) this.#readAt(this.#next);
+    this.#at = this.#block.entriesEnd;
+    this.prev();
   }
 
   seek(key: Uint8Array, sequence: number): void {
+    const { entry } = this;
     this.#readAt(this.#restartBefore(key, sequence));
-    while (this.valid && this.#compare(key, sequence) < 0) this.#readAt(this.#next);
+    let common = 0;
+    while (this.valid) {
+      const { keyBytes, keyEnd } = entry;
+      const end = Math.min(keyEnd, key.length);
+      while (common < end && keyBytes[common] === key[common]) common++;
+      if (common < end) {
+        if (keyBytes[common]! > key[common]!) return;
+      } else if (keyEnd !== key.length) {
+        if (keyEnd > key.length) return;
+      } else if (entry.sequence <= sequence) {
+        return;
+      }
+      // This one is before the place. So are those that have more in common with it than it has with `key`.
+      do this.#readAt(this.#next);
+      while (this.#shared > common && this.valid);
+      if (this.#shared < common) return;
+    }
   }
 
   seekBefore(key: Uint8Array): void {
-    this.#seekLastBefore(key, Number.MAX_SAFE_INTEGER);
+    this.seek(key, SEQUENCE_MAX);
+    this.prev();
   }
 
   next(): void {
@@ -118,31 +145,47 @@ export class BlockCursor implements Cursor {
   }
 
   prev(): void {
-    const target = this.#at;
-    const block = this.#block;
-    const index = this.#restartBelow(target);
-    if (index < 0) {
+    if (this.#beforeAt !== this.#at || this.#beforeCount === 0) this.#collectBefore(this.#at);
+    if (this.#beforeCount === 0) {
       this.valid = false;
       return;
     }
-    this.#readAt(block.restart(index));
-    while (this.#next < target) this.#readAt(this.#next);
+    const index = --this.#beforeCount;
+    const { entry } = this;
+    const start = index === 0 ? 0 : this.#keyEnds[index - 1]!;
+    const end = this.#keyEnds[index]!;
+    copyBytes(entry.keyBytes, 0, this.#keys, start, end);
+    entry.keyEnd = end - start;
+    const at = this.#readHead(this.#before[index]!) + this.#other;
+    this.#next = entry.valueEnd + at;
+    entry.valueStart = at;
+    entry.valueEnd = this.#next;
+    this.#beforeAt = this.#at;
+    this.valid = true;
   }
 
-  #seekLastBefore(key: Uint8Array, sequence: number): void {
-    let at = this.#restartBefore(key, sequence);
-    let found = -1;
-    for (this.#readAt(at); this.valid && this.#compare(key, sequence) < 0; this.#readAt(at)) {
-      found = this.#at;
-      at = this.#next;
+  /** Reads the entries of the restart interval before `target`, up to there. */
+  #collectBefore(target: number): void {
+    this.#beforeCount = 0;
+    const index = this.#restartBelow(target);
+    if (index < 0) return;
+    let used = 0;
+    for (
+      this.#readAt(this.#block.restart(index));
+      this.valid && this.#at < target;
+      this.#readAt(this.#next)
+    ) {
+      const { keyBytes, keyEnd } = this.entry;
+      if (used + keyEnd > this.#keys.length) {
+        const larger = new Uint8Array((used + keyEnd) * 2);
+        larger.set(this.#keys);
+        this.#keys = larger;
+      }
+      copyBytes(this.#keys, used, keyBytes, 0, keyEnd);
+      used += keyEnd;
+      this.#before[this.#beforeCount] = this.#at;
+      this.#keyEnds[this.#beforeCount++] = used;
     }
-    // The walk went one entry too far, and keys can only be read forwards.
-    if (found < 0) {
-      this.valid = false;
-      return;
-    }
-    this.#readAt(this.#block.restart(this.#restartBelow(found + 1)));
-    while (this.valid && this.#at < found) this.#readAt(this.#next);
   }
 
   /** The last restart point whose offset is below `offset`; -1 if there is none. */
@@ -161,20 +204,23 @@ export class BlockCursor implements Cursor {
   #restartBefore(key: Uint8Array, sequence: number): number {
     const block = this.#block;
     if (block.restartCount === 0) return block.entriesEnd;
+    // The first one needs no look: it is taken if all the others are too far.
     let low = 0;
     let high = block.restartCount - 1;
+    let commonLow = 0;
+    let commonHigh = 0;
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
-      if (block.compareRestart(middle, key, sequence) < 0) low = middle;
-      else high = middle - 1;
+      const found = block.probe(middle, key, sequence, Math.min(commonLow, commonHigh));
+      if ((found & 1) === 0) {
+        low = middle;
+        commonLow = found >>> 1;
+      } else {
+        high = middle - 1;
+        commonHigh = found >>> 1;
+      }
     }
     return block.restart(low);
-  }
-
-  #compare(key: Uint8Array, sequence: number): number {
-    const { keyBytes, keyEnd } = this.entry;
-    const order = compareRanges(keyBytes, 0, keyEnd, key, 0, key.length);
-    return order !== 0 ? order : sequence - this.entry.sequence;
   }
 
   /** Reads the entry at `offset`; its key builds on the one that was read before, unless `offset` is a restart point. */
@@ -186,7 +232,31 @@ export class BlockCursor implements Cursor {
       this.#next = offset;
       return;
     }
-    const { bytes } = block;
+    const { entry } = this;
+    const keyBefore = entry.keyEnd;
+    const at = this.#readHead(offset);
+    const other = this.#other;
+    const shared = this.#shared;
+    const valueEnd = entry.valueEnd + at + other;
+    assert(valueEnd <= block.entriesEnd && shared <= keyBefore, "block: an entry is too long");
+    const keyEnd = shared + other;
+    if (keyEnd > entry.keyBytes.length) {
+      const larger = new Uint8Array(keyEnd * 2);
+      larger.set(entry.keyBytes);
+      entry.keyBytes = larger;
+    }
+    copyBytes(entry.keyBytes, shared, block.bytes, at, at + other);
+    entry.keyEnd = keyEnd;
+    entry.valueStart = at + other;
+    entry.valueEnd = valueEnd;
+    this.#next = valueEnd;
+    this.valid = true;
+  }
+
+  /** Reads what is before the key of the entry at `offset`; returns where that begins. `valueEnd` is the value's length. */
+  #readHead(offset: number): number {
+    const { bytes } = this.#block;
+    const { entry } = this;
     let at = offset;
     let shared = bytes[at++]!;
     let other = bytes[at++]!;
@@ -201,32 +271,17 @@ export class BlockCursor implements Cursor {
       value = readVarint(bytes, at);
       at += varintBytes(bytes, at);
     }
-    const { entry } = this;
+    this.#at = offset;
+    this.#shared = shared;
+    this.#other = other;
+    entry.valueEnd = value;
     entry.sequence = readSequence(bytes, at);
     const kind = bytes[at + 7]!;
-    at += 8;
     entry.tombstone = kind === KIND_DELETE;
     entry.expiresAt = 0;
-    if (kind === KIND_PUT_EXPIRING) {
-      entry.expiresAt = readU64(bytes, at);
-      at += 8;
-    }
-    const keyEnd = shared + other;
-    assert(at + other + value <= block.entriesEnd && shared <= entry.keyEnd, "block: an entry is too long");
-    if (keyEnd > entry.keyBytes.length) {
-      const larger = new Uint8Array(keyEnd * 2);
-      larger.set(entry.keyBytes);
-      entry.keyBytes = larger;
-    }
-    copyBytes(entry.keyBytes, shared, bytes, at, at + other);
-    entry.keyEnd = keyEnd;
-    at += other;
-    entry.valueStart = at;
-    at += value;
-    entry.valueEnd = at;
-    this.#at = offset;
-    this.#next = at;
-    this.valid = true;
+    if (kind !== KIND_PUT_EXPIRING) return at + 8;
+    entry.expiresAt = readU64(bytes, at + 8);
+    return at + 16;
   }
 }
 

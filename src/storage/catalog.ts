@@ -73,6 +73,15 @@ export class Catalog {
     return change;
   }
 
+  /** Before `close`, when nothing changes any more. What fails here does no harm. */
+  async vouch(): Promise<void> {
+    try {
+      await this.#manifest.vouch(this.state);
+    } catch {
+      // Every edit that counts was synced before.
+    }
+  }
+
   close(): void {
     this.#manifest.close();
   }

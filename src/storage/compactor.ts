@@ -11,9 +11,10 @@ import { BELOW_TABLES, type CompactionLimits, pickCompaction } from "./compactio
 import { SEQUENCE_MAX } from "./cursor.ts";
 import type { KeySpan } from "./engine.ts";
 import { isStopped, requestStop } from "./job-stop.ts";
+import { byStart, rangeOf } from "./key-range.ts";
 import { compactionDebt } from "./level-targets.ts";
 import type { Levels } from "./levels.ts";
-import { bytesOf, metaOf } from "./manifest.ts";
+import { bytesOf, metaOf, type TableMeta } from "./manifest.ts";
 import { compactSpan, nextSpanStep, type SpanProgress, type SpanStep } from "./span-compaction.ts";
 import { isDiskFull, messageOf } from "./storage-error.ts";
 import type { StoreHealth } from "./store-health.ts";
@@ -60,6 +61,12 @@ export class Compactor {
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   readonly #spans: SpanRequest[] = [];
   #running: Promise<void> | undefined;
+  /** The debt, and of which tables. */
+  #debt = 0;
+  #debtOf: readonly (readonly TableMeta[])[] | undefined;
+  /** When the next table has expired, and of which tables that was found. */
+  #nextExpiry = 0;
+  #expiryOf: readonly (readonly TableMeta[])[] | undefined;
   #merges = 0;
   #moved = 0;
   #dropped = 0;
@@ -83,7 +90,12 @@ export class Compactor {
 
   /** About how many bytes have to be written until no level is too full. */
   get debt(): number {
-    return compactionDebt(this.#host.levels.metas, this.#limits);
+    const { metas } = this.#host.levels;
+    if (metas !== this.#debtOf) {
+      this.#debtOf = metas;
+      this.#debt = compactionDebt(metas, this.#limits);
+    }
+    return this.#debt;
   }
 
   /** Starts compactions, unless they run or are not needed. To be called when the tables have changed. */
@@ -92,6 +104,23 @@ export class Compactor {
     if (this.#spans.length > 0 || pickCompaction(this.#view(), this.#limits) !== undefined) {
       this.#running = this.#run();
     }
+  }
+
+  /** Starts what the store's time `now` makes worth it. Costs next to nothing while no table has expired anew. */
+  timeMoved(now: number): void {
+    const { metas } = this.#host.levels;
+    if (metas === this.#expiryOf && now < this.#nextExpiry) return;
+    this.#expiryOf = metas;
+    this.#nextExpiry = Number.POSITIVE_INFINITY;
+    let expired = false;
+    for (const tables of metas) {
+      for (const { latestExpiry } of tables) {
+        if (latestExpiry === 0) continue;
+        if (latestExpiry <= now) expired = true;
+        else if (latestExpiry < this.#nextExpiry) this.#nextExpiry = latestExpiry;
+      }
+    }
+    if (expired) this.start();
   }
 
   /**
@@ -193,7 +222,9 @@ export class Compactor {
     const outputsMax = Math.ceil((bytesRead * 1.25) / tableBytes) + 1 + below.length;
     const argument: CompactArgument = {
       directory,
-      inputs: removed,
+      inputs: runsOf(inputs),
+      deleting: inputs.filter((table) => table.rangeTombstones > 0).map(({ number }) => number),
+      sharedBytes: sharedBytesOf(inputs),
       deeper,
       below,
       belowBytesMax: BELOW_TABLES * tableBytes,
@@ -219,3 +250,28 @@ export class Compactor {
 
 /** The progress of what is not part of a span. */
 const NO_SPAN = compactSpan({}, 0);
+
+/** Tables of level 0 each by itself, those of another level one after the other. */
+function runsOf(inputs: readonly TableMeta[]): number[][] {
+  const runs: number[][] = [];
+  const sorted = new Map<number, number[]>();
+  for (const { level, number } of [...inputs].sort(byStart)) {
+    const run = level === 0 ? undefined : sorted.get(level);
+    if (run !== undefined) {
+      run.push(number);
+      continue;
+    }
+    const begun = [number];
+    runs.push(begun);
+    sorted.set(level, begun);
+  }
+  return runs;
+}
+
+/** How many first bytes all keys of the tables share. */
+function sharedBytesOf(inputs: readonly TableMeta[]): number {
+  const { smallestKey, largestKey } = rangeOf(inputs);
+  let shared = 0;
+  while (shared < smallestKey.length && smallestKey[shared] === largestKey[shared]) shared++;
+  return shared;
+}

@@ -3,7 +3,10 @@
  * batches, snapshots and ordered scans. `lsm.ts` is the real one, `memory-engine.ts` the oracle of the tests.
  */
 
-/** An ordered list of operations that take effect together. Reusable after `clear`. Later operations win. */
+/**
+ * An ordered list of operations that take effect together. Reusable after `clear`. Later operations win. What can't be
+ * written (a `TypeError`, or `INVALID` for what is too long) is refused by the call itself, and leaves the batch as it was.
+ */
 export interface WriteBatch {
   /**
    * Both are copied. `expiresAt`: from which time on the value is gone, in milliseconds since the Unix epoch; 0 (the
@@ -83,6 +86,9 @@ export interface SealListener {
 
 export type WritePressure = "none" | "slow" | "stop";
 
+/** What is behind when writers have to slow down: flushes, or compactions. */
+export type StallCause = "memtables" | "level 0" | "compaction debt";
+
 /** Keys from `gte` on and below `lt`; a bound that is not given is open. */
 export interface KeySpan {
   readonly gte?: Uint8Array | undefined;
@@ -94,17 +100,39 @@ export interface EngineStats {
   readonly sealedMemtables: number;
   readonly tables: number;
   readonly tableBytes: number;
+  /** By level, from 0 on: tables, their bytes, and how often a `get` looked into one (its filter may have said no). */
   readonly tablesPerLevel: readonly number[];
+  readonly bytesPerLevel: readonly number[];
+  readonly readsPerLevel: readonly number[];
   readonly flushes: number;
   readonly flushBytesWritten: number;
+  /** Merges, and tables that changed their level, or went, without being rewritten. */
   readonly compactions: number;
+  readonly tablesMoved: number;
+  readonly tablesDropped: number;
   readonly compactionBytesRead: number;
   readonly compactionBytesWritten: number;
+  /** About how many bytes compactions have to write until no level is too full. */
+  readonly compactionDebt: number;
+  /** Bytes that flushes and compactions have written for each byte flushed, since the store was opened. */
+  readonly writeAmplification: number;
+  /** Bytes of all tables for each byte of the deepest level that has any: at most so much is overwritten or deleted. */
+  readonly spaceAmplification: number;
   readonly walBytes: number;
   readonly blockCacheBytes: number;
   readonly blockCacheHits: number;
   readonly blockCacheMisses: number;
   readonly pressure: WritePressure;
+  /** What makes writers slow down or stop now, a full disk aside. */
+  readonly pressureCause: StallCause | undefined;
+  /** How often, and how many milliseconds in all, groups of logged writes were slowed down since the store was opened. */
+  readonly writeDelays: number;
+  readonly writeDelayMs: number;
+  /** How often writers were stopped, by what was behind, and for how many milliseconds in all. */
+  readonly writeStopsMemtables: number;
+  readonly writeStopsLevel0: number;
+  readonly writeStopsCompactionDebt: number;
+  readonly writeStopMs: number;
   readonly readOnly: boolean;
 }
 
@@ -136,6 +164,10 @@ export interface Engine {
    * expires at or before `now` (milliseconds), or before the store's own time, is not there.
    */
   getSync(key: Uint8Array, snapshot?: Snapshot, now?: number): Uint8Array | undefined;
+  /**
+   * The entries in a range as they are now, or were at its snapshot. Throws `INVALID` for bounds that contradict each other,
+   * and for a snapshot that was released (as `getSync` does); moving it throws `CORRUPT` or `FileError`, and ends it.
+   */
   iterate(range: ScanRange): EngineIterator;
   snapshot(): Snapshot;
   /**
@@ -144,7 +176,7 @@ export interface Engine {
    * the start it is 0, and nothing has expired.
    */
   advanceTime(now: number): void;
-  /** Seals the memtable and resolves when everything written so far is in durable tables. */
+  /** Seals the memtable and resolves when everything is in durable tables whose writing was begun, logged or not. */
   flush(): Promise<void>;
   /**
    * Flushes, then merges all tables of the span down into the deepest level that has any of it, so that what was deleted

@@ -17,6 +17,7 @@ import type { TableCache } from "./table-cache.ts";
 
 export class Levels {
   readonly #cache: TableCache;
+  readonly #reads = new Float64Array(LEVELS);
   #version = new Version(NO_TABLES);
 
   constructor(cache: TableCache, tables: readonly TableMeta[]) {
@@ -24,8 +25,14 @@ export class Levels {
     this.change(tables, []);
   }
 
+  /** Another object after each change, the same until then. */
   get metas(): readonly (readonly TableMeta[])[] {
-    return this.#version.levels.map((tables) => tables.map((table) => table.meta));
+    return this.#version.metas;
+  }
+
+  /** For each level, how many times a `get` looked into one of its tables, its filter included. */
+  get reads(): number[] {
+    return [...this.#reads];
   }
 
   tableCount(level: number): number {
@@ -68,6 +75,7 @@ export class Levels {
     const { levels } = this.#version;
     for (const table of levels[0]!) {
       if (!containsKey(table.meta, key)) continue;
+      this.#reads[0]!++;
       const rangeDelete = newestRangeDelete(table, key, sequence);
       const entry = table.reader.get(key, sequence, hash);
       if (entry !== undefined) return visibleValue(entry, rangeDelete, now);
@@ -79,6 +87,7 @@ export class Levels {
       if (index === tables.length) continue;
       const table = tables[index]!;
       if (compareBytes(table.meta.smallestKey, key) > 0) continue;
+      this.#reads[level]!++;
       const rangeDelete = newestRangeDelete(table, key, sequence);
       const entry = table.reader.get(key, sequence, hash);
       if (entry !== undefined) return visibleValue(entry, rangeDelete, now);
@@ -95,11 +104,7 @@ export class Levels {
   /** Cursors over all tables, newest first, and what lets go of the tables. */
   cursors(): { cursors: Cursor[]; release: () => void } {
     const version = this.#version;
-    const cursors: LevelCursor[] = [];
-    for (const [level, tables] of version.levels.entries()) {
-      if (level === 0) for (const table of tables) cursors.push(new LevelCursor([table]));
-      else if (tables.length > 0) cursors.push(new LevelCursor(tables));
-    }
+    const cursors = version.runs.map((tables) => new LevelCursor(tables));
     version.hold();
     return {
       // The caller adds to its list; these are the ones to close.
@@ -137,17 +142,23 @@ const NO_TABLES: readonly (readonly Table[])[] = Array.from({ length: LEVELS }, 
  */
 class Version {
   readonly levels: readonly (readonly Table[])[];
+  readonly metas: readonly (readonly TableMeta[])[];
+  /** Tables that follow each other by key, the newest ones first: each of level 0 alone, and the other levels. */
+  readonly runs: readonly (readonly Table[])[];
   /** Of the tables that have range tombstones; few have, and then this is empty. */
   readonly rangeDeletes: readonly RangeDeleteSource[];
   #holders = 1;
 
   constructor(levels: readonly (readonly Table[])[]) {
     this.levels = levels;
-    const deleting = levels.map((tables) => tables.filter(({ meta }) => meta.rangeTombstones > 0));
-    const [level0, ...sorted] = deleting;
-    this.rangeDeletes = [...level0!.map((table) => [table]), ...sorted]
-      .filter((tables) => tables.length > 0)
-      .map((tables) => new TablesSource(tables));
+    this.metas = levels.map((tables) => tables.map((table) => table.meta));
+    const [level0, ...sorted] = levels;
+    const runs = [...level0!.map((table) => [table]), ...sorted.filter((tables) => tables.length > 0)];
+    this.runs = runs;
+    this.rangeDeletes = runs.flatMap((tables, i) => {
+      const deleting = tables.filter(({ meta }) => meta.rangeTombstones > 0);
+      return deleting.length === 0 ? [] : [new TablesSource(deleting, i + 1, runs.length)];
+    });
     for (const tables of levels) for (const table of tables) table.hold();
   }
 
@@ -169,7 +180,11 @@ function newestRangeDelete(table: Table, key: Uint8Array, sequence: number): num
 
 function visibleValue(entry: Entry, rangeDelete: number, now: number): Uint8Array | undefined {
   if (isGone(entry, rangeDelete, now)) return undefined;
-  return entry.valueBytes.subarray(entry.valueStart, entry.valueEnd);
+  const { valueBytes, valueStart, valueEnd } = entry;
+  // A view costs more than a copy of a few hundred bytes: it makes the block's memory an object of its own.
+  return valueEnd - valueStart <= 512
+    ? valueBytes.slice(valueStart, valueEnd)
+    : valueBytes.subarray(valueStart, valueEnd);
 }
 
 function newestFirst(a: Table, b: Table): number {

@@ -15,7 +15,7 @@ import { FileError } from "../env/env.ts";
 import { type Random, seededRandom } from "../lib/prng.ts";
 
 const SEED = testSeed("lsm-crash") % 1_000_000;
-const RUNS = Number(process.env.RUNS ?? 3);
+const RUNS = Number(process.env.RUNS ?? 2);
 /** A run that is crashed everywhere, and one that is crashed here and there. */
 const SHORT_STEPS = 25;
 const LONG_STEPS = 250;

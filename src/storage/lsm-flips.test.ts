@@ -26,9 +26,16 @@ const QUIET: Partial<LsmOptions> = {
   level0TablesStop: 100,
 };
 
-function open(fs: MemoryFileSystem, options: Partial<LsmOptions>): Promise<Engine> {
+/** The time at which everything is read, and times before and after it. */
+const NOW = 10;
+const EARLIER = 5;
+const LATER = 15;
+
+async function open(fs: MemoryFileSystem, options: Partial<LsmOptions>): Promise<Engine> {
   const env = { fs, background: inlineBackground(fs), clock: systemClock(), log: LOG };
-  return openLsm(env, DIRECTORY, { ...QUIET, ...options });
+  const engine = await openLsm(env, DIRECTORY, { ...QUIET, ...options });
+  engine.advanceTime(NOW);
+  return engine;
 }
 
 type Model = Map<string, string>;
@@ -39,18 +46,24 @@ function randomKey(random: Random): string {
   return `k${"ab"[random.below(2)]!.repeat(length)}${random.below(5)}`;
 }
 
-/** Random work into one table; some keys deleted, some overwritten, the values more or less compressible. */
+/** Random work into one table: keys overwritten, deleted, one by one and in ranges; values that expire, or compress. */
 async function writeTable(engine: Engine, model: Model, random: Random, count: number): Promise<void> {
   for (let i = 0; i < count; i++) {
     const batch = engine.newBatch();
     const key = randomKey(random);
-    if (random.below(4) === 0) {
+    const kind = random.below(12);
+    if (kind < 2) {
       batch.delete(utf8(key));
       model.delete(key);
+    } else if (kind === 2) {
+      const end = `${key}b`;
+      batch.deleteRange(utf8(key), utf8(end));
+      for (const other of model.keys()) if (key <= other && other < end) model.delete(other);
     } else {
       const value = random.below(2) === 0 ? "v".repeat(random.below(60)) : String(random.below(2 ** 30));
-      batch.put(utf8(key), utf8(value));
-      model.set(key, value);
+      batch.put(utf8(key), utf8(value), kind === 3 ? EARLIER : kind === 4 ? LATER : 0);
+      if (kind === 3) model.delete(key);
+      else model.set(key, value);
     }
     await engine.write(batch, { sync: false });
   }
@@ -66,18 +79,22 @@ interface Store {
   readonly bytes: Uint8Array;
 }
 
-/** A store with a level 1 of one table, and two in level 0; what is asked for is the oldest or the newest of them. */
-async function storeWith(options: Partial<LsmOptions>, which: "deep" | "new", seed: number): Promise<Store> {
+/** A store with one table deep down, and two in level 0; what is asked for is the oldest or the newest of them. */
+async function storeWith(
+  { entries, ...options }: Shape,
+  which: "deep" | "new",
+  seed: number,
+): Promise<Store> {
   const fs = new MemoryFileSystem();
   const random = seededRandom(seed);
   const model: Model = new Map();
-  let engine = await open(fs, { ...options, level0Tables: 1 });
-  await writeTable(engine, model, random, 30);
-  // Closing waits for the compaction that its level asks for.
-  await engine.close();
-  engine = await open(fs, options);
-  await writeTable(engine, model, random, 8);
-  await writeTable(engine, model, random, 8);
+  const engine = await open(fs, options);
+  await writeTable(engine, model, random, entries);
+  await writeTable(engine, model, random, entries);
+  await engine.compact();
+  expect(engine.stats().tables).toBe(1);
+  await writeTable(engine, model, random, 6);
+  await writeTable(engine, model, random, 6);
   await engine.close();
   const tables = fs.list(DIRECTORY).filter((name) => name.endsWith(".table"));
   expect(tables.length).toBe(3);
@@ -129,17 +146,24 @@ function scan(engine: Engine, range: ScanRange, keys: readonly string[], model: 
   if (iterator.next()) throw new Error(`scan: ${fromUtf8(iterator.key)}, expected the end`);
 }
 
+/** Opens a store; `undefined` if that finds damage. */
+async function openUndamaged(
+  fs: MemoryFileSystem,
+  options: Partial<LsmOptions>,
+): Promise<Engine | undefined> {
+  try {
+    return await open(fs, options);
+  } catch (error) {
+    if (error instanceof StorageError && error.code === "CORRUPT") return undefined;
+    throw error;
+  }
+}
+
 /** Opens the store with `bytes` in place of the table and reads everything; whether damage was found. */
 async function isFound({ fs, options, model, path }: Store, bytes: Uint8Array): Promise<boolean> {
   fs.writeFile(path, bytes);
-  let engine: Engine;
-  try {
-    engine = await open(fs, options);
-  } catch (error) {
-    return findsDamage(() => {
-      throw error;
-    });
-  }
+  const engine = await openUndamaged(fs, options);
+  if (engine === undefined) return true;
   try {
     return readEverything(engine, model) > 0;
   } finally {
@@ -147,23 +171,17 @@ async function isFound({ fs, options, model, path }: Store, bytes: Uint8Array): 
   }
 }
 
-/** Lets the table be merged with the others; the result has to be right, or the store has to have stopped and said why. */
+/** Lets the tables be merged; no answer is wrong after it, or the store has stopped and said why. */
 async function isFoundByCompaction({ fs, options, model, path }: Store, bytes: Uint8Array): Promise<boolean> {
   const disk = fs.copy();
   disk.writeFile(path, bytes);
   const fatal: Error[] = [];
-  const eager = { ...options, level0Tables: 1, onFatal: (error: Error) => fatal.push(error) };
-  const engine = await open(disk, eager).catch((error: unknown) => {
-    expect(error).toMatchObject({ name: "StorageError", code: "CORRUPT" });
-    return undefined;
-  });
-  // Opening has looked at the footers already.
+  const engine = await openUndamaged(disk, { ...options, onFatal: (error) => fatal.push(error) });
   if (engine === undefined) return true;
-  // Closing waits for the compaction.
+  await engine.compact().catch(() => {});
   await engine.close();
   if (fatal.length > 0) {
-    const cause = fatal[0]!.cause;
-    expect(cause).toMatchObject({ name: "StorageError", code: "CORRUPT" });
+    expect(fatal[0]!.cause).toMatchObject({ name: "StorageError", code: "CORRUPT" });
     return true;
   }
   const again = await open(disk, options);
@@ -188,17 +206,34 @@ async function telling<Result>(where: string, action: () => Promise<Result>): Pr
   }
 }
 
-const SHAPES: readonly Partial<LsmOptions>[] = [
-  { blockBytes: 1, restartInterval: 1, blockCacheBytes: 0 },
-  { blockBytes: 150, restartInterval: 3 },
-  { blockBytes: 4096, restartInterval: 16 },
+/** How tables are written, and how many operations go into the deepest one, half of them each time. */
+interface Shape extends Partial<LsmOptions> {
+  readonly entries: number;
+}
+
+const SHAPES: readonly (Shape & { readonly name: string })[] = [
+  {
+    name: "an entry a block",
+    entries: 6,
+    blockBytes: 1,
+    restartInterval: 1,
+    partitionBytes: 1,
+    blockCacheBytes: 0,
+  },
+  {
+    name: "small blocks, compressed",
+    entries: 12,
+    blockBytes: 150,
+    partitionBytes: 100,
+    compression: "zstd",
+  },
+  { name: "one block", entries: 12, blockBytes: 4096, restartInterval: 3 },
 ];
 
 /** The eight bits of a byte, or as many of them as `RUNS` says, another one each time. */
 const BITS = Math.min(8, Number(process.env.RUNS ?? 1));
 
-for (const shape of SHAPES) {
-  const name = `blocks of ${shape.blockBytes} bytes`;
+for (const { name, ...shape } of SHAPES) {
   for (const which of ["deep", "new"] as const) {
     test(`${name}: every flipped bit of a table is found by reads or harmless (${which})`, async () => {
       const store = await storeWith(shape, which, 7);

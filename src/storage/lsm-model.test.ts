@@ -151,9 +151,11 @@ const options: fc.Arbitrary<Partial<LsmOptions>> = fc.record({
   memtableBytes: fc.constantFrom(200, 1000, 10_000),
   blockBytes: fc.constantFrom(1, 64, 256, 4096),
   restartInterval: fc.constantFrom(1, 2, 16),
+  partitionBytes: fc.constantFrom(1, 100, 4096),
   bloomBitsPerKey: fc.constantFrom(1, 10),
   blockCacheBytes: fc.constantFrom(0, 1000, 100_000),
   openTables: fc.constantFrom(1, 2, 100),
+  compression: fc.constantFrom("none" as const, "zstd" as const, ["none", "zstd"] as const),
   tableBytes: fc.constantFrom(1, 500, 5000),
   walFileBytes: fc.constantFrom(1, 500, 100_000),
   walSpareFiles: fc.constantFrom(0, 2),
@@ -166,10 +168,10 @@ const options: fc.Arbitrary<Partial<LsmOptions>> = fc.record({
 
 test("random operations under random options give the answers of a sorted map", async () => {
   await fc.assert(
-    fc.asyncProperty(options, fc.array(step, { minLength: 20, maxLength: 120 }), async (chosen, steps) => {
+    fc.asyncProperty(options, fc.array(step, { minLength: 30, maxLength: 150 }), async (chosen, steps) => {
       await new Comparison(chosen).run(steps);
     }),
-    { numRuns: Number(process.env.RUNS ?? 200), seed: testSeed("lsm-model") },
+    { numRuns: Number(process.env.RUNS ?? 150), seed: testSeed("lsm-model") },
   );
 }, 3_600_000);
 

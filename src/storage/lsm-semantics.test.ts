@@ -74,6 +74,19 @@ test("writes past the log are visible in their turn, and durable with a flush", 
   }
 });
 
+test("a flush takes along what was begun before it, and no more is needed", async () => {
+  const fs = new MemoryFileSystem();
+  const engine = await open(fs);
+  const batch = batchOf(engine, (one) => one.put(utf8("a"), utf8("1")));
+  const logged = put(engine, "b", "2");
+  const unlogged = engine.write(batch, { wal: false });
+  await engine.flush();
+  const after = await open(fs.crash(seededRandom(3)));
+  expect([get(after, "a"), get(after, "b")]).toEqual(["1", "2"]);
+  await after.close();
+  await Promise.all([logged, unlogged]);
+});
+
 test("many writes past the log seal memtables, and leave no log", async () => {
   const fs = new MemoryFileSystem();
   const engine = await open(fs, { memtableBytes: 2000 });
@@ -152,6 +165,87 @@ test("a range tombstone that moves down hides nothing that is newer, and what it
   const after = await open(fs);
   expect([keys(after), get(after, "m")]).toEqual(["a m z", "new"]);
   await after.close();
+});
+
+test("a range tombstone that changes its level as it is hides what it hid, and nothing newer", async () => {
+  const fs = new MemoryFileSystem();
+  // Small levels: there is one to move to above the bottom.
+  const levels = { level0Tables: 1, level1Bytes: 1000, levelSizeRatio: 2, tableBytes: 1000 };
+  let engine = await open(fs, levels);
+  const name = (n: number): string => `k${String(n).padStart(2, "0")}`;
+  for (let n = 0; n < 60; n++) await put(engine, name(n), "x".repeat(50));
+  await engine.compact();
+  const range = { gte: utf8(name(8)), lt: utf8(name(15)) };
+  using before = engine.snapshot();
+  /** Looks at all states that the tables go through on their way down. */
+  const settled = async (expected: string): Promise<void> => {
+    await engine.flush();
+    for (let i = 0; i < 500; i++) {
+      expect(keys(engine, range)).toBe(expected);
+      expect(
+        keys(engine, { ...range, reverse: true })
+          .split(" ")
+          .reverse()
+          .join(" "),
+      ).toBe(expected);
+      expect(get(engine, name(12))).toBeUndefined();
+      expect(keys(engine, { ...range, snapshot: before }).split(" ").length).toBe(7);
+      await Promise.resolve();
+    }
+  };
+  const moved = engine.stats().tablesMoved;
+  await engine.write(
+    batchOf(engine, (batch) => {
+      batch.deleteRange(utf8(name(10)), utf8(name(13)));
+      batch.put(utf8(name(9)), utf8("new"));
+    }),
+  );
+  await settled("k08 k09 k13 k14");
+  expect(engine.stats().tablesMoved).toBeGreaterThan(moved);
+  await put(engine, name(11), "newer");
+  await settled("k08 k09 k11 k13 k14");
+  expect([get(engine, name(11)), get(engine, name(9))]).toEqual(["newer", "new"]);
+  before.release();
+  await engine.close();
+  engine = await open(fs, levels);
+  expect(keys(engine, range)).toBe("k08 k09 k11 k13 k14");
+  await engine.close();
+});
+
+test("a scan leaps over what was deleted as a range, and misses nothing in between", async () => {
+  const engine = await open(new MemoryFileSystem(), { blockCacheBytes: 1 << 20, blockBytes: 256 });
+  const name = (n: number): string => `k${String(n).padStart(5, "0")}`;
+  const batch = engine.newBatch();
+  for (let n = 0; n < 10_000; n++) batch.put(utf8(name(n)), utf8("old"));
+  await engine.write(batch);
+  await engine.compact();
+  // Something newer in the middle of the range: in a table that is newer than the delete's, and in the memtable.
+  await deleteRange(engine, name(100), name(9900));
+  await put(engine, name(9899), "newer, in the same memtable");
+  await engine.flush();
+  await put(engine, name(3000), "newer, in a table");
+  await engine.flush();
+  await put(engine, name(7000), "newer, in the memtable");
+  const reads = (): number => engine.stats().blockCacheHits + engine.stats().blockCacheMisses;
+  const check = (): void => {
+    const before = reads();
+    const inside = { gte: utf8(name(100)), lt: utf8(name(9901)) };
+    const found = [name(3000), name(7000), name(9899), name(9900)];
+    expect(keys(engine, inside)).toBe(found.join(" "));
+    expect(keys(engine, { ...inside, reverse: true })).toBe(found.reverse().join(" "));
+    // All of it are some 800 blocks, both ways.
+    expect(reads() - before).toBeLessThan(60);
+  };
+  check();
+  // The same with another delete of it all in the memtable, under which only what is newer still is found.
+  await deleteRange(engine, name(50), name(9950));
+  await put(engine, name(3000), "newer");
+  await put(engine, name(7000), "newer");
+  await put(engine, name(9899), "newer");
+  await put(engine, name(9900), "newer");
+  check();
+  expect(keys(engine).split(" ").length).toBe(50 + 4 + 50);
+  await engine.close();
 });
 
 test("deletes of ranges come back from the log", async () => {

@@ -33,18 +33,21 @@ import type {
   WriteOptions,
   WritePressure,
 } from "./engine.ts";
+import { FileRemovals } from "./file-removals.ts";
 import { Flusher, type SealedMemtable } from "./flusher.ts";
 import type { Levels } from "./levels.ts";
 import { type LsmOptions, lsmOptions, tableOptions } from "./lsm-options.ts";
-import { bytesOf, type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
+import { type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
 import { MergeCursor } from "./merge-cursor.ts";
+import { orderedSyncs } from "./ordered-syncs.ts";
 import { Pins } from "./pins.ts";
 import { RangeCover, type RangeDeleteSource, SetSource } from "./range-cover.ts";
 import { boundsOf, RangeIterator, type ReadView } from "./range-iterator.ts";
 import { recoverStore } from "./recovery.ts";
 import { invalid, isDiskFull, StorageError } from "./storage-error.ts";
 import { StoreHealth } from "./store-health.ts";
+import { tableStats, writeStats } from "./store-stats.ts";
 import type { FlushArgument } from "./table-building.ts";
 import { TableCache } from "./table-cache.ts";
 import type { WrittenTable } from "./table-writer.ts";
@@ -52,6 +55,7 @@ import { Wal } from "./wal.ts";
 import type { WalOptions } from "./wal-files.ts";
 import type { RecoveredWal } from "./wal-recovery.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
+import { type Strain, strainOf, WriteThrottle } from "./write-throttle.ts";
 
 /** What the engine needs of the outside world. */
 export type LsmEnv = Pick<Env, "fs" | "background" | "clock" | "log">;
@@ -61,14 +65,17 @@ export type LsmEnv = Pick<Env, "fs" | "background" | "clock" | "log">;
  * open, with `CORRUPT` if its files are damaged (nothing is changed then), with `FileError`.
  */
 export async function openLsm(
-  env: LsmEnv,
+  outside: LsmEnv,
   directory: string,
   options: Partial<LsmOptions> = {},
   sealListener?: SealListener,
 ): Promise<DurableEngine> {
   const all = lsmOptions(options);
+  const { background, clock, log } = outside;
+  const env = { fs: orderedSyncs(outside.fs, directory), background, clock, log };
   const cache = new BlockCache(all.blockCacheBytes);
-  const tables = new TableCache(env.fs, directory, cache, all.openTables);
+  const removals = new FileRemovals(env.background, env.log);
+  const tables = new TableCache(env.fs, directory, cache, all.openTables, (path) => removals.remove(path));
   const store = await recoverStore(env.fs, directory, tables, {
     newMemtable: () => newMemtable(all),
     memtableBytes: all.memtableBytes,
@@ -90,7 +97,7 @@ export async function openLsm(
     tables: store.state.tables.length,
     recoveredEntries: store.memtable.count,
   });
-  return new LsmEngine(env, directory, all, store, cache, sealListener);
+  return new LsmEngine(env, directory, all, { ...store, cache, removals }, sealListener);
 }
 
 /** What `recoverStore` found in a directory, ready to be worked with. */
@@ -121,12 +128,14 @@ class LsmEngine implements DurableEngine {
   readonly #listener: SealListener | undefined;
   readonly #lock: FileLock;
   readonly #cache: BlockCache;
+  readonly #removals: FileRemovals;
   readonly #levels: Levels;
   readonly #catalog: Catalog;
   readonly #wal: Wal;
   readonly #flusher: Flusher;
   readonly #compactor: Compactor;
   readonly #health: StoreHealth;
+  readonly #throttle: WriteThrottle;
   readonly #snapshots = new Set<Snapshot>();
   /** Snapshots and open iterators. */
   readonly #pins = new Pins();
@@ -144,8 +153,7 @@ class LsmEngine implements DurableEngine {
     env: LsmEnv,
     directory: string,
     options: LsmOptions,
-    store: OpenStore,
-    cache: BlockCache,
+    store: OpenStore & { readonly cache: BlockCache; readonly removals: FileRemovals },
     listener: SealListener | undefined,
   ) {
     this.#env = env;
@@ -153,10 +161,12 @@ class LsmEngine implements DurableEngine {
     this.#options = options;
     this.#listener = listener;
     this.#lock = store.lock;
-    this.#cache = cache;
+    this.#cache = store.cache;
+    this.#removals = store.removals;
     this.#levels = store.levels;
     this.#health = new StoreHealth(env, directory, {
       retryMs: options.retryMs,
+      makeRoom: () => this.#wal.dropSpares(),
       onFatal: (error) => {
         this.#flusher.rejectWaiters(error);
         options.onFatal(error);
@@ -191,9 +201,10 @@ class LsmEngine implements DurableEngine {
       newFileNumber: () => this.#catalog.newFileNumber(),
       apply: (bytes, start, end, count) => this.#apply(bytes, start, end, count),
       applied: () => this.sealIfFull(),
-      ready: () => this.#readyToLog(),
+      ready: () => this.#throttle.ready(),
       failed: (error) => this.#logFailed(error),
     });
+    this.#throttle = new WriteThrottle(env.clock, this.#health, () => this.#strain());
     this.#compactor.start();
   }
 
@@ -209,7 +220,9 @@ class LsmEngine implements DurableEngine {
   }
 
   advanceTime(now: number): void {
-    if (now > this.#time) this.#time = now;
+    if (now <= this.#time) return;
+    this.#time = now;
+    this.#compactor.timeMoved(now);
   }
 
   writeUnlogged(batch: WriteBatch): void {
@@ -243,18 +256,22 @@ class LsmEngine implements DurableEngine {
       sequence: range.snapshot === undefined ? this.#sequence : this.#sequenceOf(range.snapshot),
     };
     const { cursors, release } = this.#levels.cursors();
-    const rangeDeletes = this.#levels.rangeDeletes.slice();
-    for (const { memtable } of this.#flusher.sealed) addMemtable(memtable, cursors, rangeDeletes);
-    addMemtable(this.#memtable, cursors, rangeDeletes);
-    const cursor = cursors.length === 1 ? cursors[0]! : new MergeCursor(cursors);
+    let { rangeDeletes } = this.#levels;
+    for (const { memtable } of this.#flusher.sealed) {
+      rangeDeletes = addMemtable(memtable, cursors, rangeDeletes);
+    }
+    rangeDeletes = addMemtable(this.#memtable, cursors, rangeDeletes);
+    const merged = new MergeCursor(cursors);
     const view: ReadView = {
       sequence: pin.sequence,
       now: Math.max(range.now ?? 0, this.#time),
       rangeDeletes:
         rangeDeletes.length === 0
           ? undefined
-          : new RangeCover(rangeDeletes, pin.sequence, range.reverse === true),
+          : new RangeCover(merged, rangeDeletes, pin.sequence, range.reverse === true),
     };
+    // A merge of one is a detour, but for who wants to leap.
+    const cursor = cursors.length === 1 && rangeDeletes.length === 0 ? cursors[0]! : merged;
     this.#pins.add(pin);
     return new RangeIterator(cursor, range, bounds, view, () => {
       this.#pins.remove(pin);
@@ -276,9 +293,14 @@ class LsmEngine implements DurableEngine {
 
   flush(): Promise<void> {
     if (this.#health.refusal !== undefined) return Promise.reject(this.#health.refusal);
-    const flushed = this.#flusher.flushed(this.#nextSeal);
-    this.#seal();
-    return flushed;
+    // Writes that were begun count as well; whether they succeeded, their writers are told.
+    const begun = this.#wal.lastBegun;
+    return begun === undefined
+      ? this.#flush()
+      : begun.then(
+          () => this.#flush(),
+          () => this.#flush(),
+        );
   }
 
   async compact(span: KeySpan = {}): Promise<void> {
@@ -301,12 +323,7 @@ class LsmEngine implements DurableEngine {
   }
 
   get pressure(): WritePressure {
-    const options = this.#options;
-    const sealed = this.#flusher.sealed.length;
-    const tables = this.#levels.tableCount(0);
-    if (sealed >= options.sealedMemtablesStop || tables >= options.level0TablesStop) return "stop";
-    if (this.readOnlyReason !== undefined) return "stop";
-    return sealed >= options.sealedMemtablesSlow || tables >= options.level0TablesSlow ? "slow" : "none";
+    return this.readOnlyReason === undefined ? this.#strain().pressure : "stop";
   }
 
   get readOnlyReason(): string | undefined {
@@ -314,26 +331,18 @@ class LsmEngine implements DurableEngine {
   }
 
   stats(): EngineStats {
-    const levels = this.#levels.metas;
-    const compacted = this.#compactor.counts;
     let memtableBytes = this.#memtable.byteLength;
     for (const { memtable } of this.#flusher.sealed) memtableBytes += memtable.byteLength;
     return {
       memtableBytes,
       sealedMemtables: this.#flusher.sealed.length,
-      tables: levels.reduce((sum, tables) => sum + tables.length, 0),
-      tableBytes: levels.reduce((sum, tables) => sum + bytesOf(tables), 0),
-      tablesPerLevel: levels.map((tables) => tables.length),
-      flushes: this.#flusher.flushes,
-      flushBytesWritten: this.#flusher.bytesWritten,
-      compactions: compacted.merges,
-      compactionBytesRead: compacted.bytesRead,
-      compactionBytesWritten: compacted.bytesWritten,
+      ...tableStats(this.#levels, this.#flusher, this.#compactor),
       walBytes: this.#wal.bytes,
       blockCacheBytes: this.#cache.bytes,
       blockCacheHits: this.#cache.hits,
       blockCacheMisses: this.#cache.misses,
       pressure: this.pressure,
+      ...writeStats(this.#strain(), this.#throttle),
       readOnly: this.readOnlyReason !== undefined,
     };
   }
@@ -346,12 +355,16 @@ class LsmEngine implements DurableEngine {
       await this.#flusher.settled();
       await Promise.all(this.#checkpoints);
       await this.#health.settled();
-      if (this.#health.failure === undefined) await this.#wal.close();
+      if (this.#health.failure === undefined) {
+        await this.#wal.close();
+        await this.#catalog.vouch();
+      }
     } finally {
       this.#wal.abandon();
       this.#flusher.rejectWaiters(this.#health.refusal!);
       this.#levels.close();
       this.#catalog.close();
+      await this.#removals.settled();
       this.#lock.release();
     }
   }
@@ -368,6 +381,13 @@ class LsmEngine implements DurableEngine {
   }
 
   // --- Seals and flushes.
+
+  #flush(): Promise<void> {
+    if (this.#health.refusal !== undefined) return Promise.reject(this.#health.refusal);
+    const flushed = this.#flusher.flushed(this.#nextSeal);
+    this.#seal();
+    return flushed;
+  }
 
   /** Seals the memtable, also an empty one: its listener may have moved on without data. */
   #seal(): void {
@@ -415,19 +435,14 @@ class LsmEngine implements DurableEngine {
     await this.#health.retryDelay();
   }
 
-  #readyToLog(): Promise<void> | undefined {
-    this.#health.checkWritable();
-    return this.pressure === "none" || this.#health.closing ? undefined : this.#untilReadyToLog();
-  }
-
-  async #untilReadyToLog(): Promise<void> {
-    for (;;) {
-      this.#health.checkWritable();
-      const { pressure } = this;
-      if (pressure === "none" || this.#health.closing) return;
-      if (pressure === "slow") return this.#health.delay(this.#options.slowDelayMs);
-      await this.#health.changed();
-    }
+  #strain(): Strain {
+    const backlog = {
+      level0Tables: this.#levels.tableCount(0),
+      sealedMemtables: this.#flusher.sealed.length,
+      memtableShare: this.#memtable.byteLength / this.#options.memtableBytes,
+      compactionDebt: this.#compactor.debt,
+    };
+    return strainOf(backlog, this.#options);
   }
 
   #logFailed(error: unknown): Error {
@@ -436,10 +451,18 @@ class LsmEngine implements DurableEngine {
   }
 }
 
-/** Adds what a memtable has to what an iterator reads. */
-function addMemtable(memtable: Memtable, cursors: Cursor[], rangeDeletes: RangeDeleteSource[]): void {
+/** Adds a memtable to the cursors of an iterator; returns its range tombstones with those that it has. */
+function addMemtable(
+  memtable: Memtable,
+  cursors: Cursor[],
+  rangeDeletes: readonly RangeDeleteSource[],
+): readonly RangeDeleteSource[] {
+  const sets = memtable.rangeDeletes;
+  const older = cursors.length;
   if (memtable.count > 0) cursors.push(memtable.cursor());
-  for (const set of memtable.rangeDeletes) rangeDeletes.push(new SetSource(set));
+  return sets.length === 0
+    ? rangeDeletes
+    : [...rangeDeletes, ...sets.map((set) => new SetSource(set, older))];
 }
 
 function encoded(batch: WriteBatch): EncodedBatch {

@@ -130,6 +130,8 @@ export class ManifestWriter {
   readonly #directory: string;
   #log: RecordLogWriter;
   #mustBeReplaced = false;
+  /** Damage to the last edit would be noticed. To that of a new manifest's only one it is: there is none without. */
+  #isLastVouchedFor = true;
 
   private constructor(fs: FileSystem, directory: string, log: RecordLogWriter) {
     this.#fs = fs;
@@ -159,15 +161,29 @@ export class ManifestWriter {
   }
 
   /**
-   * Appends an edit and makes it durable. Throws `FileError` if it could not be written: then it does not count, and may
-   * be tried again after `replace`, since nobody knows for sure what of it is on the disk; throws `FAILED` if it could
-   * not be synced, which is final.
+   * Appends an edit and makes it durable, with the names of the tables that it adds. Throws `FileError` if it could not
+   * be written: then it does not count, and may be tried again after `replace`, since nobody knows for sure what of it is
+   * on the disk; throws `FAILED` if something could not be synced, which is final.
    */
   async append(edit: VersionEdit): Promise<void> {
     assert(!this.#mustBeReplaced, `${this.#log.path}: an edit after one that failed`);
     this.#mustBeReplaced = true;
+    // The tables were made durable by who wrote them, their names were not.
+    const isNew = ({ number }: TableMeta): boolean => !edit.removed.includes(number);
+    if (edit.added.some(isNew)) await syncOrFail(this.#fs.syncDirectory(this.#directory), this.#directory);
     await appendEdit(this.#log, edit);
     this.#mustBeReplaced = false;
+    this.#isLastVouchedFor = false;
+  }
+
+  /**
+   * Before `close`: appends an edit that changes nothing, so that it vouches for the one before. Without it, damage to the
+   * last edit can't be told from one that was never finished. Throws as `append` does; what was appended stays durable.
+   */
+  async vouch(state: ManifestState): Promise<void> {
+    if (this.#isLastVouchedFor || this.#mustBeReplaced) return;
+    await this.append({ ...state, added: [], removed: [] });
+    this.#isLastVouchedFor = true;
   }
 
   /**
@@ -179,6 +195,7 @@ export class ManifestWriter {
     const old = this.#log;
     this.#log = log;
     this.#mustBeReplaced = false;
+    this.#isLastVouchedFor = true;
     old.close();
     // What could not be removed is left over, and goes when the store opens the next time.
     removeQuietly(this.#fs, old.path);

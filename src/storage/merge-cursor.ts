@@ -1,4 +1,4 @@
-import { type Cursor, compareEntries, NO_ENTRY } from "./cursor.ts";
+import { type Cursor, compareEntries, compareEntryKey, NO_ENTRY, SEQUENCE_MAX } from "./cursor.ts";
 
 /**
  * Several cursors as one, in inner order: a binary heap of those that are at an entry. An entry may come twice, from a
@@ -46,6 +46,24 @@ export class MergeCursor implements Cursor {
   prev(): void {
     this.#heap[0]!.prev();
     this.#advanced();
+  }
+
+  /** On the way forwards: the sources `[from, to)` go on at `key`, unless they are there already. */
+  leapTo(from: number, to: number, key: Uint8Array): void {
+    for (let i = from; i < to; i++) {
+      const source = this.#sources[i]!;
+      if (source.valid && compareEntryKey(source.entry, key) < 0) source.seek(key, SEQUENCE_MAX);
+    }
+    this.#rebuild(1);
+  }
+
+  /** On the way back: the sources `[from, to)` go on before `key`, unless they are there already. */
+  leapBefore(from: number, to: number, key: Uint8Array): void {
+    for (let i = from; i < to; i++) {
+      const source = this.#sources[i]!;
+      if (source.valid && compareEntryKey(source.entry, key) >= 0) source.seekBefore(key);
+    }
+    this.#rebuild(-1);
   }
 
   #rebuild(direction: 1 | -1): void {

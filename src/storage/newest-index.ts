@@ -1,84 +1,83 @@
 import { assert } from "../lib/assert.ts";
+import { xxh32Of } from "../lib/hash.ts";
+import type { MemtableNodes } from "./memtable-nodes.ts";
 
-const SLOTS_MIN = 1024;
-
-/** Where a memtable's nodes have their keys: the first two integers of a node are the key's offset and length. */
-export interface KeyedNodes {
-  readonly nodes: Int32Array;
-  readonly arena: Uint8Array;
-}
+const SLOTS_MIN = 64;
+/** A slot's integers: the key's hash, the node. */
+const SLOT_INTS = 2;
 
 /**
- * Finds the newest entry of a key in a memtable in one step, where the skip list takes one for every level: a hash table
- * with open addressing whose slots hold nodes. Keys are not stored again. Only ever grows, like the memtable.
+ * Finds the newest entry of a key in a memtable in one step: a hash table with open addressing. A slot holds a node and
+ * its key's hash, so that other keys' nodes are hardly ever looked at, and is found by the hash's upper bits, so that
+ * growing reads the old slots and writes the new ones from one end to the other. Only ever grows, like the memtable.
  */
 export class NewestIndex {
-  /** Nodes; 0 is an empty slot. A power of two long, at most half full. */
-  #slots = new Int32Array(SLOTS_MIN);
+  /** As many slots as a power of two, at most five eighths of them in use. A slot whose node is 0 is empty. */
+  #slots = new Int32Array(SLOTS_MIN * SLOT_INTS);
+  #shift = 32 - Math.log2(SLOTS_MIN);
   #used = 0;
 
-  /** The newest node whose key is `key[start, end)`, or 0. */
-  find({ nodes, arena }: KeyedNodes, key: Uint8Array, start: number, end: number): number {
+  /** What it has grown by, in bytes. */
+  get grownBytes(): number {
+    return this.#slots.byteLength - SLOTS_MIN * SLOT_INTS * 4;
+  }
+
+  /** The newest node of `key`, or 0. */
+  find(keyed: MemtableNodes, key: Uint8Array): number {
+    return this.nodeIn(this.slotOf(keyed, key, 0, key.length, xxh32Of(key, 0, key.length)));
+  }
+
+  /** The place of the slot with `key[start, end)`, whose hash is `hash`, or of the one that waits for it. */
+  slotOf(keyed: MemtableNodes, key: Uint8Array, start: number, end: number, hash: number): number {
     const slots = this.#slots;
-    const mask = slots.length - 1;
-    for (let slot = hashOf(key, start, end) & mask; ; slot = (slot + 1) & mask) {
-      const node = slots[slot]!;
-      if (node === 0 || isKeyOf(nodes, arena, node, key, start, end)) return node;
+    const signed = hash | 0;
+    let slot = (hash >>> this.#shift) * SLOT_INTS;
+    for (;;) {
+      const node = slots[slot + 1]!;
+      if (node === 0 || (slots[slot] === signed && keyed.hasKey(node, key, start, end))) return slot;
+      slot += SLOT_INTS;
+      if (slot === slots.length) slot = 0;
     }
   }
 
-  /** Makes `node`, whose key lies in the arena, the newest of its key. */
-  put(keyed: KeyedNodes, node: number): void {
-    if (this.#used * 2 >= this.#slots.length) this.#grow(keyed);
-    const { nodes, arena } = keyed;
-    const start = nodes[node]!;
-    const end = start + nodes[node + 1]!;
-    const slots = this.#slots;
-    const mask = slots.length - 1;
-    let slot = hashOf(arena, start, end) & mask;
-    for (let other = slots[slot]!; other !== 0; other = slots[slot]!) {
-      if (isKeyOf(nodes, arena, other, arena, start, end)) break;
-      slot = (slot + 1) & mask;
-    }
-    if (slots[slot] === 0) this.#used++;
-    slots[slot] = node;
+  /** The node in a slot, or 0. */
+  nodeIn(slot: number): number {
+    return this.#slots[slot + 1]!;
   }
 
-  #grow({ nodes, arena }: KeyedNodes): void {
+  /** Puts a node, whose key's hash is `hash`, into its key's slot. There is room: see `reserve`. */
+  set(slot: number, hash: number, node: number): void {
+    const slots = this.#slots;
+    if (slots[slot + 1] === 0) this.#used++;
+    slots[slot] = hash;
+    slots[slot + 1] = node;
+  }
+
+  /** Makes room for so many more keys. */
+  reserve(more: number): void {
+    const needed = (this.#used + more) * 8;
+    let count = this.#slots.length / SLOT_INTS;
+    if (needed <= count * 5) return;
+    while (needed > count * 5) count *= 2;
+    this.#grow(count);
+  }
+
+  #grow(count: number): void {
+    assert(count <= 2 ** 29, "a memtable has fewer keys than this");
     const old = this.#slots;
-    assert(old.length < 2 ** 30, "a memtable has fewer keys than this");
-    const slots = new Int32Array(old.length * 4);
-    const mask = slots.length - 1;
-    for (const node of old) {
-      if (node === 0) continue;
-      const start = nodes[node]!;
-      let slot = hashOf(arena, start, start + nodes[node + 1]!) & mask;
-      while (slots[slot] !== 0) slot = (slot + 1) & mask;
-      slots[slot] = node;
+    const slots = new Int32Array(count * SLOT_INTS);
+    const shift = 32 - Math.log2(count);
+    for (let from = 0; from < old.length; from += SLOT_INTS) {
+      if (old[from + 1] === 0) continue;
+      let to = (old[from]! >>> shift) * SLOT_INTS;
+      while (slots[to + 1] !== 0) {
+        to += SLOT_INTS;
+        if (to === slots.length) to = 0;
+      }
+      slots[to] = old[from]!;
+      slots[to + 1] = old[from + 1]!;
     }
     this.#slots = slots;
+    this.#shift = shift;
   }
-}
-
-function isKeyOf(
-  nodes: Int32Array,
-  arena: Uint8Array,
-  node: number,
-  key: Uint8Array,
-  start: number,
-  end: number,
-): boolean {
-  if (nodes[node + 1] !== end - start) return false;
-  let at = nodes[node]!;
-  for (let i = start; i < end; i++) if (arena[at++] !== key[i]) return false;
-  return true;
-}
-
-/** FNV-1a (Fowler, Noll, Vo) with a last mix, since the table looks at the low bits. */
-function hashOf(bytes: Uint8Array, start: number, end: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
-  hash ^= hash >>> 15;
-  hash = Math.imul(hash, 0x2c1b3c6d);
-  return (hash ^ (hash >>> 13)) >>> 0;
 }

@@ -56,8 +56,8 @@ export interface ReadOptions {
 
 /**
  * Opens an embedded store in `directory`, creating it if need be. One process at a time. Rejects with a `StorageError`:
- * `LOCKED` if a process has it open, `CORRUPT` for damage and for formats that are newer than this program (nothing is
- * changed then); with a `FileError` if the system refuses; and for options that contradict each other.
+ * `LOCKED` if a process has it open, `CORRUPT` for damage, `NEWER` for a format that is newer than this program (nothing
+ * is changed then), `INVALID` for options that do not fit; with a `FileError` if the system refuses.
  *
  * @example
  * ```ts
@@ -80,8 +80,15 @@ export async function open(directory: string, { env, ...options }: OpenOptions =
     return new Store(await openLsm(real, directory, options), () => background.close());
   } catch (error) {
     await background.close();
-    throw error;
+    throw withAdvice(error, directory);
   }
+}
+
+/** What somebody whose store is damaged should do next. */
+function withAdvice(error: unknown, directory: string): unknown {
+  if (!(error instanceof StorageError) || error.code !== "CORRUPT") return error;
+  const advice = `Nothing was changed. \`bun run engine verify ${directory}\` tells all that is damaged, \`bun run engine repair ${directory}\` what can be saved`;
+  return new StorageError("CORRUPT", `${error.message}. ${advice}`, { cause: error }, error.damage);
 }
 
 /** A batch that has grown beyond this is not kept for the next single write. */

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { seededRandom } from "../lib/prng.ts";
 import { bloomHash } from "./bloom.ts";
-import { Partition, PartitionBuilder, pointerAt, shortSeparator } from "./partition.ts";
+import { Partition, PartitionBuilder, shortSeparator } from "./partition.ts";
 
 test("a partition knows its blocks and its keys", () => {
   const builder = new PartitionBuilder(10);
@@ -12,10 +12,10 @@ test("a partition knows its blocks and its keys", () => {
     expect(builder.keys).toBe(count * 5);
     const size = builder.byteLength;
     const partition = new Partition(builder.finish().slice());
-    expect(partition.byteLength).toBe(size);
+    expect(partition.byteLength).toBe(size + 4 * count);
     for (let i = 0; i < count; i++) {
       expect(partition.index.lowerBound(Buffer.from(`k${i + 1000}`), i)).toBe(i);
-      expect(pointerAt(partition.index, i)).toEqual({ offset: 2 ** 40 + i * 50, length: i });
+      expect(partition.index.pointer(i)).toEqual({ offset: 2 ** 40 + i * 50, length: i });
     }
     for (let i = 0; i < count * 5; i++)
       expect(partition.mayContain(bloomHash(Buffer.from(`key ${i}`)))).toBe(true);

@@ -13,40 +13,37 @@ import { Block } from "./block.ts";
 import { BlockBuilder } from "./block-builder.ts";
 import { bloomBytes, bloomMayContain, LINE_BYTES, writeBloom } from "./bloom.ts";
 import { Entry } from "./cursor.ts";
-import { GrowingBytes, readU32, readU64, writeU32, writeU64 } from "./fixed-width.ts";
+import { GrowingBytes, readU32, writeU32, writeU64 } from "./fixed-width.ts";
+import { IndexBlock } from "./index-block.ts";
 import { BLOCK_POINTER_BYTES, type BlockPointer } from "./table-format.ts";
 
 /** A partition that was read and whose checksum was right. */
 export class Partition {
-  readonly index: Block;
+  readonly index: IndexBlock;
+  readonly #bytes: Uint8Array;
   readonly #filterStart: number;
   readonly #filterEnd: number;
 
   /** Owns `bytes` from now on. */
   constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
     this.#filterEnd = bytes.length - 4;
     assert(this.#filterEnd > 0, "partition: too short");
     this.#filterStart = readU32(bytes, this.#filterEnd);
     const filterBytes = this.#filterEnd - this.#filterStart;
     assert(filterBytes > LINE_BYTES && filterBytes % LINE_BYTES === 1, "partition: no filter of whole lines");
-    this.index = new Block(bytes, this.#filterStart);
+    this.index = new IndexBlock(new Block(bytes, this.#filterStart));
   }
 
   /** Bytes in memory. */
   get byteLength(): number {
-    return this.index.bytes.length;
+    return this.#bytes.length + this.index.headBytes;
   }
 
   /** False: no key with this `bloomHash` is in the data blocks. */
   mayContain(hash: number): boolean {
-    return bloomMayContain(this.index.bytes, this.#filterStart, this.#filterEnd, hash);
+    return bloomMayContain(this.#bytes, this.#filterStart, this.#filterEnd, hash);
   }
-}
-
-/** The value of an index entry; throws if it can't be one. */
-export function pointerAt(index: Block, entry: number): BlockPointer {
-  const at = index.valueAt(entry, BLOCK_POINTER_BYTES);
-  return { offset: readU64(index.bytes, at), length: readU32(index.bytes, at + 8) };
 }
 
 /** Builds an index block, entry by entry. */

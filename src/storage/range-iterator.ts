@@ -30,6 +30,9 @@ export function boundsOf(range: ScanRange): Bounds {
   };
 }
 
+/** A leap costs about as much as some steps: it is made only where many entries in a row were deleted. */
+const LEAP_KEYS = 8;
+
 /** As of when somebody reads. */
 export interface ReadView {
   readonly sequence: number;
@@ -53,6 +56,8 @@ export class RangeIterator implements EngineIterator {
   readonly #rangeDeletes: RangeCover | undefined;
   readonly #release: () => void;
   #left: number;
+  /** How many keys in a row were gone because their range was deleted. */
+  #covered = 0;
   #started = false;
   #ended = false;
   readonly keyStart = 0;
@@ -127,6 +132,7 @@ export class RangeIterator implements EngineIterator {
         return true;
       }
       this.#skipKey();
+      if (this.#covered >= LEAP_KEYS && cursor.valid) this.#leap();
     }
     return false;
   }
@@ -148,6 +154,7 @@ export class RangeIterator implements EngineIterator {
         cursor.prev();
       } while (cursor.valid && this.#isAtKey());
       if (seen) return true;
+      if (this.#covered >= LEAP_KEYS && cursor.valid) this.#leap();
     }
     return false;
   }
@@ -201,8 +208,18 @@ export class RangeIterator implements EngineIterator {
   /** Whether the entry, the newest of its key that can be seen, says that there is nothing. */
   #isGone(): boolean {
     const { entry } = this.#cursor;
-    const rangeDelete = this.#rangeDeletes?.newestOver(entry.keyBytes, entry.keyStart, entry.keyEnd) ?? 0;
+    const rangeDeletes = this.#rangeDeletes;
+    if (rangeDeletes === undefined) return isGone(entry, 0, this.#now);
+    const rangeDelete = rangeDeletes.newestOver(entry.keyBytes, entry.keyStart, entry.keyEnd);
+    if (entry.sequence < rangeDelete) this.#covered++;
+    else this.#covered = 0;
     return isGone(entry, rangeDelete, this.#now);
+  }
+
+  /** Step by step it would take as long as it takes to read all that was deleted. */
+  #leap(): void {
+    this.#covered = 0;
+    this.#rangeDeletes!.leap();
   }
 
   #takeKey(): void {

@@ -27,7 +27,7 @@ export interface NewRecordLog {
   readonly spare?: string | undefined;
 }
 
-/** Appends records to a new file. One caller at a time: a `write` or `sync` ends before the next begins. */
+/** Appends records to a new file. One caller at a time: a `write` or `sync` ends before the next begins. A `syncAhead` may run. */
 export class RecordLogWriter {
   readonly #handle: FileHandle;
   readonly #magic: string;
@@ -38,6 +38,8 @@ export class RecordLogWriter {
   readonly allocatedBytes: number;
   #size = LOG_HEADER_BYTES;
   #durable = LOG_HEADER_BYTES;
+  /** A sync that nobody waited for when it began; stays if it has failed. */
+  #syncingAhead: Promise<void> | undefined;
 
   private constructor(handle: FileHandle, magic: string, number: number, allocatedBytes: number) {
     this.#handle = handle;
@@ -81,6 +83,11 @@ export class RecordLogWriter {
     return this.#size;
   }
 
+  /** Where what was written and is not durable begins, in bytes from the file's beginning. */
+  get durable(): number {
+    return this.#durable;
+  }
+
   /** Whether everything that was written is durable. */
   get isDurable(): boolean {
     return this.#durable === this.#size;
@@ -120,6 +127,25 @@ export class RecordLogWriter {
 
   /** Makes everything that was written durable. Throws `FAILED`, which is final: nobody can say what is on the disk. */
   async sync(): Promise<void> {
+    // Of two syncs of a file at a time only one might be told of a fault.
+    if (this.#syncingAhead !== undefined) await this.#syncingAhead;
+    await this.#sync();
+  }
+
+  /**
+   * The same while writing goes on, for what is written until now, so that a later `sync` has less to do; that one fails as
+   * well if this has failed. `undefined`: one is under way.
+   */
+  syncAhead(): Promise<void> | undefined {
+    if (this.#syncingAhead !== undefined) return undefined;
+    const syncing = this.#sync().then(() => {
+      this.#syncingAhead = undefined;
+    });
+    this.#syncingAhead = syncing;
+    return syncing;
+  }
+
+  async #sync(): Promise<void> {
     const size = this.#size;
     await syncOrFail(this.#handle.sync(), this.path);
     this.#durable = size;

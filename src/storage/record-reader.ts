@@ -45,7 +45,10 @@ export class RecordReader {
   offset = 0;
   start = 0;
   end = 0;
-  /** Where the good records that were read end, in the file; 0 if the header is not whole. */
+  /**
+   * Where the good records that were read end, in the file; 0 if the header is not whole. Who wants to read on behind
+   * damage sets it to where the next record is.
+   */
   tail: number;
   /** The last record that was read says that everything before this offset was durable when it was written. */
   vouchedFor = 0;
@@ -124,7 +127,7 @@ export class RecordReader {
 
   /** Goes to the next record; false if there is no whole one (`fault` says why, unless the file ends there). */
   next(): boolean {
-    if (this.headerFault !== undefined) {
+    if (this.headerFault !== undefined && this.tail === 0) {
       this.fault = this.headerFault;
       return false;
     }

@@ -112,7 +112,8 @@ async function recoverLocked(
     memtable = replay.newMemtable();
   };
   await replayWal(fs, directory, survey, state.flushedRecord, (bytes, start, end, count, record) => {
-    memtable.insert(bytes, start, end, count, lastSequence + 1);
+    // Nobody reads yet: what is overwritten need not be kept.
+    memtable.insert(bytes, start, end, count, lastSequence + 1, -1);
     lastSequence += count;
     return memtable.byteLength < replay.memtableBytes ? undefined : flush(record);
   });

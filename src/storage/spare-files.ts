@@ -8,6 +8,7 @@
  */
 import type { Env, FileSystem } from "../env/env.ts";
 import { TEMPORARY_SUFFIX } from "./file-names.ts";
+import { removeQuietly } from "./record-log.ts";
 
 /** The background job that makes a file of zeros. */
 export const ALLOCATE_JOB = "log.allocate";
@@ -125,13 +126,13 @@ export class SpareFiles {
     return this.#ready.pop()?.path;
   }
 
-  /** Removes the spares: their space is needed. */
+  /** Removes the spares: their space is needed. What can't be removed is left to the next start. */
   drop(): void {
     for (let spare = this.#ready.pop(); spare !== undefined; spare = this.#ready.pop())
-      this.#env.fs.remove(spare.path);
+      removeQuietly(this.#env.fs, spare.path);
   }
 
-  /** Waits for what is being made, and removes the spares. Throws `FileError`. */
+  /** Waits for what is being made, and removes the spares. */
   async close(): Promise<void> {
     await this.#making;
     this.drop();

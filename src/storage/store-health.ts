@@ -15,6 +15,8 @@ const PROBE_BYTES = 64 * 1024;
 export interface HealthOptions {
   /** After how many milliseconds a full disk is tried again. */
   readonly retryMs: number;
+  /** Called when the disk is full: gives back space that is only kept for later. Must not throw. */
+  readonly makeRoom: () => void;
   /** Called once, when a disk fault has made it impossible to go on. */
   readonly onFatal: (error: Error) => void;
 }
@@ -183,6 +185,7 @@ export class StoreHealth {
 
   #full(what: string, error: unknown, before: string | undefined): string {
     const reason = `${what}: ${messageOf(error)}`;
+    this.#options.makeRoom();
     if (before === undefined) this.#log.warn("storage is read-only", { directory: this.#directory, reason });
     return reason;
   }

@@ -1,12 +1,13 @@
 import { Block } from "./block.ts";
 import { type BlockCache, CacheOwner, type Priority, USES_MAX } from "./block-cache.ts";
-import { Partition, pointerAt } from "./partition.ts";
+import type { IndexBlock } from "./index-block.ts";
+import { Partition } from "./partition.ts";
 import type { TableFile } from "./table-file.ts";
 
 /** The partitions and data blocks of an open table, by number, from the cache or from the file. */
 export class TableBlocks {
   /** An entry for each partition. */
-  readonly topIndex: Block;
+  readonly topIndex: IndexBlock;
   readonly #file: TableFile;
   readonly #cache: BlockCache | undefined;
   readonly #partitions = new CacheOwner<Partition>();
@@ -14,7 +15,7 @@ export class TableBlocks {
   readonly #blocks: (CacheOwner<Block> | undefined)[] = [];
 
   /** Without a cache all is read anew every time. */
-  constructor(file: TableFile, topIndex: Block, cache: BlockCache | undefined) {
+  constructor(file: TableFile, topIndex: IndexBlock, cache: BlockCache | undefined) {
     this.#file = file;
     this.topIndex = topIndex;
     this.#cache = cache;
@@ -28,7 +29,7 @@ export class TableBlocks {
       this.#cache!.hits++;
       return slot.value;
     }
-    const pointer = pointerAt(this.topIndex, number);
+    const pointer = this.topIndex.pointer(number);
     const partition = new Partition(this.#file.block(pointer));
     const cache = this.#cache;
     if (cache !== undefined) {
@@ -48,8 +49,8 @@ export class TableBlocks {
       this.#cache!.hits++;
       return slot.value;
     }
-    const pointer = pointerAt(partition.index, number);
-    const block = new Block(this.#file.block(pointer));
+    const pointer = partition.index.pointer(number);
+    const block = new Block(this.#file.dataBlock(pointer));
     const cache = this.#cache;
     if (cache !== undefined) {
       cache.misses++;

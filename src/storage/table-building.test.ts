@@ -4,7 +4,7 @@ import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { compareBytes, fromUtf8, utf8 } from "../lib/bytes.ts";
 import { BlockCache } from "./block-cache.ts";
 import { SEQUENCE_MAX } from "./cursor.ts";
-import { type KeyRange, overlap } from "./key-range.ts";
+import { disjoint, type KeyRange, overlap } from "./key-range.ts";
 import { Levels } from "./levels.ts";
 import { metaOf, type TableMeta } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
@@ -92,8 +92,10 @@ class Workshop {
       this.fs,
       {
         directory: "/d",
-        inputs: inputs.map(({ number }) => number),
-        deeper,
+        inputs: inputs.map(({ number }) => [number]),
+        deleting: inputs.filter(({ rangeTombstones }) => rangeTombstones > 0).map(({ number }) => number),
+        sharedBytes: 0,
+        deeper: disjoint(deeper),
         below: [],
         belowBytesMax: 1 << 20,
         snapshots: this.snapshots,
@@ -113,10 +115,11 @@ class Workshop {
     const levels = new Levels(new TableCache(this.fs, "/d", new BlockCache(1000), 2), tables);
     const scan = (reverse: boolean): string[] => {
       const { cursors, release } = levels.cursors();
-      const rangeDeletes = new RangeCover(levels.rangeDeletes, sequence, reverse);
+      const cursor = new MergeCursor(cursors);
+      const rangeDeletes = new RangeCover(cursor, levels.rangeDeletes, sequence, reverse);
       const view = { sequence, now, rangeDeletes };
       const range = { reverse };
-      using iterator = new RangeIterator(new MergeCursor(cursors), range, boundsOf(range), view, release);
+      using iterator = new RangeIterator(cursor, range, boundsOf(range), view, release);
       const found: string[] = [];
       while (iterator.next()) found.push(`${fromUtf8(iterator.key)}=${fromUtf8(iterator.value)}`);
       return found;

@@ -3,16 +3,13 @@
  * what nobody can see any more (`visibility.ts`), and write the rest (`table-run.ts`).
  */
 import type { FileSystem } from "../env/env.ts";
+import { CompactionInput, readRangeTombstones } from "./compaction-input.ts";
 import type { BelowTable } from "./compaction-plan.ts";
-import { syncDirectoryOrFail } from "./durable-directory.ts";
-import { filePath } from "./file-names.ts";
 import { checkStop } from "./job-stop.ts";
 import type { KeyRange } from "./key-range.ts";
 import { Memtable, type SharedMemtable } from "./memtable.ts";
-import { MergeCursor } from "./merge-cursor.ts";
 import { OutputCuts } from "./output-cuts.ts";
 import { mergeRangeDeletes, RangeDeletes, type StillRead } from "./range-deletes.ts";
-import { TableReader } from "./table-reader.ts";
 import { TableRun } from "./table-run.ts";
 import type { TableOptions, WrittenTable } from "./table-writer.ts";
 import { Stripes, Visibility } from "./visibility.ts";
@@ -33,8 +30,12 @@ export interface FlushArgument {
 
 export interface CompactArgument {
   readonly directory: string;
-  /** File numbers of the tables to merge. */
-  readonly inputs: readonly number[];
+  /** File numbers of the tables to merge, as runs: the tables of one follow each other by key. */
+  readonly inputs: readonly (readonly number[])[];
+  /** Those that have range tombstones. */
+  readonly deleting: readonly number[];
+  /** How many first bytes all their keys share. */
+  readonly sharedBytes: number;
   /** Ranges below the output level, see `CompactionPlan`. */
   readonly deeper: readonly KeyRange[];
   /** Tables below the output level, and over how many bytes of them an output table may lie. */
@@ -55,7 +56,7 @@ export interface CompactArgument {
 /** Entries between two pauses. */
 const PAUSE_ENTRIES = 16_384;
 
-/** Writes a memtable as one table, durable with its directory entry. */
+/** Writes a memtable as one table, durable but for its directory entry. */
 export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Promise<WrittenTable> {
   const { directory, fileNumber, now, table } = argument;
   const memtable = Memtable.attach(argument.memtable);
@@ -74,11 +75,10 @@ export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Pr
     run.abandon();
     throw error;
   }
-  syncDirectoryOrFail(fs, directory);
   return written[0]!;
 }
 
-/** Merges tables into new ones, durable with their directory entries; none if nothing was left. */
+/** Merges tables into new ones, durable but for their directory entries; none if nothing was left. */
 export async function compactTables(
   fs: FileSystem,
   argument: CompactArgument,
@@ -86,39 +86,34 @@ export async function compactTables(
 ): Promise<WrittenTable[]> {
   const { directory, now, tableBytes, table } = argument;
   const stripes = new Stripes(argument.snapshots);
-  const readers: TableReader[] = [];
+  const input = new CompactionInput(fs, directory, argument.inputs, argument.sharedBytes);
   let run: TableRun | undefined;
   let written: WrittenTable[];
   try {
-    for (const number of argument.inputs) {
-      readers.push(TableReader.open(fs, filePath(directory, number, "table"), number));
-    }
     const rangeDeletes = mergeRangeDeletes(
-      readers.map((reader) => RangeDeletes.of(reader.rangeTombstones())),
+      argument.deleting.map((number) => RangeDeletes.of(readRangeTombstones(fs, directory, number))),
       stillRead(stripes),
     );
     const visible = new Visibility(stripes, now, rangeDeletes, argument.deeper);
     const cuts = new OutputCuts(argument.below, argument.belowBytesMax);
     const options = { directory, numbers: argument.outputs, tableBytes, table, cuts };
     run = new TableRun(fs, options, visible.keptRangeDeletes());
-    const cursor = new MergeCursor(readers.map((reader) => reader.cursor()));
     let sincePause = 0;
-    for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
+    for (input.start(); input.valid; input.next()) {
       if (++sincePause >= PAUSE_ENTRIES) {
         sincePause = 0;
         await pause();
         checkStop(argument.stop);
       }
-      if (visible.keeps(cursor.entry)) run.add(cursor.entry, visible.isFirstOfKey);
+      if (visible.keeps(input.entry)) run.add(input.entry, visible.isFirstOfKey);
     }
     written = run.finish();
   } catch (error) {
     run?.abandon();
     throw error;
   } finally {
-    for (const reader of readers) reader.close();
+    input.close();
   }
-  syncDirectoryOrFail(fs, directory);
   return written;
 }
 

@@ -10,6 +10,7 @@ import { TableReader } from "./table-reader.ts";
  */
 export class TableCache {
   readonly #fs: FileSystem;
+  readonly #remove: (path: string) => void;
   readonly #directory: string;
   readonly #blocks: BlockCache;
   readonly #openTables: number;
@@ -17,8 +18,15 @@ export class TableCache {
   #hand = 0;
 
   /** `openTables`: how many tables may be open. */
-  constructor(fs: FileSystem, directory: string, blocks: BlockCache, openTables: number) {
+  constructor(
+    fs: FileSystem,
+    directory: string,
+    blocks: BlockCache,
+    openTables: number,
+    remove: (path: string) => void = (path) => fs.remove(path),
+  ) {
     this.#fs = fs;
+    this.#remove = remove;
     this.#directory = directory;
     this.#blocks = blocks;
     this.#openTables = openTables;
@@ -35,7 +43,7 @@ export class TableCache {
   }
 
   removeFile(number: number): void {
-    this.#fs.remove(filePath(this.#directory, number, "table"));
+    this.#remove(filePath(this.#directory, number, "table"));
   }
 
   /** Closes tables until one more may be open, as far as they are not pinned. */

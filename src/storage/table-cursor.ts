@@ -26,7 +26,7 @@ export class TableCursor implements Cursor {
   }
 
   seekToLast(): void {
-    if (this.#enterPartition(this.#blocks.topIndex.restartCount - 1) && this.#enterLastBlock())
+    if (this.#enterPartition(this.#blocks.topIndex.count - 1) && this.#enterLastBlock())
       this.#data.seekToLast();
     this.valid = this.#data.valid;
   }
@@ -89,12 +89,12 @@ export class TableCursor implements Cursor {
   }
 
   #enterLastBlock(): boolean {
-    return this.#enterBlock(this.#partition!.index.restartCount - 1);
+    return this.#enterBlock(this.#partition!.index.count - 1);
   }
 
   /** False, and nowhere, if there is no such partition. */
   #enterPartition(number: number): boolean {
-    if (number < 0 || number >= this.#blocks.topIndex.restartCount) {
+    if (number < 0 || number >= this.#blocks.topIndex.count) {
       this.#leave();
       return false;
     }
@@ -108,7 +108,7 @@ export class TableCursor implements Cursor {
   /** False if the partition has no such block. */
   #enterBlock(number: number): boolean {
     const partition = this.#partition!;
-    if (number < 0 || number >= partition.index.restartCount) return false;
+    if (number < 0 || number >= partition.index.count) return false;
     if (number === this.#blockNumber) return true;
     this.#data.reset(this.#blocks.block(this.#partitionNumber, partition, number));
     this.#blockNumber = number;

@@ -108,8 +108,25 @@ export function openBlock(
   longestBlock: number,
 ): Uint8Array {
   const length = bytes.length - BLOCK_TRAILER_BYTES;
-  const expected = blockChecksum(bytes.subarray(0, length + 1), fileNumber, offset);
   const found = readBigU64(bytes, length + 1);
+  const compression = checkBlock(bytes.subarray(0, length + 1), found, fileNumber, offset, path);
+  const stored = bytes.subarray(0, length);
+  return compression === "none" ? stored : decompressBlock(stored, offset, path, longestBlock);
+}
+
+/**
+ * Checks a block against the checksum found behind it; throws `CORRUPT`. `bytes`: the block and its compression byte.
+ * Returns how it is compressed.
+ */
+export function checkBlock(
+  bytes: Uint8Array,
+  found: bigint,
+  fileNumber: number,
+  offset: number,
+  path: string,
+): Compression {
+  const length = bytes.length - 1;
+  const expected = blockChecksum(bytes, fileNumber, offset);
   if (found !== expected) {
     throw corrupt(
       path,
@@ -117,21 +134,28 @@ export function openBlock(
       `a block of ${length} bytes has the checksum ${found.toString(16)}, expected ${expected.toString(16)}`,
     );
   }
-  const stored = bytes.subarray(0, length);
-  if (bytes[length] === COMPRESSION_NONE) return stored;
-  if (bytes[length] !== COMPRESSION_ZSTD)
-    throw corrupt(path, offset, `a block has the unknown compression ${bytes[length]}`);
+  if (bytes[length] === COMPRESSION_NONE) return "none";
+  if (bytes[length] === COMPRESSION_ZSTD) return "zstd";
+  throw corrupt(path, offset, `a block has the unknown compression ${bytes[length]}`);
+}
+
+/** The content of a compressed block whose checksum was right, owned by the caller; throws `CORRUPT`. */
+export function decompressBlock(
+  stored: Uint8Array,
+  offset: number,
+  path: string,
+  longestBlock: number,
+): Uint8Array {
   const block = zstdDecompress(stored, longestBlock);
-  if (block === undefined)
-    throw corrupt(
-      path,
-      offset,
-      `a block of ${length} bytes is no zstd frame of at most ${longestBlock} bytes`,
-    );
+  if (block === undefined) {
+    const what = `a block of ${stored.length} bytes is no zstd frame of at most ${longestBlock} bytes`;
+    throw corrupt(path, offset, what);
+  }
   return block;
 }
 
-function blockChecksum(bytes: Uint8Array, fileNumber: number, offset: number): bigint {
+/** The checksum in the trailer of a block at `offset`, for the block and its compression byte. */
+export function blockChecksum(bytes: Uint8Array, fileNumber: number, offset: number): bigint {
   return xxh64(bytes) ^ BigInt.asUintN(64, (BigInt(fileNumber) << 40n) + BigInt(offset));
 }
 

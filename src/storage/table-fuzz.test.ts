@@ -13,6 +13,7 @@ import { Block, BlockCursor } from "./block.ts";
 import { bloomHash } from "./bloom.ts";
 import { Entry, SEQUENCE_MAX } from "./cursor.ts";
 import { GrowingBytes, readU32, readU64, writeBigU64 } from "./fixed-width.ts";
+import { IndexBlock } from "./index-block.ts";
 import { Partition, PartitionBuilder } from "./partition.ts";
 import { decodeRangeTombstones, encodeRangeTombstones } from "./range-tombstone-block.ts";
 import { StorageError } from "./storage-error.ts";
@@ -60,11 +61,15 @@ function walk(block: Block, cursor: BlockCursor, keys: readonly Uint8Array[]): v
     expect(steps++).toBeLessThan(block.bytes.length);
   }
   for (const key of keys) {
-    mayRefuse(() => cursor.seek(key, SEQUENCE_MAX));
-    check();
-    mayRefuse(() => cursor.seekBefore(key));
-    check();
-    mayRefuse(() => block.lowerBound(key, 5));
+    mayRefuse(() => {
+      cursor.seek(key, SEQUENCE_MAX);
+      check();
+    });
+    mayRefuse(() => {
+      cursor.seekBefore(key);
+      check();
+    });
+    mayRefuse(() => void new IndexBlock(block).lowerBound(key, 5));
   }
   mayRefuse(() => {
     steps = 0;
@@ -209,11 +214,8 @@ function sections(table: Uint8Array): {
   }));
   const blocks = [...ends];
   const pointers = (bytes: Uint8Array): { offset: number; length: number }[] => {
-    const index = new Block(bytes);
-    return Array.from({ length: index.restartCount }, (_, i) => {
-      const at = index.valueAt(i, 12);
-      return { offset: readU64(bytes, at), length: readU32(bytes, at + 8) };
-    });
+    const index = new IndexBlock(new Block(bytes));
+    return Array.from({ length: index.count }, (_, i) => index.pointer(i));
   };
   const top = ends[0]!;
   for (const { offset, length } of pointers(table.slice(top.offset, top.offset + top.length))) {

@@ -2,6 +2,7 @@ import type { FileSystem } from "../env/env.ts";
 import { Block, BlockCursor } from "./block.ts";
 import type { BlockCache } from "./block-cache.ts";
 import { type Cursor, compareEntryKey, type Entry } from "./cursor.ts";
+import { IndexBlock } from "./index-block.ts";
 import type { RangeTombstone } from "./range-tombstone.ts";
 import { decodeRangeTombstones } from "./range-tombstone-block.ts";
 import { corrupt } from "./storage-error.ts";
@@ -40,16 +41,19 @@ export class TableReader {
     this.#rangeTombstonesAt = rangeTombstonesAt;
   }
 
-  /** Opens the table `number` at `path`; throws `CORRUPT` or `FileError`. Without a cache every block is read anew. */
-  static open(fs: FileSystem, path: string, number: number, cache?: BlockCache): TableReader {
+  /**
+   * Opens the table `number` at `path`; throws `CORRUPT` or `FileError`. Without a cache every block is read anew;
+   * `readAhead` is for readers that go from end to end, see `TableFile`.
+   */
+  static open(fs: FileSystem, path: string, number: number, cache?: BlockCache, readAhead = 0): TableReader {
     const handle = fs.open(path, "read");
     try {
-      const file = new TableFile(handle, number);
+      const file = new TableFile(handle, number, readAhead, cache?.readBuffer);
       if (file.size < FOOTER_BYTES) throw corrupt(path, 0, `${file.size} bytes are too few for a table`);
       const footer = decodeFooter(file.bytes(file.size - FOOTER_BYTES, FOOTER_BYTES), path, file.size);
       const properties = decodeProperties(file.block(footer.properties));
       file.longestBlock = properties.longestBlock;
-      const blocks = new TableBlocks(file, new Block(file.block(footer.topIndex)), cache);
+      const blocks = new TableBlocks(file, new IndexBlock(new Block(file.block(footer.topIndex))), cache);
       return new TableReader(file, properties, blocks, footer.rangeTombstones);
     } catch (error) {
       handle.close();
@@ -65,7 +69,7 @@ export class TableReader {
     const blocks = this.#blocks;
     const { topIndex } = blocks;
     const partitionNumber = topIndex.lowerBound(key, sequence);
-    if (partitionNumber === topIndex.restartCount) return undefined;
+    if (partitionNumber === topIndex.count) return undefined;
     const partition = blocks.partition(partitionNumber, "high");
     if (!partition.mayContain(hash)) return undefined;
     const blockNumber = partition.index.lowerBound(key, sequence);

@@ -43,6 +43,11 @@ const NO_BLOCK: BlockPointer = { offset: 0, length: 0 };
 
 /** Output is gathered to this many bytes before it is written. */
 const WRITE_BYTES = 256 * 1024;
+/**
+ * After so many bytes what was written is synced: a sync of a whole table at its end would make the syncs of the log wait
+ * behind it.
+ */
+const SYNC_BYTES = 4 * 1024 * 1024;
 
 /**
  * Writes one table, entry by entry in inner order. Either `finish` makes it durable (but for its directory entry), or
@@ -60,6 +65,7 @@ export class TableWriter {
   /** The data block that ended last, and has no index entry yet: for a short separator the next key must be known. */
   #ended: BlockPointer | undefined;
   #written = 0;
+  #synced = 0;
   readonly #rangeTombstones: RangeTombstone[] = [];
   #rangeTombstoneBytes = 0;
   #entries = 0;
@@ -227,5 +233,8 @@ export class TableWriter {
     this.#handle.write(this.#out.bytes, 0, this.#out.length, this.#written);
     this.#written += this.#out.length;
     this.#out.length = 0;
+    if (this.#written - this.#synced < SYNC_BYTES) return;
+    this.#handle.syncNow();
+    this.#synced = this.#written;
   }
 }

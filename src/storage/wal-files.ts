@@ -10,7 +10,7 @@ import type { Env } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import { filePath } from "./file-names.ts";
 import { LOG_HEADER_BYTES } from "./record-frame.ts";
-import { RecordLogWriter } from "./record-log.ts";
+import { RecordLogWriter, removeQuietly } from "./record-log.ts";
 import { SpareFiles } from "./spare-files.ts";
 import { isDiskFull } from "./storage-error.ts";
 
@@ -37,6 +37,11 @@ export interface WalOptions {
 const SPARE_FROM = 1 / 32;
 /** When this part of a file is written, the next one is got ready. */
 const NEXT_FROM = 1 / 2;
+/**
+ * When this part of a file is written and not durable, a sync is begun that nobody waits for. Else all of a file that
+ * nobody syncs would be synced at its end, and every writer would wait for that.
+ */
+const SYNC_AHEAD_FROM = 1 / 8;
 
 export class WalFiles {
   readonly #env: Pick<Env, "fs" | "background">;
@@ -115,6 +120,7 @@ export class WalFiles {
     assert(log !== undefined, "the log looks ahead from a file");
     const { fileBytes, spareFiles } = this.#options;
     if (synced && log.size > fileBytes * SPARE_FROM) this.#spares.want(log.number);
+    if (log.size - log.durable > fileBytes * SYNC_AHEAD_FROM) this.#syncAhead(log);
     if (
       spareFiles > 0 &&
       log.size > fileBytes * NEXT_FROM &&
@@ -135,23 +141,26 @@ export class WalFiles {
     this.#old = kept;
   }
 
-  /** The space of what is kept for later is needed now. */
+  /** The space of what is kept for later is needed now. Never throws. */
   dropSpares(): void {
     this.#spares.drop();
   }
 
   /** Closes the current file, after `last` has written the end of the log. What was allocated ahead is given back. */
   async close(last: (log: RecordLogWriter) => Promise<void>): Promise<void> {
-    await this.#preparing;
-    const log = this.#current;
-    if (log !== undefined) {
-      await last(log);
-      log.trim();
+    try {
+      await this.#preparing;
+      const log = this.#current;
+      if (log !== undefined) {
+        await last(log);
+        log.trim();
+      }
+      const next = this.#next;
+      this.abandon();
+      if (next !== undefined) removeQuietly(this.#env.fs, next.path);
+    } finally {
+      await this.#spares.close();
     }
-    const next = this.#next;
-    this.abandon();
-    if (next !== undefined) this.#env.fs.remove(next.path);
-    await this.#spares.close();
   }
 
   /** Closes the files as they are: after a failure there is nothing to be saved. */
@@ -161,6 +170,12 @@ export class WalFiles {
     this.#current = undefined;
     this.#next?.close();
     this.#next = undefined;
+  }
+
+  #syncAhead(log: RecordLogWriter): void {
+    log.syncAhead()?.catch((error: unknown) => {
+      if (!this.#abandoned) this.#failed(error);
+    });
   }
 
   async #prepare(): Promise<void> {

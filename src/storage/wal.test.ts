@@ -125,6 +125,72 @@ test("writers that come while a sync is under way share the next one", async () 
   expect((await recover(fs)).keys).toEqual(harness.applied);
 });
 
+/** A file system on which tests decide when a sync of a file ends, and how. */
+function withHeldSyncs() {
+  const fs = new MemoryFileSystem();
+  const held: { end: () => void; fail: () => void }[] = [];
+  let isHeld = false;
+  const { open } = MemoryFileSystem.prototype;
+  fs.open = (path, mode) => {
+    const handle = open.call(fs, path, mode);
+    const sync = (): Promise<void> => {
+      if (!isHeld) return handle.sync();
+      return new Promise((resolve, reject) => {
+        held.push({
+          end: () => handle.sync().then(resolve, reject),
+          fail: () => reject(new FileError("EIO", "the disk is gone")),
+        });
+      });
+    };
+    return { ...handle, sync };
+  };
+  const hold = (): void => {
+    isHeld = true;
+  };
+  return { fs, held, hold };
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test("what nobody syncs is synced as the file grows, and only who syncs waits for that", async () => {
+  const { fs, held, hold } = withHeldSyncs();
+  const harness = new Harness(fs, { fileBytes: 8000 });
+  await harness.writeUnsynced("first");
+  hold();
+  for (let i = 0; i < 15; i++) await harness.writeUnsynced("x".repeat(400));
+  expect(held.length).toBe(1);
+  let isOver = false;
+  const synced = harness.write("last").then(() => {
+    isOver = true;
+  });
+  await turn();
+  expect([held.length, isOver]).toEqual([1, false]);
+  held[0]!.end();
+  await turn();
+  expect([held.length, isOver]).toEqual([2, false]);
+  held[1]!.end();
+  await synced;
+  // All is durable: there is nothing to be synced ahead.
+  await harness.writeUnsynced("behind");
+  expect(held.length).toBe(2);
+  await harness.writeUnsynced("x".repeat(1000));
+  expect(held.length).toBe(3);
+});
+
+test("when a sync fails that nobody waits for, the log has failed", async () => {
+  const { fs, held, hold } = withHeldSyncs();
+  const harness = new Harness(fs, { fileBytes: 8000 });
+  await harness.writeUnsynced("first");
+  hold();
+  await harness.writeUnsynced("x".repeat(1000));
+  held[0]!.fail();
+  await turn();
+  expect(harness.failures).toEqual([expect.objectContaining({ code: "FAILED" })]);
+  await expect(harness.write("later")).rejects.toMatchObject({ code: "FAILED" });
+  // There is no second try, which would succeed.
+  expect(held.length).toBe(1);
+});
+
 test("a new file is begun when the old one is durable, and records follow when its mark is", async () => {
   const fs = new MemoryFileSystem();
   const harness = new Harness(fs, { fileBytes: 400, spareFiles: 1 });
@@ -170,6 +236,25 @@ test("what would make a record too long goes into the next one", async () => {
   await Promise.all(writes);
   expect(harness.applied).toEqual(["large", "large+small"]);
   expect((await recover(fs)).keys).toEqual(harness.applied);
+});
+
+test("spare files are kept up to their number, and are gone when their space is needed or the log is closed", async () => {
+  const fs = new MemoryFileSystem();
+  const harness = new Harness(fs, { fileBytes: 500, spareFiles: 2 });
+  const spares = (): string[] => fs.list("/d").filter((name) => name.startsWith("spare-"));
+  for (let i = 0; i < 40; i++) await harness.write("x".repeat(100));
+  expect(walNumbers(fs).length).toBeGreaterThan(5);
+  harness.wal.removeFlushed(harness.wal.lastRecord);
+  expect(spares().length).toBe(2);
+  // One of them may be in the making.
+  while (harness.wal.spareBytes < 800) await new Promise((resolve) => setImmediate(resolve));
+  harness.wal.dropSpares();
+  expect([spares().length, harness.wal.spareBytes]).toEqual([0, 0]);
+  for (let i = 0; i < 40; i++) await harness.write("x".repeat(100));
+  harness.wal.removeFlushed(harness.wal.lastRecord);
+  await harness.wal.close();
+  expect(fs.list("/d").length).toBe(1);
+  expect(survey(fs, 79).lastRecord).toBe(80);
 });
 
 test("the batch may be changed as soon as write returns", async () => {

@@ -16,7 +16,6 @@ import type { Env } from "../env/env.ts";
 import { GrowingBytes } from "./fixed-width.ts";
 import { RECORD_HEADER_BYTES } from "./record-frame.ts";
 import { newRecord, type RecordLogWriter } from "./record-log.ts";
-import { isDiskFull } from "./storage-error.ts";
 import { WalFiles, type WalOptions } from "./wal-files.ts";
 import { RECORD_BATCH, RECORD_END, type RecoveredWal } from "./wal-recovery.ts";
 import { BATCH_HEADER_BYTES, type EncodedBatch, writeBatchHeader } from "./write-batch.ts";
@@ -75,6 +74,8 @@ export class Wal {
   #lastRecord: number;
   /** Groups that wait to be written, oldest first; the last one takes more batches. */
   readonly #waiting: Group[] = [];
+  /** The group that is being written, or was last. */
+  #writing: Group | undefined;
   /** A buffer that no group uses. */
   #buffer: GrowingBytes | undefined;
   /** A run is about to begin; a run is under way. */
@@ -111,6 +112,11 @@ export class Wal {
     return this.#lastRecord;
   }
 
+  /** Settles with the last write that was begun; `undefined`: all are done. */
+  get lastBegun(): Promise<void> | undefined {
+    return (this.#waiting.at(-1) ?? this.#writing)?.done;
+  }
+
   /** Bytes of all log files, up to their last records. */
   get bytes(): number {
     return this.#files.bytes;
@@ -141,7 +147,7 @@ export class Wal {
     this.#files.removeFlushed(flushedRecord);
   }
 
-  /** Gives back the space that is kept for later files. */
+  /** Gives back the space that is kept for later files. Never throws. */
   dropSpares(): void {
     this.#files.dropSpares();
   }
@@ -202,6 +208,7 @@ export class Wal {
         const ready = this.#host.ready();
         if (ready !== undefined) await ready;
         this.#waiting.shift();
+        this.#writing = group;
         if (group.logged) {
           const log =
             this.#files.withRoomFor(group.record.length) ?? (await this.#files.begin(this.#lastRecord));
@@ -213,13 +220,13 @@ export class Wal {
         group.resolve();
       } catch (error) {
         if (this.#waiting[0] === group) this.#waiting.shift();
-        if (isDiskFull(error)) this.#files.dropSpares();
         group.reject(this.#host.failed(error));
       }
       if (group.record.bytes.length <= KEPT_BUFFER_BYTES_MAX) this.#buffer = group.record;
     }
     this.#busy = false;
     this.#running = undefined;
+    this.#writing = undefined;
   }
 
   #write({ record, count }: Group, log: RecordLogWriter): void {

@@ -31,9 +31,10 @@ const NOT_SHIPPED = ["test/", "bench/", "scripts/"];
 /** The real outside world, and who may choose it over a twin. */
 const REAL_ENV = /^src\/env\/(bun-|system-|console-log)/;
 const MAY_IMPORT_REAL_ENV =
-  /^src\/(main|background-worker|cluster)\.ts$|^src\/(storage\/open|client\/connect)\.ts$|^src\/(cli|env)\/|^(bench|test|scripts)\//;
+  /^src\/(main|engine-main|background-worker|cluster)\.ts$|^src\/(storage\/open|client\/connect)\.ts$|^src\/(cli|env)\/|^(bench|test|scripts)\//;
 
-const MAY_EXIT = /^src\/(main|cluster)\.ts$|^src\/cli\/(terminal|[a-z-]+-main)\.ts$|^(bench|scripts)\//;
+const MAY_EXIT =
+  /^src\/(main|engine-main|cluster)\.ts$|^src\/cli\/(terminal|[a-z-]+-main)\.ts$|^(bench|scripts)\//;
 
 /** Deterministic from their inputs alone. */
 const PURE = /^src\/(raft|quorum)\/|^protocol\/|^src\/storage\/compaction-policy\.ts$/;

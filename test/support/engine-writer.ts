@@ -36,9 +36,9 @@ export function changesOf(writer: number, number: number): Change[] {
   return [...changes, { kind: "put", key: countKey(writer), value: String(number) }];
 }
 
-async function write(store: Store, writer: number): Promise<never> {
+async function write(store: Store, writer: number, isOver: () => boolean): Promise<void> {
   const found = store.getSync(utf8(countKey(writer)));
-  for (let number = Number(found === undefined ? 0 : fromUtf8(found)) + 1; ; number++) {
+  for (let number = Number(found === undefined ? 0 : fromUtf8(found)) + 1; !isOver(); number++) {
     const batch = store.batch();
     for (const change of changesOf(writer, number)) {
       if (change.kind === "put") batch.put(utf8(change.key), utf8(change.value));
@@ -51,9 +51,12 @@ async function write(store: Store, writer: number): Promise<never> {
 }
 
 if (import.meta.main) {
-  process.stdin.on("close", () => process.exit(0));
+  let isOver = false;
+  process.stdin.on("close", () => {
+    isOver = true;
+  });
   process.stdin.resume();
   writeSync(1, "begins\n");
-  const store = await open(process.argv[2]!, WRITER_OPTIONS);
-  for (let writer = 0; writer < WRITERS; writer++) void write(store, writer);
+  await using store = await open(process.argv[2]!, WRITER_OPTIONS);
+  await Promise.all(Array.from({ length: WRITERS }, (_, writer) => write(store, writer, () => isOver)));
 }

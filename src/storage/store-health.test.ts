@@ -1,0 +1,31 @@
+import { expect, test } from "bun:test";
+import { inlineBackground } from "../../test/support/inline-background.ts";
+import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
+import { systemClock } from "../env/system-clock.ts";
+import { utf8 } from "../lib/bytes.ts";
+import { openLsm } from "./lsm.ts";
+
+test("what is kept for later log files gives way to a table on a full disk", async () => {
+  const fs = new MemoryFileSystem();
+  const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+  const env = { fs, background: inlineBackground(fs), clock: systemClock(), log };
+  const options = { memtableBytes: 1 << 20, walFileBytes: 20_000, walSpareFiles: 4, retryMs: 1 };
+  const engine = await openLsm(env, "/d/store", options);
+  const put = (key: string): Promise<void> => {
+    const batch = engine.newBatch();
+    batch.put(utf8(key), utf8("x".repeat(500)));
+    return engine.write(batch);
+  };
+  const spares = (): string[] => fs.list("/d/store").filter((name) => name.startsWith("spare-"));
+  for (let i = 0; i < 300; i++) await put("key");
+  await engine.flush();
+  expect(spares().length).toBe(4);
+  for (let i = 0; i < 40; i++) await put(`key ${i}`);
+  expect(spares().length).toBeGreaterThan(0);
+  // Not enough for a table, unless the spares go.
+  fs.capacityBytes = fs.usedBytes + 5000;
+  await engine.flush();
+  expect(engine.stats().tables).toBe(2);
+  expect(engine.readOnlyReason).toBeUndefined();
+  await engine.close();
+});
