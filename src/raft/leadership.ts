@@ -221,8 +221,8 @@ export class Leadership {
    * because nobody else can lead yet.
    */
   readIndex(now: number): number {
-    const knowsCommit = this.#log.commit >= this.#termStart;
-    if (!this.#reads.isOpen && knowsCommit && this.#lease.holdsAt(now)) {
+    // A lease began with a round that was granted: what predecessors committed is known by then.
+    if (!this.#reads.isOpen && this.#lease.holdsAt(now)) {
       return this.#reads.grantNow(this.#log.commit);
     }
     return this.#reads.join(now);

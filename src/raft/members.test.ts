@@ -332,6 +332,37 @@ describe("a follower that needs what was compacted", () => {
     solo.core.step(reply(n2, t(2), { accepted: false, hintIndex: at(1), hintTerm: t(1), index: at(3) }));
     expect(solo.take().snapshots).toEqual([{ to: n2, index: at(3) }]);
   });
+
+  test("is sent one also where only a question is due, what is on its way being as much as may be", () => {
+    const solo = new Solo();
+    solo.lead();
+    solo.ack(n2, 1);
+    for (let i = 0; i < 6; i++) {
+      solo.core.propose(BYTES);
+      solo.takeDurable();
+    }
+    solo.ack(n3, 7);
+    solo.take();
+    // Four appends, up to entry 5, are on their way to n2.
+    solo.log.compact(at(6));
+    solo.tick(3);
+    solo.heard(n2);
+    const output = solo.take();
+    expect(output.snapshots).toEqual([{ to: n2, index: at(6) }]);
+    expect(appendsTo(n2, output)).toEqual([]);
+  });
+});
+
+test("a follower falls asleep only where its leader's log ends", () => {
+  const sleep = (last: number, commit: number): boolean => {
+    const solo = new Solo({}, Array<number>(last).fill(1));
+    const place = { from: n2, to: n1, term: t(1), commit: at(commit), readRound: 0 };
+    solo.core.step({ kind: "heartbeat", ...place, quiesce: true });
+    const answers = kinds(solo.take().messages);
+    expect(answers).toEqual(solo.core.quiescent ? [] : ["heartbeatReply n2"]);
+    return solo.core.quiescent;
+  };
+  expect([sleep(3, 3), sleep(3, 2)]).toEqual([true, false]);
 });
 
 describe("a snapshot that has arrived", () => {

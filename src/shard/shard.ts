@@ -28,67 +28,26 @@ import type {
 } from "../../protocol/messages.ts";
 import type {
   AppendRequest,
-  Configuration,
   Entry,
   GroupMessage,
   Heartbeat,
   SnapshotAck,
   SnapshotPart,
 } from "../../protocol/peer-messages.ts";
-import type { Clock, Log } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
-import type { Slab } from "../lib/slab.ts";
-import type { Members, Membership } from "../raft/configuration.ts";
+import { isMember, type Members, type Membership } from "../raft/configuration.ts";
 import type { HardState, LogReader, Output, RaftCore, SnapshotRequest } from "../raft/types.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import type { GroupLog } from "./group-log.ts";
 import { LogDamageError } from "./log-segment.ts";
-import type { LogStore } from "./log-store.ts";
 import { Proposal, ProposalQueue } from "./proposals.ts";
 import { ReadQueue } from "./read-queue.ts";
-import type { RequestStats } from "./request-stats.ts";
 import { decodeMeta, encodeMeta, type ShardMeta } from "./shard-meta.ts";
-import type { ShardReader } from "./shard-reader.ts";
-import type { ShardSpace } from "./shard-space.ts";
-import { SnapshotExchange, type StreamSlots } from "./snapshot-exchange.ts";
+import type { ShardParts } from "./shard-parts.ts";
+import { SnapshotExchange } from "./snapshot-exchange.ts";
 import type { WholeSnapshot } from "./snapshot-receiver.ts";
-import type { StateMachine } from "./state-machine.ts";
 
-export interface ShardParts {
-  readonly self: NodeId;
-  readonly group: GroupId;
-  /** The members of a group that has no entry about its members yet. */
-  readonly founders: Configuration;
-  readonly clock: Pick<Clock, "nowMs" | "wallMs">;
-  readonly logStore: LogStore;
-  readonly machine: StateMachine;
-  /** Serves reads; the system group has none. */
-  readonly reader: ShardReader | undefined;
-  /** Where its data is in the engine; the system group has none. */
-  readonly space: ShardSpace | undefined;
-  /** For all shards of the node. */
-  readonly streams: StreamSlots;
-  /** Makes what was written to the engine durable, with what all groups say of themselves. */
-  readonly flushEngine: () => Promise<void>;
-  readonly log: Pick<Log, "info">;
-  /** The node can't go on. */
-  readonly fail: (error: Error) => void;
-  /** What the data of this node's entries are cut from; one for all shards. */
-  readonly slab: Slab;
-  readonly stats: RequestStats;
-  readonly limits: ShardLimits;
-  /** Queues a message to another member. */
-  readonly send: (group: GroupId, message: GroupMessage) => void;
-  /** Tells the host that `advance` has something to do. */
-  readonly wake: (shard: Shard) => void;
-}
-
-export interface ShardLimits {
-  /** Data of an entry beyond this goes out at once, and the rest of the turn into the next entry. */
-  readonly entryBytesMax: number;
-  /** Requests of a shard that may wait for replication, or for a read's quorum. */
-  readonly waitingRequestsMax: number;
-}
+export type { ShardLimits, ShardParts } from "./shard-parts.ts";
 
 const NO_ENTRIES: readonly Entry[] = [];
 
@@ -522,6 +481,10 @@ export class Shard {
       this.#parts.machine.apply(reader, proposal);
     } else if (entry.kind === "config") {
       this.#membership = { index: entry.index, configuration: decodeConfiguration(entry.data) };
+      // No more entries come here: what became of later ones that this node proposed it will never know.
+      if (!isMember(this.#membership.configuration, this.#parts.self)) {
+        this.#proposals.expire(Number.POSITIVE_INFINITY);
+      }
     }
     this.#appliedIndex = entry.index;
   }

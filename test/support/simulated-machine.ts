@@ -20,6 +20,8 @@ export interface MachineParts {
   readonly network: MemoryNetwork;
   readonly member: Member;
   readonly members: readonly Member[];
+  /** It is to be added to a cluster that is there already. */
+  readonly joins: boolean;
   readonly shards: number;
   readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "logBytesMax">;
   readonly random: Random;
@@ -80,7 +82,7 @@ export class SimulatedMachine implements ReplySink {
     if (this.#process !== undefined) return;
     this.#tell("boots");
     this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY;
-    const { network, random, member, members, shards, sizes } = this.#parts;
+    const { network, random, member, members, joins, shards, sizes } = this.#parts;
     const process = new SimulatedProcess(network.clock, (error) => this.#failed("uncaught", error));
     process.wallOffsetMs = this.wallOffsetMs;
     this.#process = process;
@@ -110,6 +112,7 @@ export class SimulatedMachine implements ReplySink {
       port: member.port,
       dataDirectory: "/data",
       members,
+      joins,
       shards,
       logLevel: "error",
     };
