@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { ReplySink } from "../../protocol/handler.ts";
 import { groupId, logIndex, nodeId, shardId, term } from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION, type Put, type WriteRequest } from "../../protocol/messages.ts";
@@ -7,8 +7,8 @@ import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { Slab } from "../lib/slab.ts";
-import { founders } from "../raft/configuration.ts";
-import type { LogReader } from "../raft/types.ts";
+import { founders, type Membership } from "../raft/configuration.ts";
+import type { HardState, LogReader } from "../raft/types.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
 import { ApplyBuffer } from "./apply-buffer.ts";
 import { CommandBatch } from "./command-batch.ts";
@@ -18,6 +18,7 @@ import { LogDamageError } from "./log-segment.ts";
 import { LogStore } from "./log-store.ts";
 import { RequestStats } from "./request-stats.ts";
 import { Shard, type ShardParts } from "./shard.ts";
+import { encodeMeta } from "./shard-meta.ts";
 import { ShardReader } from "./shard-reader.ts";
 import { ShardSpace } from "./shard-space.ts";
 import { entriesFrom, ScriptedCore } from "./testing/scripted-core.ts";
@@ -72,9 +73,9 @@ function setUp(disk = new MemoryFileSystem(), meta?: Uint8Array) {
     send: (_group, message) => void sent.push(message),
     wake: () => void awake.count++,
   };
-  let built: { log: LogReader; applied: number } | undefined;
-  const shard = Shard.recover(parts, meta, (log, _hardState, applied) => {
-    built = { log, applied };
+  let built: { log: LogReader; hardState: HardState; applied: number; members: Membership } | undefined;
+  const shard = Shard.recover(parts, meta, (log, hardState, applied, members) => {
+    built = { log, hardState, applied, members };
     return core;
   });
   const answers: [number, ClientResponse][] = [];
@@ -403,4 +404,45 @@ test("commands of the group's own are alone in their entry", () => {
   shard.proposeRaw(utf8("raw"));
   expect(core.proposed).toHaveLength(2);
   expect(fromUtf8(core.proposed[1]!.subarray(16))).toBe("raw");
+});
+
+describe("a node that died when the engine had a snapshot, and the log knew nothing of it", () => {
+  const membership = { index: logIndex(7), configuration: founders([nodeId("n1"), nodeId("n3")]) };
+  const base = { index: logIndex(9), term: term(4) };
+  const meta = () =>
+    encodeMeta({
+      ...{ applied: base.index, logTimeMs: 5, floor: logIndex(0), dump: null, half: 1, membership, base },
+    }).slice();
+
+  test("begins its log behind the snapshot, in a term that is not older", async () => {
+    const disk = new MemoryFileSystem();
+    const before = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
+    before.append(GROUP, { term: term(3), votedFor: nodeId("n2"), commit: logIndex(2) }, [
+      ...entriesFrom(
+        1,
+        3,
+        Array.from({ length: 20 }, () => dataOf(1, 0)),
+      ),
+    ]);
+    await before.flush();
+    const { built } = setUp(disk, meta());
+    expect([built.log.firstIndex, built.log.lastIndex]).toEqual([logIndex(10), logIndex(9)]);
+    expect(built.log.term(logIndex(9))).toBe(term(4));
+    // Its vote of term 3 is not one of term 4.
+    expect(built.hardState).toMatchObject({ term: term(4), votedFor: undefined });
+    expect(built).toMatchObject({ applied: 9, members: membership });
+  });
+
+  test("keeps a log that has the snapshot's last entry, and what it has voted since", async () => {
+    const disk = new MemoryFileSystem();
+    const before = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
+    before.restart(GROUP, base.index, base.term);
+    before.append(GROUP, { term: term(6), votedFor: nodeId("n2"), commit: logIndex(9) }, [
+      ...entriesFrom(10, 6, [dataOf(1, 0)]),
+    ]);
+    await before.flush();
+    const { built } = setUp(disk, meta());
+    expect(built.log.lastIndex).toBe(logIndex(10));
+    expect(built.hardState).toMatchObject({ term: term(6), votedFor: nodeId("n2") });
+  });
 });

@@ -126,6 +126,11 @@ export class Shard {
     if (base.index > log.compacted.index && log.term(base.index) !== base.term) {
       parts.logStore.restart(parts.group, base.index, base.term);
     }
+    // Nor was the term written then, perhaps. What it voted in that term it can't have told anybody.
+    if (base.term > log.hardState.term) {
+      const state = { term: base.term, votedFor: undefined, commit: base.index };
+      parts.logStore.append(parts.group, state, []);
+    }
     if (applied > log.lastIndex || applied < log.compacted.index) {
       throw new LogDamageError(
         `the Raft log of group ${parts.group} holds entries ${log.firstIndex} to ${log.lastIndex}, but the data was built from entries up to ${applied}: a part of the log is missing`,
