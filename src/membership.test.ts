@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { nodeId } from "../protocol/ids.ts";
+import { type NodeId, nodeId } from "../protocol/ids.ts";
 import type { PeerHello } from "../protocol/peer-messages.ts";
 import { Membership } from "./membership.ts";
 import { NO_FACTS, type SystemFacts } from "./shard/system-machine.ts";
@@ -18,10 +18,11 @@ const listed = members.map((id) => ({ id, address: `${id}:7001` }));
 const NODES: SystemFacts["nodes"] = Object.fromEntries(
   listed.map(({ id, address }) => [id, { address, role: "voter" }]),
 );
-const membership = (facts: Partial<SystemFacts> = {}, joins = false) =>
+const membership = (facts: Partial<SystemFacts> = {}, joins = false, inGroup?: NodeId) =>
   new Membership({
     ...{ self: n1, incarnation: "one", listed, joins, shards: 8 },
     facts: { ...NO_FACTS, ...facts },
+    isInGroup: (node) => node === inGroup,
   });
 
 test("a member of the same cluster is let in", () => {
@@ -125,4 +126,17 @@ test("a node that joins waits until it is let in, and founds nothing", () => {
   expect(joiner.desired).toBeUndefined();
   for (const node of [n2, n3]) expect(joiner.refused(node, "WRONG_CLUSTER", "not yet")).toBeUndefined();
   expect(joiner.admit(hello({ clusterId: "aa" }))).toBeUndefined();
+});
+
+test("a node that was removed is talked to as long as a group has it", () => {
+  const gone = { n2: { address: "n2:7001", role: "removed" } } as const;
+  const facts = { clusterId: "aa", incarnations: { n2: "two" }, nodes: { ...NODES, ...gone } };
+  const without2 = membership(facts);
+  expect(without2.connected.map(({ id }) => id)).toEqual([n1, n3]);
+  expect(without2.admit(hello())?.error).toBe("WRONG_CLUSTER");
+  const needs2 = membership(facts, false, n2);
+  expect(needs2.nodes.map(({ id }) => id)).toEqual([n1, n3]);
+  expect(needs2.connected.map(({ id }) => id)).toEqual([n1, n2, n3]);
+  expect(needs2.admit(hello())).toBeUndefined();
+  expect(needs2.admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
 });

@@ -26,6 +26,8 @@ export interface MembershipParts {
   readonly joins: boolean;
   readonly shards: number;
   readonly facts: SystemFacts;
+  /** Whether some group here has `node` among its members, as far as this node knows. */
+  readonly isInGroup: (node: NodeId) => boolean;
 }
 
 /**
@@ -54,6 +56,18 @@ export class Membership {
 
   /** The nodes that are members now, sorted. */
   get nodes(): readonly KnownNode[] {
+    return this.#known.filter(({ role }) => role !== "removed");
+  }
+
+  /**
+   * The nodes to talk to, this one included: the members, and who is removed but still belongs to a group, which may need
+   * its vote to let it go.
+   */
+  get connected(): readonly KnownNode[] {
+    return this.#known.filter(({ id, role }) => role !== "removed" || this.#parts.isInGroup(id));
+  }
+
+  get #known(): readonly KnownNode[] {
     const { nodes } = this.#facts;
     const { listed, joins, self } = this.#parts;
     // Where both say where a node is, this node's own command line knows better how to reach it from here.
@@ -66,7 +80,7 @@ export class Membership {
         rows.push({ id, address, role: joins && id === self ? "learner" : "voter" });
       }
     }
-    return rows.filter(({ role }) => role !== "removed").sort((a, b) => (a.id < b.id ? -1 : 1));
+    return rows.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   /** Who the members of every group should be; `undefined` before the cluster is founded. */
@@ -113,8 +127,9 @@ export class Membership {
     const { clusterId, incarnations, nodes } = this.#facts;
     const { self, shards } = this.#parts;
     const wrongCluster = (message: string) => ({ error: "WRONG_CLUSTER", message }) as const;
-    if (nodes[hello.node]?.role === "removed")
+    if (nodes[hello.node]?.role === "removed" && !this.#parts.isInGroup(hello.node)) {
       return wrongCluster(`${hello.node} was removed from the cluster`);
+    }
     const own = this.hello().members;
     const founds = hello.members.length > 0 && own.length > 0 && nodes[hello.node] === undefined;
     if (founds && hello.members.join() !== own.join()) {

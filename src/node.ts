@@ -228,6 +228,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       joins: identity.joins,
       shards: shardCount,
       facts: identity.facts,
+      isInGroup: (node) => host.shards.some((shard) => shard.hasMember(node)),
     });
     const systemMachine = new SystemMachine((facts) => {
       if (!membership.learn(facts)) return;
@@ -250,6 +251,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       network: this.#peers,
       onFatal,
       onMaintenance: () => {
+        // Groups have let go of nodes that were removed, perhaps.
+        this.#followMembership(membership, host);
         if (!host.systemShard.isLeader) return;
         for (const command of membership.missingFacts(() => randomId(env.random))) {
           host.systemShard.proposeRaw(encodeSystemCommand(command));
@@ -271,8 +274,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       this.#buildShard(groupId(group), shared),
     );
     seals.attach(shards);
-    this.#followMembership(membership, host);
     host.start(shards);
+    this.#followMembership(membership, host);
     return {
       lock,
       engine,
@@ -285,7 +288,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
 
   /** The nodes of the cluster are others than they were, perhaps. */
   #followMembership(membership: Membership, host: ShardHost): void {
-    const nodes = membership.nodes.filter((node) => node.id !== this.#config.id);
+    const nodes = membership.connected.filter((node) => node.id !== this.#config.id);
     for (const { id, address } of nodes) {
       const place = parseAddress(address);
       if (place !== undefined && !this.#addresses.has(id)) this.#addresses.set(id, place);
@@ -367,7 +370,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const { id, members, shards } = this.#config;
     const { clock } = this.#env;
     const self = { id, address: members.find((member) => member.id === id)!.address };
-    const addressOf = (node: NodeId) => membership.nodes.find((known) => known.id === node)?.address ?? "";
+    const addressOf = (node: NodeId) =>
+      membership.connected.find((known) => known.id === node)?.address ?? "";
     const mode = new LinearizableMode({
       self: id,
       clock,

@@ -368,6 +368,12 @@ export class Shard {
     this.#parts.wake(this);
   }
 
+  /** Whether `node` belongs to the group by its latest members, or by those that are applied. */
+  hasMember(node: NodeId): boolean {
+    const latest = this.#core.membership.configuration;
+    return isMember(latest, node) || isMember(this.#membership.configuration, node);
+  }
+
   /** What `cli log` shows, with the last `limit` entries. */
   describeLog(limit: number): Omit<GroupLogStatus, "node"> {
     const end = indexPlus(this.#log.lastIndex, 1);
