@@ -48,10 +48,8 @@ class Machines {
 
   /** Asks until the cluster has noted that `name` is removed. */
   async remove(name: string): Promise<void> {
-    const request = {
-      kind: "changeMember",
-      ...{ action: "remove", node: nodeId(name), address: "", forwarded: false },
-    } as const;
+    const change = { kind: "changeMember", action: "remove", address: "", forwarded: false } as const;
+    const request = { ...change, node: nodeId(name) };
     let isDone = false;
     const ask = async (): Promise<void> => {
       while (!isDone) {

@@ -334,10 +334,10 @@ export class Shard {
    */
   maintain(flushedIndex: LogIndex, oldestSegmentMax: number, mayForget: boolean): void {
     if (this.#installing !== undefined) return;
+    const { replicas } = this.#core.status();
     if (this.isLeader) {
       let floor: LogIndex = this.#core.lastIndex;
-      for (const replica of this.#core.status().replicas)
-        if (replica.matchIndex < floor) floor = replica.matchIndex;
+      for (const replica of replicas) if (replica.matchIndex < floor) floor = replica.matchIndex;
       this.#knownFloor = floor;
       const oldest = this.#log.oldestSegment;
       // An idle group would keep old segments alive for ever: an empty entry tells all members what they may drop.
@@ -347,7 +347,8 @@ export class Shard {
         this.#parts.wake(this);
       }
     }
-    const needed = mayForget ? (this.#exchange.oldestSent ?? this.#appliedIndex) : this.#agreedFloor;
+    const served = this.#exchange.oldestNeeded(replicas);
+    const needed = mayForget ? (served ?? this.#appliedIndex) : this.#agreedFloor;
     const compactTo = logIndex(Math.min(flushedIndex, needed, this.#appliedIndex));
     if (compactTo > this.#log.compacted.index) this.#parts.logStore.compact(this.group, compactTo);
   }

@@ -1,10 +1,10 @@
-import type { GroupId, LogIndex, NodeId, Term } from "../../protocol/ids.ts";
+import { type GroupId, type LogIndex, logIndex, type NodeId, type Term } from "../../protocol/ids.ts";
 import type { GroupMessage, SnapshotAck, SnapshotPart } from "../../protocol/peer-messages.ts";
 import type { Clock } from "../env/env.ts";
 import type { ShardSpace } from "./shard-space.ts";
 import type { SnapshotHead } from "./snapshot-format.ts";
 import { SnapshotReceiver, type WholeSnapshot } from "./snapshot-receiver.ts";
-import { SnapshotSender } from "./snapshot-sender.ts";
+import { GIVE_UP_MS, SnapshotSender } from "./snapshot-sender.ts";
 
 /** How many snapshots a node sends at a time, of all its groups: each pins memory and takes from the network. */
 export interface StreamSlots {
@@ -22,11 +22,19 @@ export interface ExchangeParts {
   readonly send: (group: GroupId, message: GroupMessage) => void;
 }
 
+/** Who got a snapshot of what comes up to `index`, and until when it may take its time to go on from there. */
+interface Served {
+  readonly node: NodeId;
+  readonly index: LogIndex;
+  readonly untilMs: number;
+}
+
 /** The snapshots that one group's replica sends and takes. */
 export class SnapshotExchange {
   readonly #parts: ExchangeParts;
   readonly #receiver: SnapshotReceiver;
   #senders: SnapshotSender[] = [];
+  #served: readonly Served[] = [];
   #lastStream = 0;
 
   constructor(parts: ExchangeParts) {
@@ -34,9 +42,13 @@ export class SnapshotExchange {
     this.#receiver = new SnapshotReceiver(parts.self, parts.space);
   }
 
-  /** Begins to send what the shard is now. False if too much is being sent already. */
+  /**
+   * Begins to send what the shard is now, instead of what is being sent to this node perhaps: two streams to one node would
+   * take the receiver away from each other for ever. False if too much is being sent already.
+   */
   begin(to: NodeId, term: Term, head: SnapshotHead): boolean {
     const { self, group, clock, space, slots, send } = this.#parts;
+    for (const sender of this.#senders) if (sender.to === to) this.#end(sender);
     if (slots.active >= slots.max) return false;
     slots.active++;
     // Never a number of an earlier life of this process: a receiver might go on with what it has of that.
@@ -59,7 +71,10 @@ export class SnapshotExchange {
     if (!ack.refused) sender.acknowledged(ack);
     if (!ack.refused && !sender.isDone) return undefined;
     this.#end(sender);
-    return ack.refused ? "failed" : sender.index;
+    if (ack.refused) return "failed";
+    const { to: node, index } = sender;
+    this.#served = [...this.#served, { node, index, untilMs: this.#parts.clock.nowMs() + GIVE_UP_MS }];
+    return index;
   }
 
   /** Takes a part of a leader whose term is not an old one; the snapshot, once all of it is there. */
@@ -93,10 +108,27 @@ export class SnapshotExchange {
     return this.#senders.length > 0;
   }
 
-  /** The log behind this has to stay: whoever gets a snapshot goes on from there. */
-  get oldestSent(): LogIndex | undefined {
+  /**
+   * The log behind this has to stay, as far as it goes by snapshots: whoever is sent one goes on from there, and whoever got
+   * one has a while to catch up, or it would need the next one at once. `replicas`: the others, and what they have; none
+   * where the replica does not lead.
+   */
+  oldestNeeded(
+    replicas: readonly { readonly node: NodeId; readonly matchIndex: LogIndex }[],
+  ): LogIndex | undefined {
     let oldest: LogIndex | undefined;
-    for (const { index } of this.#senders) if (oldest === undefined || index < oldest) oldest = index;
+    const need = (index: LogIndex): void => {
+      if (oldest === undefined || index < oldest) oldest = index;
+    };
+    for (const { index } of this.#senders) need(index);
+    const nowMs = this.#parts.clock.nowMs();
+    this.#served = this.#served.filter(
+      ({ node, untilMs }) => nowMs < untilMs && replicas.some((replica) => replica.node === node),
+    );
+    for (const { node, index } of this.#served) {
+      const { matchIndex } = replicas.find((replica) => replica.node === node)!;
+      need(logIndex(Math.max(matchIndex, index)));
+    }
     return oldest;
   }
 

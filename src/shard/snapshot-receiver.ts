@@ -17,7 +17,7 @@ interface Stream {
   readonly from: NodeId;
   readonly term: Term;
   readonly number: number;
-  readonly head: HeadBuilder;
+  head: HeadBuilder;
   next: number;
   digest: number;
 }
@@ -56,7 +56,11 @@ export class SnapshotReceiver {
     }
     const ack = this.#answer(part, stream.next, false);
     if (!part.last) return { ack, whole: undefined };
-    return { ack, whole: { from: stream.from, leaderTerm: stream.term, head: stream.head.head } };
+    const { from, term: leaderTerm } = stream;
+    const { head } = stream.head;
+    // The slices are not needed any more, and may be large.
+    stream.head = new HeadBuilder();
+    return { ack, whole: { from, leaderTerm, head } };
   }
 
   /** Forgets what has arrived; the half that it is in is the caller's to clear, if it was not changed over to. */
@@ -73,6 +77,10 @@ export class SnapshotReceiver {
     const isKnown = stream?.from === part.from && stream.number === part.stream;
     if (isKnown) return stream;
     if (part.part !== 0) return undefined;
+    // A leader numbers its streams upwards: this one was given up for the one that is known.
+    if (stream?.from === part.from && part.term <= stream.term && part.stream < stream.number) {
+      return undefined;
+    }
     this.#space?.clearOther();
     this.#stream = {
       ...{ from: part.from, term: part.term, number: part.stream, head: new HeadBuilder() },

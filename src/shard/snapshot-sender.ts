@@ -17,7 +17,7 @@ export const WINDOW_BYTES = 1024 * 1024;
 /** Parts that were not acknowledged for so long are sent again. */
 const RESEND_MS = 1000;
 /** A receiver that takes nothing for so long is given up. */
-const GIVE_UP_MS = 30_000;
+export const GIVE_UP_MS = 30_000;
 
 export interface SenderParts {
   readonly self: NodeId;
