@@ -340,7 +340,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         fail: this.#options.onFatal,
         slab,
         stats: this.#stats,
-        limits: DEFAULT_LIMITS,
+        limits: { ...DEFAULT_LIMITS, quiesceTicks: DEFAULT_TIMINGS.quiesceTicks },
         send: (of, message) => this.#peers.send(of, message),
         wake: (shard) => host.wake(shard),
       },

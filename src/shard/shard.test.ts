@@ -69,7 +69,7 @@ function setUp(disk = new MemoryFileSystem(), meta?: Uint8Array) {
     fail: (error) => void failures.push(error),
     slab: new Slab(1024),
     stats: new RequestStats(),
-    limits: { entryBytesMax: 1000, waitingRequestsMax: 4 },
+    limits: { entryBytesMax: 1000, waitingRequestsMax: 4, quiesceTicks: 40 },
     send: (_group, message) => void sent.push(message),
     wake: () => void awake.count++,
   };
