@@ -95,6 +95,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   readonly #server: Server;
   readonly #startedMs: number;
   #running: Running | undefined;
+  #isRemoved = false;
   #refusal: string | undefined;
 
   constructor(env: Env, config: NodeConfig, options: NodeOptions) {
@@ -292,6 +293,12 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     }
     for (const id of this.#addresses.keys()) {
       if (!nodes.some((node) => node.id === id)) this.#addresses.delete(id);
+    }
+    if (membership.facts.nodes[this.#config.id]?.role === "removed" && !this.#isRemoved) {
+      this.#isRemoved = true;
+      this.#env.log.warn(
+        "this node was removed from the cluster: it serves nothing any more, and can be stopped",
+      );
     }
     this.#peers.membersChanged();
     host.membersChanged(votersAmong(membership));
