@@ -125,7 +125,10 @@ export interface PeerHello {
   readonly clusterId: string;
   /** Chosen at random when the data directory was made: a wiped node has another one. */
   readonly incarnation: string;
-  /** Sorted ids of all members and the number of shards: two nodes that differ here are not of one cluster. */
+  /**
+   * Sorted ids of the founders, none from a node that joined later, and the number of shards: two founders, or two nodes, that
+   * differ here are not of one cluster.
+   */
   readonly members: readonly NodeId[];
   readonly shards: number;
 }

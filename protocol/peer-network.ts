@@ -14,6 +14,8 @@ export interface PeerNetwork {
    * breaks or the deadline passes.
    */
   forward(node: NodeId, request: ClientRequest, sink: ReplySink, requestId: number): void;
+  /** How long ago anything was heard from `node`, in milliseconds; a node that is connected and has nothing to say pings. */
+  silentMs(node: NodeId): number;
 }
 
 /** What the network tells the shards. */

@@ -40,6 +40,10 @@ export interface NodeTimings {
   readonly heartbeatTicks: number;
   /** A follower that hears nothing for this many ticks, up to twice as many at random, campaigns. */
   readonly electionTicks: number;
+  /** A group in which nothing happened for so long falls asleep: no heartbeats until something does. */
+  readonly quiesceTicks: number;
+  /** A node that was not heard for so long is taken for dead by the groups that it leads and that are asleep. */
+  readonly silentLeaderMs: number;
   /** How long a request may wait for its answer inside of a node. */
   readonly requestTimeoutMs: number;
   /** How often logs are compacted, leaders balanced and the system group's facts completed. */
@@ -60,6 +64,8 @@ export const DEFAULT_TIMINGS: NodeTimings = {
   tickMs: 50,
   heartbeatTicks: 2,
   electionTicks: 10,
+  quiesceTicks: 40,
+  silentLeaderMs: 750,
   requestTimeoutMs: 5_000,
   maintenanceMs: 1_000,
   diskFullRetryMs: 500,
@@ -80,6 +86,11 @@ export function assertTimings(timings: NodeTimings): void {
   assert(
     timings.electionTicks * 2 * timings.tickMs * 2 <= timings.requestTimeoutMs,
     "a request must survive the longest election timeout and the election after it",
+  );
+  const { electionTicks, tickMs, silentLeaderMs } = timings;
+  assert(
+    silentLeaderMs > electionTicks * tickMs && silentLeaderMs < 2 * electionTicks * tickMs,
+    "a group that is asleep must not miss its leader sooner, or much later, than one that is awake",
   );
   assert(
     timings.stopMsMax > timings.requestTimeoutMs,

@@ -1,11 +1,15 @@
 import { expect, test } from "bun:test";
 import { MemoryFileSystem } from "../test/support/memory-fs.ts";
+import { testSeed } from "../test/support/seed.ts";
 import { runEngineCommand } from "./engine-command.ts";
 import { FileError } from "./env/env.ts";
 import { systemClock } from "./env/system-clock.ts";
 import { utf8 } from "./lib/bytes.ts";
-import { seededRandom } from "./lib/prng.ts";
-import type { LsmOptions } from "./storage/lsm-options.ts";
+import { type Random, seededRandom } from "./lib/prng.ts";
+import { Entry } from "./storage/cursor.ts";
+import { LSM_DEFAULTS, type LsmOptions, tableOptions } from "./storage/lsm-options.ts";
+import { ManifestWriter, metaOf, type TableMeta } from "./storage/manifest.ts";
+import { TableWriter } from "./storage/table-writer.ts";
 import {
   contentsOf,
   DIRECTORY,
@@ -83,20 +87,24 @@ test("a whole store verifies, and neither command changes it", async () => {
   expect(imageOf(fs)).toEqual(before);
 });
 
-/** Flipped bits that are tried; RUNS asks for more. */
-const FLIPS = Number(process.env.RUNS ?? 60);
-
-test("a flipped bit anywhere in a store is found, and repaired without a wrong answer", async () => {
-  const whole = new MemoryFileSystem();
-  await makeStore(whole, UNCOMPACTED);
-  // What each key ever was: where a version is lost, an older one may show.
+/** What each key of `makeStore` ever was: where a version is lost, an older one may show. */
+function versionsOfStore(): Map<string, Set<string>> {
   const versions = new Map<string, Set<string>>();
   for (const value of ["first", "second", "log"])
     for (let n = 0; n < 700; n++) {
       const all = versions.get(keyOf(n)) ?? new Set();
       versions.set(keyOf(n), all.add(`${value} of ${n}`));
     }
-  versions.set("expiring", new Set(["later"]));
+  return versions.set("expiring", new Set(["later"]));
+}
+
+/** Flipped bits that are tried; RUNS asks for more. */
+const FLIPS = Number(process.env.RUNS ?? 60);
+
+test("a flipped bit anywhere in a store is found, and repaired without a wrong answer", async () => {
+  const whole = new MemoryFileSystem();
+  await makeStore(whole, UNCOMPACTED);
+  const versions = versionsOfStore();
   const random = seededRandom(7);
   const names = whole.list(DIRECTORY);
   let found = 0;
@@ -122,6 +130,80 @@ test("a flipped bit anywhere in a store is found, and repaired without a wrong a
   }
   expect(found).toBeGreaterThan(FLIPS * 0.8);
 }, 600_000);
+
+test("whatever happens to its files, what a repair gives back was once written", async () => {
+  const seed = testSeed("engine-command");
+  const versions = versionsOfStore();
+  const wholes: MemoryFileSystem[] = [];
+  for (const options of [
+    SMALL,
+    UNCOMPACTED,
+    { ...SMALL, walFileBytes: 3000, compression: "zstd" as const },
+  ]) {
+    const whole = new MemoryFileSystem();
+    await makeStore(whole, options);
+    wholes.push(whole);
+  }
+  let repairs = 0;
+  for (let round = 0; round < FLIPS; round++) {
+    const random = seededRandom(seed + round);
+    const fs = wholes[round % wholes.length]!.copy();
+    for (let left = 1 + random.below(6); left > 0; left--) spoil(fs, random);
+    const where = `SEED=${seed + round}`;
+    if (fs.list(DIRECTORY).length === 0) continue;
+    try {
+      const flags = random.below(2) === 0 ? [] : ["--after-damage"];
+      const { code, out, err } = await run(fs, "repair", DIRECTORY, ...flags);
+      expect([code, err]).toEqual([expect.any(Number), ""]);
+      if (code === 1) {
+        repairs++;
+        expect(out).toContain("What is lost, or not known:");
+        await repaired(fs, ...flags);
+      }
+      for (const [key, value] of await reopened(fs))
+        expect([key, versions.get(key)?.has(value)]).toEqual([key, true]);
+      for (const name of wholes[0]!.list(DIRECTORY))
+        if (fs.exists(`${DIRECTORY}/${name}`))
+          expect((await run(fs, "dump", `${DIRECTORY}/${name}`)).code).toBeLessThan(2);
+    } catch (error) {
+      throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+  expect(repairs).toBeGreaterThan(FLIPS * 0.7);
+}, 600_000);
+
+/** One of the things that happen to files. */
+function spoil(fs: MemoryFileSystem, random: Random): void {
+  const names = fs.list(DIRECTORY);
+  const name = names[random.below(names.length)];
+  if (name === undefined) return;
+  const path = `${DIRECTORY}/${name}`;
+  const bytes = fs.readFile(path);
+  const at = random.below(bytes.length + 1);
+  switch (random.below(6)) {
+    case 0:
+      fs.remove(path);
+      break;
+    case 1:
+      fs.writeFile(path, bytes.subarray(0, at));
+      break;
+    case 2:
+      fs.writeFile(path, bytes.fill(0, at, at + 512));
+      break;
+    case 3:
+      for (let i = at; i < Math.min(bytes.length, at + 100); i++) bytes[i] = random.below(256);
+      fs.writeFile(path, bytes);
+      break;
+    case 4: {
+      const longer = new Uint8Array(bytes.length + random.below(300));
+      longer.set(bytes);
+      fs.writeFile(path, longer);
+      break;
+    }
+    default:
+      if (bytes.length > 0) damage(fs, name, at % bytes.length);
+  }
+}
 
 /** A closed store of 500 keys that were written once: a lost entry is a lost key. */
 async function makePlainStore(
@@ -230,15 +312,30 @@ test("a damaged log: the batches before the damage by default, all that can be r
   expect(after).toEqual(new Map([...before].filter(([key]) => key < keyOf(620) || key >= keyOf(630))));
 });
 
+test("a log file whose header is damaged still gives its records", async () => {
+  const fs = new MemoryFileSystem();
+  const before = await makeStore(fs);
+  const log = filesOf(fs, "wal")[0]!;
+  damage(fs, log, 20);
+  const { out } = await run(fs, "dump", `${DIRECTORY}/${log}`, "--limit", "1");
+  expect(out).toContain("DAMAGED at 0: the header's checksum is wrong; the next record is at 40");
+  await repaired(fs);
+  expect(await reopened(fs)).toEqual(before);
+});
+
 test("a repaired store gives out no record or file number again, and can be written to", async () => {
   const fs = new MemoryFileSystem();
   await makeStore(fs);
-  damage(fs, filesOf(fs, "wal")[0]!, 24_000);
+  const { out: log } = await run(fs, "dump", `${DIRECTORY}/${filesOf(fs, "wal")[0]}`);
+  const records = log.match(/^record /gm)!.length;
+  damage(fs, filesOf(fs, "wal")[0]!, 23_300);
   const numbers = fs
     .list(DIRECTORY)
     .map((name) => Number.parseInt(name, 10))
     .filter((n) => n > 0);
   await repaired(fs);
+  const { out: manifest } = await run(fs, "dump", `${DIRECTORY}/${filesOf(fs, "manifest")[0]}`);
+  expect(Number(/flushed record (\d+)/.exec(manifest)![1])).toBe(records);
   const engine = await openStore(fs);
   await fill(engine, 610, 20, "new");
   const contents = contentsOf(engine);
@@ -254,7 +351,11 @@ test("a repaired store gives out no record or file number again, and can be writ
 
 test("without a manifest the store is put together from its tables, whatever level they were of", async () => {
   // Deep tables with high sequence numbers for some keys, and low ones for others.
-  for (const options of [SMALL, UNCOMPACTED, { ...SMALL, level0Tables: 4, level1Bytes: 3000 }]) {
+  for (const options of [
+    SMALL,
+    UNCOMPACTED,
+    { ...SMALL, level0Tables: 4, level1Bytes: 3000, walFileBytes: 2000 },
+  ]) {
     const fs = new MemoryFileSystem();
     const engine = await openStore(fs, DIRECTORY, options);
     const random = seededRandom(11);
@@ -276,6 +377,136 @@ test("without a manifest the store is put together from its tables, whatever lev
     const told = await repaired(fs);
     expect(told).toContain("keys that had been deleted may be back");
     expect(await reopened(fs)).toEqual(before);
+  }
+});
+
+test("where the manifest's last edits are gone, the tables that it does not name are taken", async () => {
+  const fs = new MemoryFileSystem();
+  const engine = await openStore(fs, DIRECTORY, UNCOMPACTED);
+  await fill(engine, 0, 300, "first");
+  await fill(engine, 50, 100, "second");
+  await engine.flush();
+  const manifest = `${DIRECTORY}/${filesOf(fs, "manifest")[0]}`;
+  const older = fs.readFile(manifest);
+  await engine.compact();
+  const before = contentsOf(engine);
+  await engine.close();
+  fs.writeFile(manifest, older);
+  await expect(openStore(fs)).rejects.toThrow(/table \d+ is missing/);
+  expect(await repaired(fs)).toContain(
+    "the manifest's last edits are lost: all tables that are there are taken",
+  );
+  expect(await reopened(fs)).toEqual(before);
+});
+
+/** Writes a table of puts, one key after the other: `[key, sequence, value]`. */
+function writeTable(
+  fs: MemoryFileSystem,
+  number: number,
+  level: number,
+  entries: readonly (readonly [string, number, string])[],
+): TableMeta {
+  const writer = new TableWriter(fs, DIRECTORY, number, {
+    ...tableOptions(LSM_DEFAULTS, level),
+    blockBytes: 60,
+  });
+  for (const [key, sequence, value] of entries) {
+    const entry = new Entry();
+    entry.keyBytes = utf8(key);
+    entry.keyEnd = entry.keyBytes.length;
+    entry.sequence = sequence;
+    entry.valueBytes = utf8(value);
+    entry.valueEnd = entry.valueBytes.length;
+    writer.add(entry);
+  }
+  return metaOf(writer.finish(), level);
+}
+
+/** A deep table with an old version of `a`, and of all keys the one with the highest sequence number; and the newer `a`. */
+function writeTwoLevels(fs: MemoryFileSystem): TableMeta[] {
+  const keys = Array.from({ length: 20 }, (_, n) => [`k${10 + n}`, 100 + n, "deep"] as const);
+  return [writeTable(fs, 5, 6, [["a", 1, "old"], ...keys]), writeTable(fs, 6, 5, [["a", 50, "new"]])];
+}
+
+test("without a manifest a table with a high sequence number is not taken for newer as a whole", async () => {
+  const fs = new MemoryFileSystem();
+  writeTwoLevels(fs);
+  await repaired(fs);
+  const contents = await reopened(fs);
+  expect([contents.size, contents.get("a")]).toEqual([21, "new"]);
+});
+
+test("what is saved of a deep table stays below the newer ones", async () => {
+  const fs = new MemoryFileSystem();
+  const tables = writeTwoLevels(fs);
+  const state = { nextFileNumber: 8, lastSequence: 200, flushedRecord: 0, tables };
+  (await ManifestWriter.create(fs, DIRECTORY, 7, state)).close();
+  const { out } = await run(fs, "dump", `${DIRECTORY}/000005.table`);
+  damage(fs, "000005.table", Number([...out.matchAll(/data block at (\d+)/g)].at(-1)![1]));
+  expect(await repaired(fs)).toMatch(/000005\.table: \d\d entries of 21 are written/);
+  const contents = await reopened(fs);
+  expect(contents.get("a")).toBe("new");
+  expect(contents.size).toBeGreaterThan(15);
+});
+
+test("what the log has is newer than what is saved of tables whose numbers are not known", async () => {
+  const fs = new MemoryFileSystem();
+  const engine = await openStore(fs, DIRECTORY, UNCOMPACTED);
+  const batch = engine.newBatch();
+  for (let n = 0; n < 200; n++) batch.put(utf8(keyOf(n)), utf8("table"));
+  // Past the log, so that it has few batches and the table high sequence numbers.
+  engine.writeUnlogged(batch);
+  await engine.flush();
+  await fill(engine, 0, 10, "log");
+  await engine.close();
+  fs.remove(`${DIRECTORY}/CURRENT`);
+  for (const manifest of filesOf(fs, "manifest")) fs.remove(`${DIRECTORY}/${manifest}`);
+  damage(fs, filesOf(fs, "table")[0]!, 1000);
+  expect(await repaired(fs)).toContain("Nothing can be read of what the manifest said");
+  const contents = await reopened(fs);
+  for (let n = 0; n < 10; n++) expect(contents.get(keyOf(n))).toBe(`log of ${n}`);
+  expect(contents.size).toBeGreaterThan(150);
+});
+
+test("deletes of ranges outlive the damage of a block beside them", async () => {
+  const fs = new MemoryFileSystem();
+  await makeStore(fs, UNCOMPACTED);
+  damage(fs, filesOf(fs, "table").at(-1)!, 10);
+  expect(await repaired(fs)).not.toContain("deletes of ranges");
+  const contents = await reopened(fs);
+  for (let n = 400; n < 420; n++) expect(contents.has(keyOf(n))).toBe(false);
+});
+
+test("where an index and a block before it are damaged, the blocks behind are found", async () => {
+  const fs = new MemoryFileSystem();
+  const before = await makePlainStore(fs, { ...SMALL, partitionBytes: 10_000 });
+  const table = filesOf(fs, "table")[1]!;
+  const { out } = await run(fs, "dump", `${DIRECTORY}/${table}`);
+  const blocks = [...out.matchAll(/data block at (\d+).*?(?=data block|$)/gs)];
+  const second = blocks[1]!;
+  const entries = second[0].match(/ put /g)!.length;
+  damage(fs, table, Number(second[1]) + 20);
+  damage(fs, table, Number(/partition at (\d+)/.exec(out)![1]) + 20);
+  expect(await repaired(fs)).toContain(`${table}: ${entries} entries are lost`);
+  expect((await reopened(fs)).size).toBe(before.size - entries);
+});
+
+test("a repair that the disk ends early leaves nothing of its own beside the damaged store", async () => {
+  const damaged = new MemoryFileSystem();
+  await makeStore(damaged);
+  damage(damaged, filesOf(damaged, "wal")[0]!, 23_300);
+  damage(damaged, filesOf(damaged, "table")[1]!, 100);
+  const before = imageOf(damaged);
+  for (const failing of ["link", "syncDirectory", "makeDirectory"]) {
+    const fs = damaged.copy();
+    fs.onOperation = (operation, path) => {
+      if (operation === failing) throw new FileError("EIO", `${operation} ${path}: no`);
+    };
+    const { code, err } = await run(fs, "repair", DIRECTORY, "--yes");
+    expect([failing, code, err]).toEqual([failing, 2, expect.stringContaining("no")]);
+    expect([failing, imageOf(fs)]).toEqual([failing, before]);
+    fs.onOperation = undefined;
+    await repaired(fs);
   }
 });
 

@@ -95,6 +95,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   readonly #server: Server;
   readonly #startedMs: number;
   #running: Running | undefined;
+  #isRemoved = false;
   #refusal: string | undefined;
 
   constructor(env: Env, config: NodeConfig, options: NodeOptions) {
@@ -296,6 +297,12 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     for (const id of this.#addresses.keys()) {
       if (!nodes.some((node) => node.id === id)) this.#addresses.delete(id);
     }
+    if (membership.facts.nodes[this.#config.id]?.role === "removed" && !this.#isRemoved) {
+      this.#isRemoved = true;
+      this.#env.log.warn(
+        "this node was removed from the cluster: it serves nothing any more, and can be stopped",
+      );
+    }
     this.#peers.membersChanged();
     host.membersChanged(votersAmong(membership));
   }
@@ -343,7 +350,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         fail: this.#options.onFatal,
         slab,
         stats: this.#stats,
-        limits: DEFAULT_LIMITS,
+        limits: { ...DEFAULT_LIMITS, quiesceTicks: DEFAULT_TIMINGS.quiesceTicks },
         send: (of, message) => this.#peers.send(of, message),
         wake: (shard) => host.wake(shard),
       },

@@ -1,4 +1,4 @@
-import { open, type Store } from "../../src/storage/open.ts";
+import { type EngineIterator, open, type Store } from "../../src/storage/open.ts";
 import {
   BATCH_ENTRIES,
   type Contender,
@@ -26,8 +26,8 @@ class Flotilla implements Contender {
     putBatches: `write of ${BATCH_ENTRIES}`,
     putSynced: "put",
     get: "getSync",
-    scan: "scan",
-    seek: "scan, limit 1",
+    scan: "iterate",
+    seek: "iterate",
     getWhileWriting: "getSync, put",
   };
   readonly #store: Store;
@@ -91,9 +91,8 @@ class Flotilla implements Contender {
 
   async scan(limit: number, reverse: boolean): Promise<number> {
     let found = 0;
-    for await (const [key, value] of this.#store.scan({ limit, reverse })) {
-      if (key.length > 0 && value.length > 0) found++;
-    }
+    const iterator = this.#store.iterate({ limit, reverse });
+    while (iterator.next()) if (hasBytes(iterator)) found++;
     return found;
   }
 
@@ -102,9 +101,9 @@ class Flotilla implements Contender {
     let found = 0;
     for (let i = 0; i < count; i++) {
       keys.nextInto(gte);
-      for await (const [key, value] of this.#store.scan({ gte, limit: 1 })) {
-        if (key.length > 0 && value.length > 0) found++;
-      }
+      const iterator = this.#store.iterate({ gte });
+      if (iterator.next() && hasBytes(iterator)) found++;
+      iterator.close();
     }
     return found;
   }
@@ -136,6 +135,11 @@ class Flotilla implements Contender {
   close(): Promise<void> {
     return this.#store.close();
   }
+}
+
+/** Whether the entry that an iterator is at has a key and a value. */
+function hasBytes({ keyStart, keyEnd, valueStart, valueEnd }: EngineIterator): boolean {
+  return keyEnd > keyStart && valueEnd > valueStart;
 }
 
 const UNSYNCED = { sync: false };

@@ -15,6 +15,7 @@ test("the hashes are those of another implementation, for every length up to sev
     const within = new Uint8Array(length + 5);
     within.set(bytes, 3);
     expect(xxh32Of(within, 3, 3 + length)).toBe(h32Raw(bytes));
+    expect(xxh32Of(within, 3, 3 + length, 0xfedc_ba98)).toBe(h32Raw(bytes, 0xfedc_ba98));
   }
 });
 

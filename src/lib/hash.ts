@@ -15,17 +15,17 @@ const P4 = 0x27d4eb2f;
 const P5 = 0x165667b1;
 
 /**
- * XXH32 of `bytes[start, end)`, seed 0: the same number as `xxh32` gives. For keys: neither a view nor a copy is made,
- * which for a few bytes cost more than the hash.
+ * XXH32 of `bytes[start, end)`: the same number as `xxh32` gives. For keys and the like: neither a view nor a copy is
+ * made, which for a few bytes cost more than the hash.
  */
-export function xxh32Of(bytes: Uint8Array, start: number, end: number): number {
+export function xxh32Of(bytes: Uint8Array, start: number, end: number, seed = 0): number {
   let at = start;
-  let hash = P5;
+  let hash = seed + P5;
   if (end - start >= 16) {
-    let a = (P1 + P2) | 0;
-    let b = P2 | 0;
-    let c = 0;
-    let d = -P1 | 0;
+    let a = (seed + P1 + P2) | 0;
+    let b = (seed + P2) | 0;
+    let c = seed | 0;
+    let d = (seed - P1) | 0;
     for (; at + 16 <= end; at += 16) {
       a = round(a, lane(bytes, at));
       b = round(b, lane(bytes, at + 4));

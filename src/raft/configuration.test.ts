@@ -9,6 +9,7 @@ import {
   founders,
   membersOf,
   settled,
+  stepTowards,
   towards,
   votersOf,
 } from "./configuration.ts";
@@ -39,6 +40,14 @@ describe("a change", () => {
     const joint = towards(founders([n1, n2]), { voters: [n1], learners: [n2] });
     expect(settled(joint)).toEqual({ voters: [n1], outgoing: [], learners: [n2] });
     expect(() => towards(joint, { voters: [n1], learners: [] })).toThrow(AssertionError);
+  });
+
+  test("goes by way of learners", () => {
+    const now = { voters: [n1, n2], outgoing: [], learners: [n3] };
+    const step = (voters: NodeId[], learners: NodeId[]) => stepTowards(now, { voters, learners });
+    expect(step([n1, n4], [])).toEqual({ voters: [n1, n2], learners: [n3, n4] });
+    expect(step([n1, n3], [])).toEqual({ voters: [n1, n3], learners: [] });
+    expect(step([n1, n2], [n3])).toBeUndefined();
   });
 
   test("has to leave a voter, and to name nobody twice", () => {

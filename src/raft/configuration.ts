@@ -60,6 +60,18 @@ export function towards(now: Configuration, members: Members): Configuration {
   return { voters, outgoing: sameNodes(voters, now.voters) ? [] : now.voters, learners };
 }
 
+/**
+ * What to change `now` to on the way to `desired`: new members come as learners first; then all the rest happens at once,
+ * which those who are to vote must have caught up for. `undefined`: nothing, they are the same.
+ */
+export function stepTowards(now: Configuration, desired: Members): Members | undefined {
+  const { voters, learners } = now;
+  const newcomers = [...desired.voters, ...desired.learners].filter((node) => !isMember(now, node));
+  if (newcomers.length > 0) return { voters, learners: [...learners, ...newcomers] };
+  const isSame = sameNodes(voters, desired.voters) && sameNodes(learners, desired.learners);
+  return isSame ? undefined : desired;
+}
+
 /** What follows on a joint configuration: the new voters alone. */
 export function settled({ voters, learners }: Configuration): Configuration {
   return { voters, outgoing: [], learners };

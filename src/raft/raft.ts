@@ -119,7 +119,13 @@ class Raft implements RaftCore {
   }
 
   wake(): void {
+    if (!this.#quiescent) return;
     this.#quiescent = false;
+    const { leader } = this;
+    if (leader === undefined || leader === this.#config.id) return;
+    // An answer that nobody asked for wakes the leader: it goes on with its heartbeats.
+    const { id } = this.#config;
+    this.#outbox.now({ kind: "heartbeatReply", from: id, to: leader, term: this.term, readRound: 0 });
   }
 
   tick(): void {

@@ -164,6 +164,7 @@ export interface RaftCore {
   readonly quiescent: boolean;
   /** On a leader: falls asleep, and tells the others to, if nothing is under way and all have everything. Whether it did. */
   quiesce(): boolean;
+  /** Wakes this core, and if it follows, its leader. */
   wake(): void;
   /**
    * A message arrived. Those of old terms are answered, never obeyed. Requests count whoever sends them, since this node

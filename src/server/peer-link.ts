@@ -96,6 +96,12 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     };
   }
 
+  /** How long ago anything was heard from the node, over either connection. */
+  get silentMs(): number {
+    if (this.#nodeHeardMs === undefined) return Number.POSITIVE_INFINITY;
+    return this.#parts.env.clock.nowMs() - this.#nodeHeardMs;
+  }
+
   /** The node was heard over the connection that it dialled. */
   heard(): void {
     this.#nodeHeardMs = this.#parts.env.clock.nowMs();

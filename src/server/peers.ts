@@ -142,6 +142,10 @@ class PeerSet implements Peers {
     } else link.forward(request, sink, requestId);
   }
 
+  silentMs(node: NodeId): number {
+    return this.#links.get(node)?.silentMs ?? Number.POSITIVE_INFINITY;
+  }
+
   accept(connection: Connection): Served {
     return new PeerGuest(connection, this.#parts, this.#turn, {
       admitted: (guest, node) => {

@@ -36,13 +36,14 @@ import { SystemMachine } from "./system-machine.ts";
 
 const TIMINGS = {
   tickMs: 50,
+  silentLeaderMs: 750,
   requestTimeoutMs: 5000,
   maintenanceMs: 1000,
   diskFullRetryMs: 500,
   handoverMs: 2000,
   settleMs: 200,
 };
-const LIMITS = { entryBytesMax: 1 << 20, waitingRequestsMax: 1000 };
+const LIMITS = { entryBytesMax: 1 << 20, waitingRequestsMax: 1000, quiesceTicks: 40 };
 const REPLICATION = { appendBytesMax: 1 << 20, inflightAppendsMax: 8, inflightBytesMax: 1 << 20 };
 /** The system group and three shards. */
 const GROUPS = 4;
@@ -62,6 +63,8 @@ class Hosts {
   desired: Members | undefined;
   /** What nodes said of snapshots. */
   readonly told: string[] = [];
+  /** Nodes that are heard of no more, and since when. */
+  readonly diedAtMs = new Map<NodeId, number>();
 
   constructor(size: number, logBytesMax = 1 << 30) {
     this.logBytesMax = logBytesMax;
@@ -130,7 +133,11 @@ class Member {
       desiredMembers: () => hosts.desired,
       timings: TIMINGS,
       ...{ engine, buffer, logStore, seals, stats, logBytesMax: hosts.logBytesMax },
-      network: { send: (group, message) => hosts.send(group, message), flush: silent, forward: silent },
+      network: {
+        send: (group, message) => hosts.send(group, message),
+        ...{ flush: silent, forward: silent },
+        silentMs: (node) => clock.nowMs() - (hosts.diedAtMs.get(node) ?? clock.nowMs()),
+      },
       onFatal: (error) => void this.fatal.push(error),
       onMaintenance: silent,
     });
@@ -356,6 +363,55 @@ test("a node that stops lets the flush under way end", async () => {
   n1.put(1, "k2", "v");
   await hosts.pass(500);
   expect(n1.host.shards[1]!.hasGatheredWrites).toBe(true);
+});
+
+describe("groups in which nothing happens", () => {
+  async function asleep(): Promise<Hosts> {
+    const hosts = new Hosts(3);
+    for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
+    const members = [...hosts.members.values()];
+    await hosts.clock.until(() => members.every(({ host }) => host.shards.every((s) => s.isAsleep)), 10_000);
+    return hosts;
+  }
+
+  test("send nothing, until somebody writes", async () => {
+    const hosts = await asleep();
+    let messages = 0;
+    hosts.passes = () => {
+      messages++;
+      return true;
+    };
+    await hosts.pass(20_000);
+    expect(messages).toBe(0);
+    const leader = await hosts.leaderOf(1);
+    const written = leader.put(1, "k", "v");
+    await hosts.clock.until(() => written.answer !== undefined, 500);
+    expect(outcome(written)).toBe("boolean");
+  });
+
+  test("have another leader within an election timeout where the leader's node is silent", async () => {
+    const hosts = await asleep();
+    const dead = await hosts.leaderOf(1);
+    hosts.passes = ({ from, to }) => from !== dead.id && to !== dead.id;
+    hosts.diedAtMs.set(dead.id, hosts.clock.nowMs());
+    const others = [...hosts.members.values()].filter((member) => member !== dead);
+    const leads = () => others.find(({ host }) => host.shards[1]!.isLeader);
+    await hosts.clock.until(() => leads() !== undefined, 20 * TIMINGS.tickMs);
+    const written = leads()!.put(1, "k", "v");
+    await hosts.clock.until(() => written.answer !== undefined, 500);
+    expect(outcome(written)).toBe("boolean");
+  });
+
+  test("tell the age of a stale read as it is, and know better the next time", async () => {
+    const hosts = await asleep();
+    await hosts.pass(10_000);
+    const leader = await hosts.leaderOf(1);
+    const follower = [...hosts.members.values()].find((member) => member !== leader)!;
+    const ageOf = (answer: ClientResponse) => (answer.kind === "value" ? answer.ageMs : -1);
+    expect(ageOf(follower.readStale(1, "k"))).toBeGreaterThan(9000);
+    await hosts.pass(300);
+    expect(ageOf(follower.readStale(1, "k"))).toBeLessThan(250);
+  });
 });
 
 describe("a member that needs what is compacted", () => {

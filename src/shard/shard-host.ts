@@ -18,6 +18,8 @@ import type { Shard } from "./shard.ts";
 
 export interface HostTimings {
   readonly tickMs: number;
+  /** A leader that was not heard for so long is dead to the groups of it that are asleep. */
+  readonly silentLeaderMs: number;
   /** A request that was not answered for this long is answered with an error. */
   readonly requestTimeoutMs: number;
   /** How often logs are compacted, leaders balanced and the system group's chores done. */
@@ -132,6 +134,7 @@ export class ShardHost implements PeerListener {
 
   connected(node: NodeId): void {
     this.#plan.connected(node, this.#parts.env.clock.nowMs());
+    // It may have been away, and not know who leads what.
     for (const shard of this.#shards) shard.connected(node);
   }
 
@@ -247,12 +250,23 @@ export class ShardHost implements PeerListener {
   #tick(): void {
     const nowMs = this.#parts.env.clock.nowMs();
     const expireBeforeMs = nowMs - this.#parts.timings.requestTimeoutMs;
-    for (const shard of this.#shards) shard.tick(expireBeforeMs);
+    for (const shard of this.#shards) {
+      shard.tick(expireBeforeMs);
+      if (shard.isAsleep) this.#watchLeader(shard);
+    }
     this.#parts.stats.tick(nowMs);
     for (const shard of this.#plan.toCampaign(this.#shards, nowMs)) shard.campaign();
     if (nowMs - this.#lastMaintenanceMs < this.#parts.timings.maintenanceMs) return;
     this.#lastMaintenanceMs = nowMs;
     this.#maintain(nowMs);
+  }
+
+  /** A group that is asleep relies on this: it hears of its leader's death by nobody else. */
+  #watchLeader(shard: Shard): void {
+    const { network, self, timings } = this.#parts;
+    const { leader } = shard;
+    if (leader === undefined || leader === self) return;
+    if (network.silentMs(leader) >= timings.silentLeaderMs) shard.unreachable(leader);
   }
 
   #maintain(nowMs: number): void {

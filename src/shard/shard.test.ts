@@ -18,9 +18,10 @@ import { LogDamageError } from "./log-segment.ts";
 import { LogStore } from "./log-store.ts";
 import { RequestStats } from "./request-stats.ts";
 import { Shard, type ShardParts } from "./shard.ts";
-import { encodeMeta } from "./shard-meta.ts";
+import { decodeMeta, encodeMeta } from "./shard-meta.ts";
 import { ShardReader } from "./shard-reader.ts";
 import { ShardSpace } from "./shard-space.ts";
+import { SnapshotSender } from "./snapshot-sender.ts";
 import { entriesFrom, ScriptedCore } from "./testing/scripted-core.ts";
 
 const GROUP = groupId(1);
@@ -43,7 +44,7 @@ function dataOf(timeMs: number, floor: number, ...commands: WriteRequest[]): Uin
 }
 
 /** A shard on a memory disk and engine, with a core that does what the test says. */
-function setUp(disk = new MemoryFileSystem(), meta?: Uint8Array) {
+function setUp(disk = new MemoryFileSystem(), meta?: Uint8Array, flushed?: Promise<void>) {
   const time = { nowMs: 1000, wallMs: 5000 };
   const engine = new MemoryEngine();
   const buffer = new ApplyBuffer(engine);
@@ -64,12 +65,12 @@ function setUp(disk = new MemoryFileSystem(), meta?: Uint8Array) {
     reader: new ShardReader(SHARD, engine, keys),
     space: new ShardSpace(SHARD, engine, keys),
     streams: { active: 0, max: 1 },
-    flushEngine: () => engine.flush(),
+    flushEngine: () => flushed ?? engine.flush(),
     log: { info: () => {} },
     fail: (error) => void failures.push(error),
     slab: new Slab(1024),
     stats: new RequestStats(),
-    limits: { entryBytesMax: 1000, waitingRequestsMax: 4 },
+    limits: { entryBytesMax: 1000, waitingRequestsMax: 4, quiesceTicks: 40 },
     send: (_group, message) => void sent.push(message),
     wake: () => void awake.count++,
   };
@@ -445,4 +446,88 @@ describe("a node that died when the engine had a snapshot, and the log knew noth
     expect(built.log.lastIndex).toBe(logIndex(10));
     expect(built.hardState).toMatchObject({ term: term(6), votedFor: nodeId("n2") });
   });
+});
+
+test("nobody hears of a snapshot, and the log stays, before the engine has it in tables", async () => {
+  const { promise: flushed, resolve } = Promise.withResolvers<void>();
+  const { shard, core, turn, flush, sent, logStore, readStale } = setUp(undefined, undefined, flushed);
+  const log = logStore.group(GROUP);
+  core.script({ entries: entriesFrom(1, 1, [dataOf(1, 0)]) });
+  turn();
+  const membership = { index: logIndex(7), configuration: founders([nodeId("n1"), nodeId("n3")]) };
+  const head = {
+    ...{ index: logIndex(9), term: term(4), membership, logTimeMs: 77, floor: logIndex(5) },
+    dump: [8, [[1, 2, 1, []]]],
+  };
+  const from = { engine: new MemoryEngine(), keys: new EngineKeys() };
+  const batch = from.engine.newBatch();
+  batch.put(from.keys.of(SHARD, utf8("k")), utf8("v"));
+  from.engine.writeUnlogged(batch);
+  const sender = new SnapshotSender({
+    ...{ self: nodeId("n2"), to: nodeId("n1"), term: term(5), stream: 1, head },
+    space: new ShardSpace(SHARD, from.engine, from.keys),
+    send: (part) => shard.receive(part),
+    nowMs: () => 0,
+  });
+  core.script({
+    install: { index: head.index, term: head.term, membership },
+    hardState: { term: term(5), votedFor: undefined, commit: head.index },
+    messagesAfterSync: [VOTE],
+  });
+  sender.fill();
+  turn();
+  // It is what this replica is from here on, as the next seal will say; but nothing that a crash could undo is said.
+  expect(readStale("k")?.value).toEqual(utf8("v"));
+  expect(decodeMeta(shard.metaForSeal(), membership.configuration)).toMatchObject({
+    ...{
+      applied: 9,
+      half: 1,
+      membership,
+      base: { index: 9, term: 4 },
+      logTimeMs: 77,
+      floor: 5,
+      dump: head.dump,
+    },
+  });
+  await flush();
+  shard.receive(heartbeat(9));
+  turn();
+  expect([log.firstIndex, log.lastIndex]).toEqual([logIndex(1), logIndex(1)]);
+  expect(sent.filter(({ kind }) => kind !== "snapshotAck")).toEqual([]);
+  expect(core.stepped).toEqual([]);
+  resolve();
+  await flushed;
+  await Promise.resolve();
+  turn();
+  expect([log.firstIndex, log.lastIndex]).toEqual([logIndex(10), logIndex(9)]);
+  expect(log.hardState.term).toBe(term(5));
+  expect(sent).not.toContain(VOTE);
+  await flush();
+  expect(sent).toContain(VOTE);
+});
+
+test("the log behind a snapshot that is being sent stays, however long the log has become", async () => {
+  const { shard, core, turn, flush, logStore } = setUp();
+  const entries = entriesFrom(
+    1,
+    1,
+    Array.from({ length: 8 }, () => dataOf(1, 0)),
+  );
+  core.lead(1);
+  core.script({ entries });
+  turn();
+  await flush();
+  core.script({ committed: entries.slice(0, 3) });
+  turn();
+  core.script({ snapshots: [{ to: nodeId("n2"), index: logIndex(0) }] });
+  turn();
+  core.script({ committed: entries.slice(3) });
+  turn();
+  shard.maintain(logIndex(8), 1, true);
+  expect(logStore.group(GROUP).firstIndex).toBe(logIndex(4));
+  // Nobody leads here any more, and nobody waits for the snapshot.
+  core.role = "follower";
+  shard.tick(0);
+  shard.maintain(logIndex(8), 1, true);
+  expect(logStore.group(GROUP).firstIndex).toBe(logIndex(9));
 });

@@ -17,7 +17,6 @@ import {
   type LogIndex,
   logIndex,
   type NodeId,
-  type Term,
 } from "../../protocol/ids.ts";
 import type {
   ErrorResponse,
@@ -35,7 +34,7 @@ import type {
   SnapshotPart,
 } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
-import { isMember, type Members, type Membership } from "../raft/configuration.ts";
+import { isMember, type Members, type Membership, stepTowards } from "../raft/configuration.ts";
 import type { HardState, LogReader, Output, RaftCore, SnapshotRequest } from "../raft/types.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import type { GroupLog } from "./group-log.ts";
@@ -43,20 +42,14 @@ import { LogDamageError } from "./log-segment.ts";
 import { Proposal, ProposalQueue } from "./proposals.ts";
 import { ReadQueue } from "./read-queue.ts";
 import { decodeMeta, encodeMeta, type ShardMeta } from "./shard-meta.ts";
-import type { ShardParts } from "./shard-parts.ts";
+import type { LogWrite, ShardParts } from "./shard-parts.ts";
+import { shardStatus } from "./shard-status.ts";
 import { SnapshotExchange } from "./snapshot-exchange.ts";
 import type { WholeSnapshot } from "./snapshot-receiver.ts";
 
 export type { ShardLimits, ShardParts } from "./shard-parts.ts";
 
 const NO_ENTRIES: readonly Entry[] = [];
-
-/** A log write on its way to the disk, and what may be said once it is there. */
-interface LogWrite {
-  lastIndex: LogIndex;
-  lastTerm: Term | undefined;
-  readonly messages: GroupMessage[];
-}
 
 export class Shard {
   readonly group: GroupId;
@@ -69,6 +62,8 @@ export class Shard {
   readonly #proposals = new ProposalQueue();
   readonly #reads = new ReadQueue();
   #lostReadsUpTo = 0;
+  /** Ticks since anything was asked of this group here. */
+  #idleTicks = 0;
   /** Committed entries that wait to be applied. */
   #unapplied = NO_ENTRIES;
   #appliedIndex: LogIndex;
@@ -192,6 +187,7 @@ export class Shard {
     this.#submitWrites();
     this.#batch.addRaw(command);
     this.#core.propose(this.#batch.take(this.#nextTimeMs(), this.#knownFloor));
+    this.#idleTicks = 0;
     this.#parts.wake(this);
   }
 
@@ -208,6 +204,11 @@ export class Shard {
   /** Reads whatever this replica has applied. */
   readStale(request: ReadRequest, sink: ReplySink, requestId: number, nowMs: number): void {
     const age = this.isLeader ? 0 : nowMs - this.#currentAtMs;
+    if (this.#core.quiescent && !this.isLeader) {
+      // Nobody says how current this replica is. The next reader will know better.
+      this.#core.wake();
+      this.#parts.wake(this);
+    }
     this.#parts.stats.read(0);
     sink.reply(requestId, this.#parts.reader!.read(request, Math.min(age, Number.MAX_SAFE_INTEGER)));
   }
@@ -215,6 +216,7 @@ export class Shard {
   receive(message: GroupMessage): void {
     // The core's log has been replaced, the one on the disk not yet: to the core, what comes meanwhile is lost.
     if (this.#installing !== undefined) return;
+    if (this.isAsleep) this.#idleTicks = 0;
     this.#parts.wake(this);
     if (message.kind === "snapshotPart") {
       this.#receivePart(message);
@@ -242,7 +244,20 @@ export class Shard {
     this.#proposals.expire(expireBeforeMs);
     this.#parts.stats.errors += this.#reads.expire(expireBeforeMs);
     if (this.#exchange.isSending) this.#tickSenders();
+    if (this.isLeader && ++this.#idleTicks >= this.#parts.limits.quiesceTicks && this.#isIdle) {
+      this.#core.quiesce();
+    }
     if (this.#core.hasOutput) this.#parts.wake(this);
+  }
+
+  /** Nothing happens here, and nobody says that the leader is alive. */
+  get isAsleep(): boolean {
+    return this.#core.quiescent;
+  }
+
+  get #isIdle(): boolean {
+    const waits = this.#proposals.waiting > 0 || this.#reads.waiting > 0 || this.#gathering !== undefined;
+    return !waits && !this.#exchange.isSending && !this.#core.quiescent;
   }
 
   campaign(): void {
@@ -261,6 +276,8 @@ export class Shard {
   }
 
   connected(node: NodeId): void {
+    if (this.isLeader) this.#core.wake();
+    this.#idleTicks = 0;
     this.#exchange.connected(node);
   }
 
@@ -353,18 +370,11 @@ export class Shard {
     if (compactTo > this.#log.compacted.index) this.#parts.logStore.compact(this.group, compactTo);
   }
 
-  /**
-   * On a leader: goes a step on the way from what the group's members are to what they should be, if none is under way.
-   * New ones come as learners first; then all the rest happens at once, when those who are to vote have caught up.
-   */
+  /** On a leader: goes a step towards what the group's members should be, if none is under way. */
   followMembers(desired: Members): void {
     if (!this.isLeader || this.#installing !== undefined) return;
-    const { voters, learners } = this.#core.membership.configuration;
-    const isNew = (node: NodeId) => !voters.includes(node) && !learners.includes(node);
-    const newcomers = [...desired.voters, ...desired.learners].filter(isNew);
-    const next = newcomers.length === 0 ? desired : { voters, learners: [...learners, ...newcomers] };
-    const begun = this.#core.changeMembers(next);
-    if (typeof begun !== "number") return;
+    const next = stepTowards(this.#core.membership.configuration, desired);
+    if (next === undefined || typeof this.#core.changeMembers(next) !== "number") return;
     this.#parts.log.info("changes the members of a group", { group: this.group, ...next });
     this.#parts.wake(this);
   }
@@ -388,18 +398,7 @@ export class Shard {
   }
 
   status(): ShardStatus {
-    const status = this.#core.status();
-    return {
-      ...status.membership.configuration,
-      shard: this.group - 1,
-      role: status.role,
-      leader: status.leader ?? null,
-      term: status.term,
-      lastIndex: status.lastIndex,
-      commitIndex: status.commitIndex,
-      appliedIndex: this.#appliedIndex,
-      replicas: status.replicas.map(({ node, matchIndex, active }) => ({ node, matchIndex, active })),
-    };
+    return shardStatus(this.group, this.#core.status(), this.#appliedIndex);
   }
 
   /** Other members that have all of this leader's log and are heard from: leadership can move to them without a gap. */
@@ -431,6 +430,7 @@ export class Shard {
     const proposal = this.#gathering;
     if (proposal === undefined) return;
     this.#gathering = undefined;
+    this.#idleTicks = 0;
     const index = this.#core.propose(this.#batch.take(this.#nextTimeMs(), this.#knownFloor));
     if (index === undefined) {
       proposal.fail(this.#notLeader());
@@ -443,6 +443,7 @@ export class Shard {
 
   #submitReads(): void {
     if (!this.#reads.hasGathered) return;
+    this.#idleTicks = 0;
     const round = this.#core.readIndex();
     if (round !== undefined) this.#reads.submitted(round);
     else this.#parts.stats.errors += this.#reads.refuseGathered(this.#notLeader());

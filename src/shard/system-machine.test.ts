@@ -70,6 +70,7 @@ test("nodes come as learners, get a vote, and go for good; what can't be has no 
   apply(member("n2", "n2:7001", "voter"));
   apply(member("n1", "n1:7001", "removed"));
   apply(member("n1", "n1:7001", "learner"));
+  apply(member("n1", "n1:7001", "voter"));
   expect(roles()).toEqual({ n1: "removed", n2: "voter" });
   // An address that is free again may be taken, under another name.
   apply(member("n3", "n1:7001", "learner"));

@@ -17,7 +17,7 @@ export type Job = (fs: FileSystem, argument: unknown, pause: Pause) => Promise<u
 
 /** The engine's jobs by name. */
 export const storageJobs: ReadonlyMap<string, Job> = new Map<string, Job>([
-  [FLUSH_JOB, (fs, argument) => flushMemtable(fs, argument as FlushArgument)],
+  [FLUSH_JOB, (fs, argument, pause) => flushMemtable(fs, argument as FlushArgument, pause)],
   [COMPACT_JOB, (fs, argument, pause) => compactTables(fs, argument as CompactArgument, pause)],
   [REMOVE_JOB, (fs, argument, pause) => removeFiles(fs, argument as string[], pause)],
   [ALLOCATE_JOB, (fs, argument, pause) => allocateFile(fs, argument as AllocateArgument, pause)],

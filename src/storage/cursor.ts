@@ -10,7 +10,7 @@ export const NO_BYTES = new Uint8Array(0);
 
 /**
  * One entry, its bytes given as places in arrays, so that moving makes no objects: `keyBytes` may be overwritten by the
- * next move, while `valueBytes` is never overwritten as long as somebody refers to it.
+ * next move, and `valueBytes` by the one after that.
  */
 export class Entry {
   keyBytes: Uint8Array = NO_BYTES;

@@ -27,14 +27,24 @@ export function writeU64(bytes: Uint8Array, at: number, value: number): void {
   writeU32(bytes, at + 4, Math.floor(value / 0x1_0000_0000));
 }
 
+/**
+ * A BigInt, and its halves, the low one first, as on all machines that Bun runs on. Arithmetic would make a new BigInt at
+ * every step.
+ */
+const whole = new BigUint64Array(1);
+const halves = new Uint32Array(whole.buffer);
+
 /** A u64 of which all 64 bits matter: a checksum. */
 export function readBigU64(bytes: Uint8Array, at: number): bigint {
-  return (BigInt(readU32(bytes, at + 4)) << 32n) | BigInt(readU32(bytes, at));
+  halves[0] = readU32(bytes, at);
+  halves[1] = readU32(bytes, at + 4);
+  return whole[0]!;
 }
 
 export function writeBigU64(bytes: Uint8Array, at: number, value: bigint): void {
-  writeU32(bytes, at, Number(value & 0xffff_ffffn));
-  writeU32(bytes, at + 4, Number((value >> 32n) & 0xffff_ffffn));
+  whole[0] = value;
+  writeU32(bytes, at, halves[0]!);
+  writeU32(bytes, at + 4, halves[1]!);
 }
 
 /** Writes a number below 2^32 in 7-bit groups, low ones first; returns the offset after it. At most 5 bytes. */

@@ -178,11 +178,14 @@ function newestRangeDelete(table: Table, key: Uint8Array, sequence: number): num
   return table.rangeDeletes.newestOver(key, 0, key.length, sequence);
 }
 
+/** A value longer than this is given as a view of its block, in bytes. */
+const VIEW_BYTES_MIN = 8192;
+
 function visibleValue(entry: Entry, rangeDelete: number, now: number): Uint8Array | undefined {
   if (isGone(entry, rangeDelete, now)) return undefined;
   const { valueBytes, valueStart, valueEnd } = entry;
-  // A view costs more than a copy of a few hundred bytes: it makes the block's memory an object of its own.
-  return valueEnd - valueStart <= 512
+  // The first view of a block makes its memory an object of its own, which costs more than to copy a few kilobytes.
+  return valueEnd - valueStart <= VIEW_BYTES_MIN
     ? valueBytes.slice(valueStart, valueEnd)
     : valueBytes.subarray(valueStart, valueEnd);
 }

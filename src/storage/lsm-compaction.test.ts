@@ -5,7 +5,7 @@ import type { Background, Log } from "../env/env.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
-import { COMPACT_JOB } from "./background-jobs.ts";
+import { COMPACT_JOB, FLUSH_JOB } from "./background-jobs.ts";
 import type { Engine } from "./engine.ts";
 import { openLsm } from "./lsm.ts";
 import type { LsmOptions } from "./lsm-options.ts";
@@ -270,5 +270,65 @@ test("a compaction that somebody waits for and finds the disk full goes on when 
   expect(failures).toBe(3);
   expect(engine.stats().tablesPerLevel[0]).toBe(0);
   expect(contents(engine).length).toBe(300);
+  await engine.close();
+});
+
+test("a flush shares its thread with a compaction", async () => {
+  const fs = new MemoryFileSystem();
+  let pauses = 0;
+  const other = inlineBackground(fs);
+  const counted = inlineBackground(fs, async () => void pauses++);
+  const background: Background = {
+    run: (job, argument) => (job === FLUSH_JOB ? counted : other).run(job, argument),
+    close: async () => {},
+  };
+  const engine = await open(
+    fs,
+    { ...QUIET, memtableBytes: 1e7, tableBytes: 1e6, blockBytes: 4096 },
+    background,
+  );
+  await put(engine, 0, 70_000, "value");
+  // Before it begins, and twice in between.
+  expect(pauses).toBe(3);
+  await engine.close();
+});
+
+test("a compaction that somebody waits for and meets damage says so", async () => {
+  const fs = new MemoryFileSystem();
+  const engine = await open(fs, QUIET);
+  for (let i = 0; i < 2; i++) await put(engine, 0, 100, `value ${i}`);
+  const path = `${DIRECTORY}/${tableFiles(fs)[0]}`;
+  const bytes = fs.readFile(path);
+  bytes[5]! ^= 1;
+  fs.writeFile(path, bytes);
+  await expect(engine.compact()).rejects.toThrow(`${path}: damaged at offset 0`);
+  await expect(engine.compact()).rejects.toMatchObject({ code: "FAILED" });
+  await engine.close();
+});
+
+test("the figures tell what was written, and what is where", async () => {
+  const fs = new MemoryFileSystem();
+  const engine = await open(fs, QUIET);
+  for (let i = 0; i < 3; i++) await put(engine, 0, 500, `value ${i}`);
+  const before = engine.stats();
+  expect([before.writeAmplification, before.compactionDebt]).toEqual([1, 0]);
+  expect(before.bytesPerLevel[0]).toBe(before.tableBytes);
+  engine.getSync(key(7));
+  engine.getSync(key(8));
+  expect(engine.stats().readsPerLevel[0]).toBe(2);
+  await engine.compact();
+  engine.getSync(key(7));
+  const stats = engine.stats();
+  expect(stats.readsPerLevel).toEqual([2, 0, 0, 0, 0, 0, 1]);
+  expect(stats.bytesPerLevel[6]).toBe(stats.tableBytes);
+  expect(stats.writeAmplification).toBeCloseTo(1 + stats.compactionBytesWritten / stats.flushBytesWritten, 5);
+  await put(engine, 0, 500, "more");
+  const after = engine.stats();
+  expect(after.spaceAmplification).toBeCloseTo(
+    (after.bytesPerLevel[0]! + stats.tableBytes) / stats.tableBytes,
+    5,
+  );
+  expect(after.spaceAmplification).toBeGreaterThan(1.5);
+  expect([stats.pressureCause, stats.writeDelays, stats.writeStopMs]).toEqual([undefined, 0, 0]);
   await engine.close();
 });

@@ -248,6 +248,24 @@ test("a scan leaps over what was deleted as a range, and misses nothing in betwe
   await engine.close();
 });
 
+test("a scan at a snapshot leaps over what was deleted then, and not over what was deleted later", async () => {
+  const engine = await open(new MemoryFileSystem());
+  const name = (n: number): string => `k${String(n).padStart(3, "0")}`;
+  const batch = engine.newBatch();
+  for (let n = 0; n < 300; n++) batch.put(utf8(name(n)), utf8("old"));
+  await engine.write(batch);
+  await engine.compact();
+  await deleteRange(engine, name(100), name(120));
+  await engine.flush();
+  using then = engine.snapshot();
+  await deleteRange(engine, name(50), name(250));
+  const expected = Array.from({ length: 300 }, (_, n) => name(n)).filter((_, n) => n < 100 || n >= 120);
+  expect(keys(engine, { snapshot: then })).toBe(expected.join(" "));
+  expect(keys(engine, { snapshot: then, reverse: true })).toBe(expected.reverse().join(" "));
+  expect(keys(engine).split(" ").length).toBe(100);
+  await engine.close();
+});
+
 test("deletes of ranges come back from the log", async () => {
   const fs = new MemoryFileSystem();
   const engine = await open(fs);

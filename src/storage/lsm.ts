@@ -38,7 +38,8 @@ import { Flusher, type SealedMemtable } from "./flusher.ts";
 import type { Levels } from "./levels.ts";
 import { type LsmOptions, lsmOptions, tableOptions } from "./lsm-options.ts";
 import { type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
-import { Memtable } from "./memtable.ts";
+import type { Memtable } from "./memtable.ts";
+import { MemtablePool } from "./memtable-pool.ts";
 import { MergeCursor } from "./merge-cursor.ts";
 import { orderedSyncs } from "./ordered-syncs.ts";
 import { Pins } from "./pins.ts";
@@ -75,9 +76,11 @@ export async function openLsm(
   const env = { fs: orderedSyncs(outside.fs, directory), background, clock, log };
   const cache = new BlockCache(all.blockCacheBytes);
   const removals = new FileRemovals(env.background, env.log);
+  // With room for what a turn writes beyond the limit, so that an arena rarely has to grow.
+  const memtables = new MemtablePool(all.memtableBytes + (all.memtableBytes >> 2));
   const tables = new TableCache(env.fs, directory, cache, all.openTables, (path) => removals.remove(path));
   const store = await recoverStore(env.fs, directory, tables, {
-    newMemtable: () => newMemtable(all),
+    newMemtable: () => memtables.newMemtable(),
     memtableBytes: all.memtableBytes,
     flush: async (memtable, fileNumber) => {
       const table = tableOptions(all, 0);
@@ -97,7 +100,7 @@ export async function openLsm(
     tables: store.state.tables.length,
     recoveredEntries: store.memtable.count,
   });
-  return new LsmEngine(env, directory, all, { ...store, cache, removals }, sealListener);
+  return new LsmEngine(env, directory, all, { ...store, cache, removals, memtables }, sealListener);
 }
 
 /** What `recoverStore` found in a directory, ready to be worked with. */
@@ -112,13 +115,15 @@ export interface OpenStore {
   readonly lastSequence: number;
 }
 
-function walOptions({ walFileBytes: fileBytes, walSpareFiles: spareFiles }: LsmOptions): WalOptions {
-  return { fileBytes, spareFiles };
+/** What was made for the recovery, and is the engine's from then on. */
+interface EngineParts {
+  readonly cache: BlockCache;
+  readonly removals: FileRemovals;
+  readonly memtables: MemtablePool;
 }
 
-/** Room for what a turn writes beyond the limit, so that the arena rarely has to grow. Untouched, it costs nothing. */
-function newMemtable(options: LsmOptions): Memtable {
-  return new Memtable(options.memtableBytes + (options.memtableBytes >> 2));
+function walOptions({ walFileBytes: fileBytes, walSpareFiles: spareFiles }: LsmOptions): WalOptions {
+  return { fileBytes, spareFiles };
 }
 
 class LsmEngine implements DurableEngine {
@@ -143,6 +148,7 @@ class LsmEngine implements DurableEngine {
   /** Those that are linking tables. */
   readonly #checkpoints = new Set<Promise<void>>();
 
+  readonly #memtables: MemtablePool;
   #memtable: Memtable;
   #sequence: number;
   #nextSeal = 1;
@@ -153,7 +159,7 @@ class LsmEngine implements DurableEngine {
     env: LsmEnv,
     directory: string,
     options: LsmOptions,
-    store: OpenStore & { readonly cache: BlockCache; readonly removals: FileRemovals },
+    store: OpenStore & EngineParts,
     listener: SealListener | undefined,
   ) {
     this.#env = env;
@@ -195,6 +201,7 @@ class LsmEngine implements DurableEngine {
       { ...parts, table: (level) => tableOptions(options, level), now: () => this.#time },
       options,
     );
+    this.#memtables = store.memtables;
     this.#memtable = store.memtable;
     this.#sequence = store.lastSequence;
     this.#wal = new Wal(env, directory, walOptions(options), store.wal, {
@@ -273,8 +280,10 @@ class LsmEngine implements DurableEngine {
     // A merge of one is a detour, but for who wants to leap.
     const cursor = cursors.length === 1 && rangeDeletes.length === 0 ? cursors[0]! : merged;
     this.#pins.add(pin);
+    this.#memtables.iteratorOpened();
     return new RangeIterator(cursor, range, bounds, view, () => {
       this.#pins.remove(pin);
+      this.#memtables.iteratorClosed();
       release();
     });
   }
@@ -410,11 +419,12 @@ class LsmEngine implements DurableEngine {
       lastSequence: this.#sequence,
       lastRecord: this.#wal.lastRecord,
     };
-    this.#memtable = newMemtable(this.#options);
+    this.#memtable = this.#memtables.newMemtable();
     this.#flusher.add(sealed);
   }
 
-  #flushed({ seal }: SealedMemtable): void {
+  #flushed({ seal, memtable }: SealedMemtable): void {
+    this.#memtables.retire(memtable);
     this.#wal.removeFlushed(this.#catalog.flushedRecord);
     this.#listener?.flushed(seal);
     this.#compactor.start();

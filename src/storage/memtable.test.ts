@@ -219,3 +219,18 @@ test("every version of a key is found, the oldest of many as well", () => {
   for (let i = 1; i <= versions; i++) expect(get(3 * i - 1)).toBe(`v${i}`);
   expect(get(1)).toBeUndefined();
 });
+
+test("a range tombstone is kept for those who read at its sequence number, under newer ones", () => {
+  const memtable = new Memtable(1000);
+  const remove = (sequence: number, keepUpTo: number) =>
+    insert(memtable, sequence, (batch) => batch.deleteRange(utf8("a"), utf8("c")), keepUpTo);
+  const sequences = () => memtable.rangeDeletes.flatMap((set) => set.sequences.flat());
+  remove(5, -1);
+  remove(6, -1);
+  expect(sequences()).toEqual([6]);
+  // Somebody reads at 6 from now on.
+  remove(7, 6);
+  remove(8, 6);
+  expect(sequences()).toEqual([8, 6]);
+  expect([5, 6, 7, 8].map((at) => memtable.newestRangeDelete(utf8("b"), at))).toEqual([0, 6, 6, 8]);
+});

@@ -60,23 +60,31 @@ export interface SharedMemtable {
 /** A `RangeDeletes` as structured cloning leaves it. */
 type RangeDeletesFields = Pick<RangeDeletes, "starts" | "ends" | "sequences">;
 
+/** What a memtable's entries are in, without them: another one can have it, when nobody reads this one any more. */
+export interface MemtableMemory {
+  readonly data: MemtableNodes;
+  readonly newest: NewestIndex;
+}
+
 export class Memtable {
   readonly #data: MemtableNodes;
   #arenaUsed = 0;
   #count = 0;
   #rangeDeletes = NO_SETS;
   #rangeDeleteCount = 0;
-  readonly #newest = new NewestIndex();
+  readonly #newest: NewestIndex;
   readonly #list: SkipList;
   /** The order for a thread that may only read; the owner's is the list. */
   #sorted: NodeOrder | undefined;
 
-  /** `capacityBytes`: what it holds before it has to grow, which copies. Memory is taken from the system as it is used. */
-  constructor(capacityBytes: number) {
-    this.#data = new MemtableNodes(
-      new Int32Array(new SharedArrayBuffer(Math.max(1024, capacityBytes >> 2) * 4)),
-      new Uint8Array(new SharedArrayBuffer(capacityBytes)),
-    );
+  /**
+   * `capacityBytes`: what it holds before it has to grow, which copies. Memory is taken from the system as it is used.
+   * `memory`: that of another memtable, of the same capacity.
+   */
+  constructor(capacityBytes: number, memory = newMemory(capacityBytes)) {
+    this.#data = memory.data;
+    this.#newest = memory.newest;
+    this.#newest.clear();
     this.#list = new SkipList(this.#data);
   }
 
@@ -103,6 +111,11 @@ export class Memtable {
     };
   }
 
+  /** For another memtable, when this one is not used any more. */
+  get memory(): MemtableMemory {
+    return { data: this.#data, newest: this.#newest };
+  }
+
   /** Entries in it, without range tombstones; overwritten ones count. */
   get count(): number {
     return this.#count;
@@ -122,7 +135,7 @@ export class Memtable {
     return (
       this.#arenaUsed +
       this.#count * NODE_INTS * 4 +
-      this.#newest.grownBytes +
+      this.#newest.byteLength +
       this.#list.byteLength +
       this.#rangeDeleteCount * RANGE_DELETE_BYTES
     );
@@ -272,4 +285,10 @@ export class Memtable {
     }
     this.#newest.reserve(entries);
   }
+}
+
+function newMemory(capacityBytes: number): MemtableMemory {
+  const nodes = new Int32Array(new SharedArrayBuffer(Math.max(1024, capacityBytes >> 2) * 4));
+  const arena = new Uint8Array(new SharedArrayBuffer(capacityBytes));
+  return { data: new MemtableNodes(nodes, arena), newest: new NewestIndex() };
 }

@@ -1,15 +1,18 @@
 import { type Cursor, compareEntries, compareEntryKey, NO_ENTRY, SEQUENCE_MAX } from "./cursor.ts";
 
 /**
- * Several cursors as one, in inner order: a binary heap of those that are at an entry. An entry may come twice, from a
- * memtable and from the table that was just made of it; the readers above go by keys, and don't mind.
+ * Several cursors as one, in inner order: the one at the first entry, and a binary heap of the others that are at one. Most
+ * entries of a store are in one large source, so most steps compare the next one with the first of the heap, and that
+ * is all. An entry may come twice, from a memtable and from the table that was just made of it; the readers above go by
+ * keys, and don't mind.
  */
 export class MergeCursor implements Cursor {
   valid = false;
   entry = NO_ENTRY;
   readonly #sources: readonly Cursor[];
+  #top: Cursor | undefined;
   readonly #heap: Cursor[] = [];
-  /** 1: the heap's top is the smallest entry; -1: the largest. */
+  /** 1: the smallest entry comes first; -1: the largest. */
   #direction = 1;
 
   constructor(sources: readonly Cursor[]) {
@@ -38,13 +41,13 @@ export class MergeCursor implements Cursor {
 
   /** Only after a `seek`, a `seekToFirst` or a `next`: the direction of a merge is not changed on the way. */
   next(): void {
-    this.#heap[0]!.next();
+    this.#top!.next();
     this.#advanced();
   }
 
   /** Only after a `seekBefore`, a `seekToLast` or a `prev`. */
   prev(): void {
-    this.#heap[0]!.prev();
+    this.#top!.prev();
     this.#advanced();
   }
 
@@ -72,17 +75,36 @@ export class MergeCursor implements Cursor {
     for (const source of this.#sources) if (source.valid) heap.push(source);
     this.#direction = direction;
     for (let i = (heap.length >> 1) - 1; i >= 0; i--) this.#siftDown(i);
-    this.#publish();
+    this.#takeTop();
   }
 
   #advanced(): void {
-    const heap = this.#heap;
-    if (!heap[0]!.valid) {
-      const last = heap.pop()!;
-      if (heap.length > 0) heap[0] = last;
+    const top = this.#top!;
+    const first = this.#heap[0];
+    if (!top.valid) {
+      this.#takeTop();
+    } else if (first === undefined || compareEntries(first.entry, top.entry) * this.#direction >= 0) {
+      this.entry = top.entry;
+    } else {
+      this.#heap[0] = top;
+      this.#siftDown(0);
+      this.#top = first;
+      this.entry = first.entry;
     }
+  }
+
+  /** Makes the heap's first the top. */
+  #takeTop(): void {
+    const heap = this.#heap;
+    const top = heap[0];
+    this.#top = top;
+    this.valid = top !== undefined;
+    if (top === undefined) return;
+    this.entry = top.entry;
+    const last = heap.pop()!;
+    if (heap.length === 0) return;
+    heap[0] = last;
     this.#siftDown(0);
-    this.#publish();
   }
 
   #siftDown(from: number): void {
@@ -103,11 +125,5 @@ export class MergeCursor implements Cursor {
       heap[child] = moved;
       at = child;
     }
-  }
-
-  #publish(): void {
-    const top = this.#heap[0];
-    this.valid = top !== undefined;
-    if (top !== undefined) this.entry = top.entry;
   }
 }

@@ -39,7 +39,8 @@ test("the newest node of each key is found, through all growth", () => {
     const [start, end] = keyAt(n);
     expect(index.find(source, arena.slice(start, end))).toBe(newest.get(n) ?? 0);
   }
-  // At most five eighths of the slots are in use, and more than a quarter: eight bytes each.
-  expect(index.grownBytes).toBeGreaterThan((newest.size * 8 * 8) / 5 - 1024);
-  expect(index.grownBytes).toBeLessThan(newest.size * 8 * 4);
+  expect(index.byteLength).toBe(newest.size * 16);
+  index.clear();
+  expect(index.byteLength).toBe(0);
+  for (let n = 0; n < keys; n++) expect(index.find(source, arena.slice(...keyAt(n)))).toBe(0);
 });

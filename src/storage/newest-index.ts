@@ -17,9 +17,15 @@ export class NewestIndex {
   #shift = 32 - Math.log2(SLOTS_MIN);
   #used = 0;
 
-  /** What it has grown by, in bytes. */
-  get grownBytes(): number {
-    return this.#slots.byteLength - SLOTS_MIN * SLOT_INTS * 4;
+  /** The memory that its keys take, in bytes: about two slots each. */
+  get byteLength(): number {
+    return this.#used * 2 * SLOT_INTS * 4;
+  }
+
+  /** Forgets all keys, and keeps the room for them. */
+  clear(): void {
+    if (this.#used > 0) this.#slots.fill(0);
+    this.#used = 0;
   }
 
   /** The newest node of `key`, or 0. */

@@ -145,11 +145,17 @@ export class RangeIterator implements EngineIterator {
     while (cursor.valid) {
       if (this.#isBelowLower()) return false;
       let seen = false;
+      let taken = false;
       this.#takeKey();
       do {
         if (cursor.entry.sequence <= this.#sequence) {
           seen = !this.#isGone();
           if (seen) this.#takeValue();
+          taken = seen;
+        } else if (taken) {
+          // Newer versions follow that can't be seen: the bytes of the one that counts stay for one move only.
+          this.#keepValue();
+          taken = false;
         }
         cursor.prev();
       } while (cursor.valid && this.#isAtKey());
@@ -229,6 +235,12 @@ export class RangeIterator implements EngineIterator {
     const key = this.keyBytes;
     for (let i = 0; i < length; i++) key[i] = keyBytes[keyStart + i]!;
     this.keyEnd = length;
+  }
+
+  #keepValue(): void {
+    this.valueBytes = this.valueBytes.slice(this.valueStart, this.valueEnd);
+    this.valueEnd -= this.valueStart;
+    this.valueStart = 0;
   }
 
   #takeValue(): void {

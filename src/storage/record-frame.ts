@@ -15,7 +15,7 @@
  * what is no record is told from one by its first bytes.
  */
 import { assert } from "../lib/assert.ts";
-import { xxh32, xxh64 } from "../lib/hash.ts";
+import { xxh32Of, xxh64 } from "../lib/hash.ts";
 import { readBigU64, readU32, readU64, writeBigU64, writeU32, writeU64 } from "./fixed-width.ts";
 
 export const RECORD_LOG_VERSION = 2;
@@ -103,7 +103,7 @@ export function sealRecord(
 }
 
 function headerChecksum(bytes: Uint8Array, start: number, salt: RecordSalt): number {
-  return xxh32(bytes.subarray(start + LENGTH, start + RECORD_HEADER_BYTES), salt.seed32);
+  return xxh32Of(bytes, start + LENGTH, start + RECORD_HEADER_BYTES, salt.seed32);
 }
 
 /** What is wrong with the header of a record at `bytes[start, start + RECORD_HEADER_BYTES)`, if anything is. */

@@ -31,6 +31,9 @@ export class SkipList implements NodeOrder {
 
   constructor(source: MemtableNodes) {
     this.#source = source;
+    // The nodes may have been another memtable's.
+    source.nodes[HEAD + NEXT] = 0;
+    source.nodes[HEAD + TOWER] = 0;
   }
 
   get byteLength(): number {

@@ -2,6 +2,7 @@ import { Block } from "./block.ts";
 import { type BlockCache, CacheOwner, type Priority, USES_MAX } from "./block-cache.ts";
 import type { IndexBlock } from "./index-block.ts";
 import { Partition } from "./partition.ts";
+import { ReadAhead } from "./read-ahead.ts";
 import type { TableFile } from "./table-file.ts";
 
 /** The partitions and data blocks of an open table, by number, from the cache or from the file. */
@@ -42,19 +43,14 @@ export class TableBlocks {
 
   /** The data block that is the entry `block` of a partition's index; throws `CORRUPT` or `FileError`. */
   block(partitionNumber: number, partition: Partition, number: number): Block {
-    const owner = this.#blocks[partitionNumber];
-    const slot = owner === undefined ? undefined : owner.slots[number];
-    if (slot !== undefined) {
-      if (slot.uses < USES_MAX) slot.uses++;
-      this.#cache!.hits++;
-      return slot.value;
-    }
+    const found = this.#cachedBlock(partitionNumber, number);
+    if (found !== undefined) return found;
     const pointer = partition.index.pointer(number);
     const block = new Block(this.#file.dataBlock(pointer));
     const cache = this.#cache;
     if (cache !== undefined) {
       cache.misses++;
-      let cached = owner;
+      let cached = this.#blocks[partitionNumber];
       if (cached === undefined) {
         cached = new CacheOwner<Block>();
         this.#blocks[partitionNumber] = cached;
@@ -63,6 +59,37 @@ export class TableBlocks {
       cache.add(cached, number, block, block.bytes.length, id, "normal");
     }
     return block;
+  }
+
+  /**
+   * The same for a scan that comes from the block beside it: what is not in the cache is read ahead, and not kept.
+   * Borrowed: valid until the block after the next one is asked for.
+   */
+  blockAhead(
+    partitionNumber: number,
+    partition: Partition,
+    number: number,
+    ahead: ReadAhead,
+    backward: boolean,
+  ): Block {
+    const found = this.#cachedBlock(partitionNumber, number);
+    if (found !== undefined) return found;
+    this.#cache!.misses++;
+    return ahead.block(partition.index.pointer(number), backward);
+  }
+
+  /** For a long scan; `undefined` for tables without a cache, which are always read from end to end. */
+  readAhead(): ReadAhead | undefined {
+    return this.#cache === undefined ? undefined : new ReadAhead(this.#file);
+  }
+
+  #cachedBlock(partitionNumber: number, number: number): Block | undefined {
+    const owner = this.#blocks[partitionNumber];
+    const slot = owner === undefined ? undefined : owner.slots[number];
+    if (slot === undefined) return undefined;
+    if (slot.uses < USES_MAX) slot.uses++;
+    this.#cache!.hits++;
+    return slot.value;
   }
 
   /** Takes the table's blocks out of the cache. */

@@ -80,7 +80,7 @@ class Workshop {
       now: this.now,
       table: TABLE,
     };
-    return metaOf(await flushMemtable(this.fs, argument), 0);
+    return metaOf(await flushMemtable(this.fs, argument, async () => {}), 0);
   }
 
   async compact(

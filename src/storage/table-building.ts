@@ -53,11 +53,19 @@ export interface CompactArgument {
   readonly stop: Int32Array;
 }
 
-/** Entries between two pauses. */
+/**
+ * Entries between two pauses, of a compaction and of a flush. Where both run they share the thread by it: if the flush went
+ * first altogether, a fill that keeps flushes coming would let level 0 grow until writers have to wait.
+ */
 const PAUSE_ENTRIES = 16_384;
+const FLUSH_PAUSE_ENTRIES = 32_768;
 
 /** Writes a memtable as one table, durable but for its directory entry. */
-export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Promise<WrittenTable> {
+export async function flushMemtable(
+  fs: FileSystem,
+  argument: FlushArgument,
+  pause: Pause,
+): Promise<WrittenTable> {
   const { directory, fileNumber, now, table } = argument;
   const memtable = Memtable.attach(argument.memtable);
   const stripes = new Stripes(argument.snapshots);
@@ -68,8 +76,14 @@ export async function flushMemtable(fs: FileSystem, argument: FlushArgument): Pr
   const cursor = memtable.cursor();
   let written: WrittenTable[];
   try {
-    for (cursor.seekToFirst(); cursor.valid; cursor.next())
+    let sincePause = 0;
+    for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
+      if (++sincePause >= FLUSH_PAUSE_ENTRIES) {
+        sincePause = 0;
+        await pause();
+      }
       if (visible.keeps(cursor.entry)) run.add(cursor.entry, visible.isFirstOfKey);
+    }
     written = run.finish();
   } catch (error) {
     run.abandon();

@@ -1,7 +1,11 @@
 import { BlockCursor } from "./block.ts";
 import { type Cursor, type Entry, SEQUENCE_MAX } from "./cursor.ts";
 import type { Partition } from "./partition.ts";
+import type { ReadAhead } from "./read-ahead.ts";
 import type { TableBlocks } from "./table-blocks.ts";
+
+/** So many blocks in a row are read as any other; then it is a long scan. */
+const BLOCKS_BEFORE_AHEAD = 4;
 
 /** All entries of a table: a place in the top index, one in its partition, and a cursor over the block there. */
 export class TableCursor implements Cursor {
@@ -14,6 +18,9 @@ export class TableCursor implements Cursor {
   #partition: Partition | undefined;
   /** Of the partition's blocks; -1: none. */
   #blockNumber = -1;
+  /** Blocks that were entered from the one beside them since the last search. */
+  #inARow = 0;
+  #ahead: ReadAhead | undefined;
 
   constructor(blocks: TableBlocks) {
     this.#blocks = blocks;
@@ -21,11 +28,13 @@ export class TableCursor implements Cursor {
   }
 
   seekToFirst(): void {
+    this.#endRow();
     if (this.#enterPartition(0) && this.#enterBlock(0)) this.#data.seekToFirst();
     this.valid = this.#data.valid;
   }
 
   seekToLast(): void {
+    this.#endRow();
     if (this.#enterPartition(this.#blocks.topIndex.count - 1) && this.#enterLastBlock())
       this.#data.seekToLast();
     this.valid = this.#data.valid;
@@ -69,6 +78,7 @@ export class TableCursor implements Cursor {
 
   /** Goes to the block that has (key, sequence), or is before it; false if all blocks are before that. */
   #enterBlockOf(key: Uint8Array, sequence: number): boolean {
+    this.#endRow();
     const partitionNumber = this.#blocks.topIndex.lowerBound(key, sequence);
     if (!this.#enterPartition(partitionNumber)) return false;
     // The last block's separator is the partition's: there is one.
@@ -76,16 +86,43 @@ export class TableCursor implements Cursor {
   }
 
   #nextBlock(): void {
-    if (this.#enterBlock(this.#blockNumber + 1)) this.#data.seekToFirst();
-    else if (this.#enterPartition(this.#partitionNumber + 1) && this.#enterBlock(0)) this.#data.seekToFirst();
+    this.#inARow++;
+    let number = this.#blockNumber + 1;
+    if (number === this.#partition!.index.count) {
+      if (!this.#enterPartition(this.#partitionNumber + 1)) return;
+      number = 0;
+    }
+    this.#enterBlockBeside(number, false);
+    this.#data.seekToFirst();
   }
 
   #previousBlock(): void {
-    if (this.#blockNumber > 0) {
-      if (this.#enterBlock(this.#blockNumber - 1)) this.#data.seekToLast();
-    } else if (this.#enterPartition(this.#partitionNumber - 1) && this.#enterLastBlock()) {
-      this.#data.seekToLast();
+    this.#inARow++;
+    let number = this.#blockNumber - 1;
+    if (number < 0) {
+      if (!this.#enterPartition(this.#partitionNumber - 1)) return;
+      number = this.#partition!.index.count - 1;
     }
+    this.#enterBlockBeside(number, true);
+    this.#data.seekToLast();
+  }
+
+  #endRow(): void {
+    this.#inARow = 0;
+    this.#ahead = undefined;
+  }
+
+  #enterBlockBeside(number: number, backward: boolean): void {
+    const blocks = this.#blocks;
+    if (this.#inARow > BLOCKS_BEFORE_AHEAD) this.#ahead ??= blocks.readAhead();
+    const ahead = this.#ahead;
+    if (ahead === undefined) {
+      this.#enterBlock(number);
+      return;
+    }
+    const block = blocks.blockAhead(this.#partitionNumber, this.#partition!, number, ahead, backward);
+    this.#data.reset(block);
+    this.#blockNumber = number;
   }
 
   #enterLastBlock(): boolean {

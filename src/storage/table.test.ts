@@ -15,11 +15,11 @@ import { seededRandom } from "../lib/prng.ts";
 import { BlockCache } from "./block-cache.ts";
 import { bloomHash } from "./bloom.ts";
 import { Entry, SEQUENCE_MAX } from "./cursor.ts";
-import { writeBigU64, writeU32 } from "./fixed-width.ts";
+import { readU32, readU64, writeBigU64, writeU32, writeU64 } from "./fixed-width.ts";
 import { Memtable } from "./memtable.ts";
 import type { RangeTombstone } from "./range-tombstone.ts";
 import { StorageError } from "./storage-error.ts";
-import { type Compression, FOOTER_BYTES, TABLE_FORMAT_VERSION } from "./table-format.ts";
+import { blockChecksum, type Compression, FOOTER_BYTES, TABLE_FORMAT_VERSION } from "./table-format.ts";
 import { TableReader } from "./table-reader.ts";
 import { type TableOptions, TableWriter, type WrittenTable } from "./table-writer.ts";
 import { BATCH_HEADER_BYTES, EncodedBatch } from "./write-batch.ts";
@@ -108,6 +108,23 @@ test("blocks that compression makes smaller are compressed, the others are not",
   const same = (): Uint8Array => new Uint8Array(100).fill(7);
   expect(sizeOf(same, "zstd")).toBeLessThan(sizeOf(same, "none") / 3);
   expect(sizeOf((i) => noise[i]!, "zstd")).toBe(sizeOf((i) => noise[i]!, "none"));
+});
+
+test("a compressed block that is longer than any block of the table is refused", () => {
+  const fs = new MemoryFileSystem();
+  const entries = [{ key: Buffer.from("key"), sequence: 1, value: new Uint8Array(10_000) }];
+  const { longestBlock } = writeTable(fs, entries, { compression: "zstd" });
+  const bytes = fs.readFile(PATH).slice();
+  // The properties say something else, under a right checksum.
+  const properties = readU64(bytes, bytes.length - FOOTER_BYTES + 24);
+  const length = readU32(bytes, bytes.length - FOOTER_BYTES + 32);
+  expect(readU64(bytes, properties + 64)).toBe(longestBlock);
+  writeU64(bytes, properties + 64, longestBlock - 1);
+  const end = properties + length + 1;
+  writeBigU64(bytes, end, blockChecksum(bytes.subarray(properties, end), 7, properties));
+  fs.writeFile(PATH, bytes);
+  const table = TableReader.open(fs, PATH, 7);
+  expectCorrupt(() => table.get(Buffer.from("key"), 1, bloomHash(Buffer.from("key"))), "too long");
 });
 
 test("opening a table reads its end, and a get one partition and one block", () => {

@@ -3,7 +3,8 @@
  * not all in tables yet. One whose records are is used again.
  *
  * The next file is got ready while the current one fills: it has its name, durably, and says that it was not begun
- * (mark 0). When the current one is full and durable, the mark is set to the next record's number. So a begun file shows
+ * (mark 0). The current one is made durable bit by bit as it grows, also if nobody asks for it, so that there is little left
+ * to wait for at its end. When it is full and durable, the mark is set to the next record's number. So a begun file shows
  * that the one before was complete, and where the log goes on.
  */
 import type { Env } from "../env/env.ts";

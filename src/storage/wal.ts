@@ -39,7 +39,7 @@ export const GROUP_BYTES_MAX = 16 * 1024 * 1024;
 const KEPT_BUFFER_BYTES_MAX = 1024 * 1024;
 /** As many groups, and bytes, are written without a turn of the loop. */
 const GROUPS_PER_TURN = 64;
-const BYTES_PER_TURN = 256 * 1024;
+const BYTES_PER_TURN = 64 * 1024;
 /** Where in a group's buffer the operations begin. */
 const OPERATIONS = RECORD_HEADER_BYTES + BATCH_HEADER_BYTES;
 

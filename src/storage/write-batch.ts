@@ -1,7 +1,7 @@
 import { assert } from "../lib/assert.ts";
 import { compareBytes } from "../lib/bytes.ts";
 import type { WriteBatch } from "./engine.ts";
-import { GrowingBytes, readU32, writeU32, writeU64 } from "./fixed-width.ts";
+import { copyBytes, GrowingBytes, readU32, writeU32, writeU64 } from "./fixed-width.ts";
 import { invalid } from "./storage-error.ts";
 
 /** Bytes before the first operation: u64 record number, u32 count. The log fills in the former. */
@@ -67,7 +67,7 @@ export class EncodedBatch implements WriteBatch {
       writeU64(out.bytes, out.length, expiresAt);
       out.length += EXPIRY_BYTES;
     }
-    out.bytes.set(value, out.length);
+    copyBytes(out.bytes, out.length, value, 0, value.length);
     out.length += value.length;
   }
 
@@ -80,7 +80,7 @@ export class EncodedBatch implements WriteBatch {
     this.#checkKey(lt);
     if (compareBytes(gte, lt) >= 0) return;
     const out = this.#operation(OPERATION_DELETE_RANGE, gte, lt.length);
-    out.bytes.set(lt, out.length);
+    copyBytes(out.bytes, out.length, lt, 0, lt.length);
     out.length += lt.length;
   }
 
@@ -122,7 +122,7 @@ export class EncodedBatch implements WriteBatch {
     writeU32(bytes, at + 1, key.length);
     writeU32(bytes, at + 5, valueLength);
     at += OPERATION_HEADER_BYTES;
-    bytes.set(key, at);
+    copyBytes(bytes, at, key, 0, key.length);
     out.length = at + key.length;
     this.#count++;
     return out;

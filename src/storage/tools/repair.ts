@@ -160,14 +160,15 @@ class Repair {
   }
 
   #flush(memtable: Memtable): Promise<WrittenTable> {
-    return flushMemtable(this.#fs, {
+    const argument = {
       directory: this.#directory,
       fileNumber: this.#newNumber(),
       memtable: memtable.share(),
       snapshots: [],
       now: 0,
       table: tableOptions(LSM_DEFAULTS, 0),
-    });
+    };
+    return flushMemtable(this.#fs, argument, () => Promise.resolve());
   }
 
   /** Files that are no part of the repaired store. */

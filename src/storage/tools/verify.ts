@@ -99,7 +99,7 @@ export function verifyStore(fs: FileSystem, directory: string, progress: Progres
       const what = `the file has ${sizes.get(path)} bytes, and was written with ${meta.bytes}`;
       problems.push({ path, offset: Math.min(sizes.get(path)!, meta.bytes), what });
     }
-    const check = verifyTable(fs, path, number, meta, progress.advance);
+    const check = verifyTable(fs, path, number, meta, (bytes) => progress.advance(bytes));
     problems.push(...check.problems);
     entries += check.entries;
   }
