@@ -196,8 +196,9 @@ class Raft implements RaftCore {
   }
 
   readIndex(now = 0): number | undefined {
+    if (this.#leadership === undefined) return undefined;
     this.#quiescent = false;
-    return this.#leadership?.readIndex(now);
+    return this.#leadership.readIndex(now);
   }
 
   endLease(): void {
@@ -217,12 +218,14 @@ class Raft implements RaftCore {
   }
 
   transferLeadership(to: NodeId): void {
+    if (this.#leadership === undefined) return;
     this.#quiescent = false;
-    this.#leadership?.transferTo(to);
+    this.#leadership.transferTo(to);
   }
 
   unreachable(node: NodeId): void {
-    this.#quiescent = false;
+    // With its leader, if that lives: two who wait for heartbeats that nobody sends would elect another one.
+    this.wake();
     this.#leadership?.onUnreachable(node);
     this.#election.suspect(node);
   }

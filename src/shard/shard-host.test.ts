@@ -402,6 +402,23 @@ describe("groups in which nothing happens", () => {
     expect(outcome(written)).toBe("boolean");
   });
 
+  test("keep their leaders when the others lose each other", async () => {
+    const hosts = await asleep();
+    const ids = [...hosts.members.keys()];
+    const terms = () => hosts.of(ids[0]!).host.shards.map((shard) => shard.status().term);
+    const before = terms();
+    for (let round = 0; round < 5; round++) {
+      for (const one of ids) {
+        const [a, b] = ids.filter((id) => id !== one) as [NodeId, NodeId];
+        hosts.of(a).host.disconnected(b);
+        hosts.of(b).host.disconnected(a);
+        await hosts.pass(2000);
+      }
+      await hosts.pass(5000);
+    }
+    expect(terms()).toEqual(before);
+  });
+
   test("tell the age of a stale read as it is, and know better the next time", async () => {
     const hosts = await asleep();
     await hosts.pass(10_000);
