@@ -15,7 +15,7 @@ import { CommandBatch } from "./command-batch.ts";
 import { EngineKeys } from "./engine-keys.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 import { LogDamageError } from "./log-segment.ts";
-import { LogStore } from "./log-store.ts";
+import { DEFAULT_LOG_STORE_OPTIONS, LogStore } from "./log-store.ts";
 import { RequestStats } from "./request-stats.ts";
 import { Shard, type ShardParts } from "./shard.ts";
 import { decodeMeta, encodeMeta } from "./shard-meta.ts";
@@ -44,11 +44,16 @@ function dataOf(timeMs: number, floor: number, ...commands: WriteRequest[]): Uin
 }
 
 /** A shard on a memory disk and engine, with a core that does what the test says. */
-function setUp(disk = new MemoryFileSystem(), meta?: Uint8Array, flushed?: Promise<void>) {
+function setUp(
+  disk = new MemoryFileSystem(),
+  meta?: Uint8Array,
+  flushed?: Promise<void>,
+  log = DEFAULT_LOG_STORE_OPTIONS,
+) {
   const time = { nowMs: 1000, wallMs: 5000 };
   const engine = new MemoryEngine();
   const buffer = new ApplyBuffer(engine);
-  const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
+  const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log", log);
   const core = new ScriptedCore();
   const sent: GroupMessage[] = [];
   const awake = { count: 0 };
@@ -504,6 +509,57 @@ test("nobody hears of a snapshot, and the log stays, before the engine has it in
   expect(sent).not.toContain(VOTE);
   await flush();
   expect(sent).toContain(VOTE);
+});
+
+test("a log write that the disk did not take yet is never found behind the snapshot that replaced the log", async () => {
+  const disk = new MemoryFileSystem();
+  const log = { segmentBytes: 1, cacheBytes: 1024 };
+  const { shard, core, turn, logStore } = setUp(disk, undefined, undefined, log);
+  const entries = entriesFrom(
+    1,
+    1,
+    Array.from({ length: 12 }, () => dataOf(1, 0)),
+  );
+  core.script({ entries });
+  turn();
+  shard.flushStarted();
+  disk.capacityBytes = disk.usedBytes;
+  await expect(logStore.flush()).rejects.toThrow();
+  const membership = { index: logIndex(7), configuration: founders([nodeId("n1"), nodeId("n3")]) };
+  const head = {
+    index: logIndex(9),
+    term: term(4),
+    membership,
+    logTimeMs: 77,
+    floor: logIndex(5),
+    dump: null,
+  };
+  core.script({ install: { index: head.index, term: head.term, membership } });
+  const sender = new SnapshotSender({
+    ...{ self: nodeId("n2"), to: nodeId("n1"), term: term(5), stream: 1, head: { ...head, dump: [8, []] } },
+    space: new ShardSpace(SHARD, new MemoryEngine(), new EngineKeys()),
+    send: (part) => shard.receive(part),
+    nowMs: () => 0,
+  });
+  sender.fill();
+  turn();
+  await Promise.resolve();
+  turn();
+  // There is room again, and the write that waited goes to a new segment.
+  disk.capacityBytes = Number.POSITIVE_INFINITY;
+  const found = (): number[] => {
+    const files = disk.copy();
+    const group = LogStore.open({ fs: files, background: inlineBackground(files) }, "/log", log).group(GROUP);
+    return [group.firstIndex, group.lastIndex];
+  };
+  await logStore.flush();
+  expect(found()).toEqual([1, 12]);
+  shard.flushEnded();
+  turn();
+  shard.flushStarted();
+  await logStore.flush();
+  shard.flushEnded();
+  expect(found()).toEqual([10, 9]);
 });
 
 test("the log behind a snapshot that is being sent stays, however long the log has become", async () => {

@@ -287,7 +287,8 @@ export class Shard {
    */
   advance(mayPropose: boolean): void {
     if (this.#installing !== undefined) {
-      if (!this.#installing.isDurable) return;
+      // A write of the old log that is under way could end up behind the mark that says where the new one begins.
+      if (!this.#installing.isDurable || this.#flushingWrite !== undefined) return;
       this.#endInstall(this.#installing.output);
     }
     if (mayPropose) this.#submitWrites();
