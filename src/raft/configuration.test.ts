@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { encodeConfiguration } from "../../protocol/configuration.ts";
+import { CONFIGURATION_NODES_MAX, encodeConfiguration } from "../../protocol/configuration.ts";
 import { INDEX_ZERO, logIndex, type NodeId, nodeId, term } from "../../protocol/ids.ts";
 import type { Configuration, Entry } from "../../protocol/peer-messages.ts";
 import { AssertionError } from "../lib/assert.ts";
@@ -48,6 +48,15 @@ describe("a change", () => {
     expect(step([n1, n4], [])).toEqual({ voters: [n1, n2], learners: [n3, n4] });
     expect(step([n1, n3], [])).toEqual({ voters: [n1, n3], learners: [] });
     expect(step([n1, n2], [n3])).toBeUndefined();
+  });
+
+  test("names no more nodes than an entry may, which nobody could read otherwise", () => {
+    const nodes = (count: number): NodeId[] => Array.from({ length: count }, (_, i) => nodeId(`m${i}`));
+    const most = nodes(CONFIGURATION_NODES_MAX);
+    expect(faultOf({ voters: most, learners: [] })).toBeUndefined();
+    expect(faultOf({ voters: nodes(CONFIGURATION_NODES_MAX + 1), learners: [] })).toContain("more than");
+    const learners = nodes(CONFIGURATION_NODES_MAX + 1).map((node) => nodeId(`l${node}`));
+    expect(faultOf({ voters: most, learners })).toContain("more than");
   });
 
   test("has to leave a voter, and to name nobody twice", () => {

@@ -7,7 +7,7 @@
  * Every entry takes effect when it is appended, committed or not, and loses it when it is cut off again (§4.1): that is
  * what `ConfigurationHistory` keeps track of.
  */
-import { decodeConfiguration } from "../../protocol/configuration.ts";
+import { CONFIGURATION_NODES_MAX, decodeConfiguration } from "../../protocol/configuration.ts";
 import type { LogIndex, NodeId } from "../../protocol/ids.ts";
 import type { Configuration, Entry } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
@@ -80,6 +80,9 @@ export function settled({ voters, learners }: Configuration): Configuration {
 /** Why `members` can't be the members of a group, or `undefined`. */
 export function faultOf({ voters, learners }: Members): string | undefined {
   if (voters.length === 0) return "there would be no voter left";
+  if (Math.max(voters.length, learners.length) > CONFIGURATION_NODES_MAX) {
+    return `there would be more than ${CONFIGURATION_NODES_MAX} of one kind`;
+  }
   const all = [...voters, ...learners];
   const twice = all.find((node, at) => all.indexOf(node) !== at);
   return twice === undefined ? undefined : `${twice} is named twice`;

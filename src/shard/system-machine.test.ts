@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { CONFIGURATION_NODES_MAX } from "../../protocol/configuration.ts";
 import { logIndex, nodeId } from "../../protocol/ids.ts";
 import { Slab } from "../lib/slab.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
@@ -75,4 +76,14 @@ test("nodes come as learners, get a vote, and go for good; what can't be has no 
   // An address that is free again may be taken, under another name.
   apply(member("n3", "n1:7001", "learner"));
   expect(roles()).toEqual({ n1: "removed", n2: "voter", n3: "learner" });
+});
+
+test("there are never more members than a group may have", () => {
+  const { machine, apply } = setUp();
+  apply({ kind: "found", clusterId: "aa", nodes: NODES });
+  for (let i = 2; i <= CONFIGURATION_NODES_MAX + 1; i++) apply(member(`n${i}`, `n${i}:7001`, "learner"));
+  expect(Object.keys(machine.facts.nodes)).toHaveLength(CONFIGURATION_NODES_MAX);
+  apply(member("n5", "n5:7001", "removed"));
+  apply(member("more", "more:7001", "learner"));
+  expect(Object.keys(machine.facts.nodes)).toContain("more");
 });

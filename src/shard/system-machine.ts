@@ -5,6 +5,7 @@
  *
  * Who the nodes are is said here once for all groups; each group's leader sees to it that its group follows.
  */
+import { CONFIGURATION_NODES_MAX } from "../../protocol/configuration.ts";
 import type { NodeId } from "../../protocol/ids.ts";
 import { decodePlain, encodePlain } from "../../protocol/plain.ts";
 import type { CommandBatchReader } from "./command-batch.ts";
@@ -46,6 +47,9 @@ export function faultOfChange({ nodes }: SystemFacts, node: NodeId, fact: NodeFa
     return `${node} was removed, for good: a name can't be used for another node`;
   if (fact.role === "learner") {
     if (known !== undefined) return `${node} is a member already, at ${known.address}`;
+    if (Object.values(nodes).filter(({ role }) => role !== "removed").length >= CONFIGURATION_NODES_MAX) {
+      return `there are ${CONFIGURATION_NODES_MAX} members already, and can't be more`;
+    }
     const sharer = Object.keys(nodes).find(
       (other) => nodes[other]!.address === fact.address && nodes[other]!.role !== "removed",
     );
