@@ -26,6 +26,7 @@ import { SimulatedMachine } from "./support/simulated-machine.ts";
 import { VirtualClock } from "./support/virtual-clock.ts";
 
 const RUNS = Number(process.env.RUNS ?? 24);
+const TEST_MS_MAX = Math.max(180_000, RUNS * 10_000);
 const SHARDS = 2;
 const CLIENTS = 8;
 const KEYS = 15;
