@@ -377,8 +377,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const { id, members, shards } = this.#config;
     const { clock } = this.#env;
     const self = { id, address: members.find((member) => member.id === id)!.address };
-    const addressOf = (node: NodeId) =>
-      membership.connected.find((known) => known.id === node)?.address ?? "";
+    const addressOf = (node: NodeId) => membership.connected.find((known) => known.id === node)?.address;
     const mode = new LinearizableMode({
       self: id,
       clock,
@@ -405,7 +404,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       clock,
       mode,
       scanLimits: DEFAULT_LIMITS.scans,
-      topology: () => topologyOf(host, membership.facts.clusterId, membership.nodes),
+      topology: () => topologyOf(host, membership.facts.clusterId, membership.connected),
       administration: new Administration({
         ...{ self: id, clock, host, membership, network: this.#peers },
         timeoutMs: DEFAULT_TIMINGS.requestTimeoutMs,

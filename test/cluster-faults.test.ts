@@ -50,7 +50,7 @@ test(
     );
     expect(snapshotsInstalled).toBeGreaterThan(RUNS / 4);
   },
-  Math.max(180_000, RUNS * 10_000),
+  TEST_MS_MAX,
 );
 
 class Run {
