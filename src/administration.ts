@@ -1,18 +1,21 @@
 /** What an operator asks of the cluster: changes of members and of leaders, and a look into a group's log. */
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink } from "../protocol/handler.ts";
-import { groupOfShard, type NodeId, SYSTEM_GROUP } from "../protocol/ids.ts";
+import { groupOfShard, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
 import type { ChangeMember, GroupLogRequest, TransferLeader } from "../protocol/messages.ts";
 import type { PeerNetwork } from "../protocol/peer-network.ts";
 import type { Clock } from "./env/env.ts";
 import { parseAddress } from "./lib/address.ts";
 import type { Membership } from "./membership.ts";
+import type { Shard } from "./shard/shard.ts";
 import type { ShardHost } from "./shard/shard-host.ts";
 import { encodeSystemCommand } from "./shard/system-machine.ts";
 
 /** Most log entries that one answer describes. */
 const LOG_ENTRIES_MAX = 1000;
 const POLL_MS = 20;
+/** Who does not wait for an answer. */
+const NOBODY: ReplySink = { reply: () => {} };
 
 export type AdministrationRequest = ChangeMember | TransferLeader | GroupLogRequest;
 
@@ -99,9 +102,31 @@ export class Administration {
       this.#passOn(all[0]!.leader, request, sink, requestId);
       return;
     }
+    if (to === self) for (const replica of all) if (replica.isLeader) host.hold(replica);
     const given = all.filter((replica) => replica.isLeader && to !== self);
     for (const replica of given) replica.transferLeadership(to);
-    this.#wait(() => given.every((replica) => replica.leader === to), sink, requestId);
+    const isDone = () => given.every((replica) => replica.leader === to);
+    this.#wait(isDone, this.#thenHold(to, given, sink), requestId);
+  }
+
+  /** Tells `to`, once it leads `given`, that this was wanted: it would hand back what prefers another node. */
+  #thenHold(to: NodeId, given: readonly Shard[], sink: ReplySink): ReplySink {
+    const { network } = this.#parts;
+    return {
+      reply: (requestId, response) => {
+        sink.reply(requestId, response);
+        if (response.kind !== "boolean") return;
+        for (const { group } of given) {
+          const request = {
+            kind: "transferLeader",
+            to,
+            shard: shardOfGroup(group),
+            forwarded: true,
+          } as const;
+          network.forward(to, request, NOBODY, 0);
+        }
+      },
+    };
   }
 
   #groupLog({ shard, limit }: GroupLogRequest, sink: ReplySink, requestId: number): void {

@@ -61,6 +61,8 @@ class Hosts {
   readonly logBytesMax: number;
   /** Who the members of all groups should be. */
   desired: Members | undefined;
+  /** What nodes that have not heard of that yet believe. */
+  readonly believed = new Map<NodeId, Members>();
   /** What nodes said of snapshots. */
   readonly told: string[] = [];
   /** Nodes that are heard of no more, and since when. */
@@ -130,7 +132,7 @@ class Member {
       env: { clock, log: { debug: silent, info: silent, warn: silent, error: silent } },
       self: id,
       members: ids,
-      desiredMembers: () => hosts.desired,
+      desiredMembers: () => hosts.believed.get(id) ?? hosts.desired,
       timings: TIMINGS,
       ...{ engine, buffer, logStore, seals, stats, logBytesMax: hosts.logBytesMax },
       network: {
@@ -363,6 +365,34 @@ test("a node that stops lets the flush under way end", async () => {
   n1.put(1, "k2", "v");
   await hosts.pass(500);
   expect(n1.host.shards[1]!.hasGatheredWrites).toBe(true);
+});
+
+test("who is removed stays in the system group, which says so, until the other groups have let it go", async () => {
+  const hosts = new Hosts(3);
+  for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
+  const [n1, n2, n3] = [...hosts.members.keys()] as [NodeId, NodeId, NodeId];
+  const votersOf = (group: number): string => {
+    const leader = [...hosts.members.values()].find(({ host }) => host.shards[group]!.isLeader);
+    return String(leader?.host.shards[group]?.members.voters);
+  };
+  hosts.believed.set(n3, { voters: [n1, n2, n3], learners: [] });
+  hosts.desired = { voters: [n1, n2], learners: [] };
+  await hosts.pass(10_000);
+  expect([0, 1, 2, 3].map(votersOf)).toEqual(["n1,n2,n3", "n1,n2", "n1,n2,n3", "n1,n2"]);
+  hosts.believed.clear();
+  await hosts.clock.until(() => [0, 1, 2, 3].every((group) => votersOf(group) === "n1,n2"), 10_000);
+});
+
+test("a leader of the system group that is removed has another one see to that", async () => {
+  const hosts = new Hosts(3);
+  for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
+  const [n1, n2, n3] = [...hosts.members.keys()] as [NodeId, NodeId, NodeId];
+  expect((await hosts.leaderOf(0)).id).toBe(n1);
+  hosts.desired = { voters: [n2, n3], learners: [] };
+  const led = (group: number) =>
+    [...hosts.members.values()].find(({ host }) => host.shards[group]!.isLeader)?.host.shards[group];
+  const isMoved = (group: number) => String(led(group)?.members.voters) === String([n2, n3]);
+  await hosts.clock.until(() => [0, 1, 2, 3].every(isMoved), 20_000);
 });
 
 describe("groups in which nothing happens", () => {

@@ -132,6 +132,11 @@ export class ShardHost implements PeerListener {
     this.#plan.membersChanged(voters);
   }
 
+  /** This node shall go on to lead the group: leaders are not spread at once again. */
+  hold(shard: Shard): void {
+    this.#plan.hold(shard, this.#parts.env.clock.nowMs());
+  }
+
   connected(node: NodeId): void {
     this.#plan.connected(node, this.#parts.env.clock.nowMs());
     // It may have been away, and not know who leads what.
@@ -276,13 +281,38 @@ export class ShardHost implements PeerListener {
     const mayForget = logStore.byteLength > this.#parts.logBytesMax;
     for (const shard of this.#shards) {
       shard.maintain(seals.flushedIndex(shard.group), oldestWanted, mayForget);
-      if (desired !== undefined) shard.followMembers(desired);
+      if (desired === undefined) continue;
+      if (shard === this.systemShard) this.#followInSystemGroup(desired);
+      else shard.followMembers(desired);
     }
     if (this.#diskFull !== undefined) this.#giveAway();
     else for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) shard.transferLeadership(to);
     this.#parts.onMaintenance();
     // Compaction marks wait in the log store: they leave with the next flush, or with one of their own.
     this.#flush();
+  }
+
+  /**
+   * The system group lets go of a node last: there the node hears that it is removed, which it must if it leads another
+   * group. Only who stays in all groups sees when they have done so, hence it takes the lead if need be.
+   */
+  #followInSystemGroup(desired: Members): void {
+    const { self } = this.#parts;
+    const [system, ...others] = this.#shards;
+    if (!system!.isLeader) return;
+    if (!desired.voters.includes(self)) {
+      const next = system!.caughtUpMembers().find((node) => desired.voters.includes(node));
+      if (next !== undefined) system!.transferLeadership(next);
+      return;
+    }
+    const { voters, learners } = system!.members;
+    const isWanted = (node: NodeId) => desired.voters.includes(node) || desired.learners.includes(node);
+    const stays = (node: NodeId) =>
+      !isWanted(node) && others.some((shard) => !shard.hasMember(self) || shard.hasMember(node));
+    system!.followMembers({
+      voters: [...desired.voters, ...voters.filter(stays)].sort(),
+      learners: [...desired.learners, ...learners.filter(stays)].sort(),
+    });
   }
 
   #timer(delayMs: number, callback: () => void): void {

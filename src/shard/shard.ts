@@ -27,6 +27,7 @@ import type {
 } from "../../protocol/messages.ts";
 import type {
   AppendRequest,
+  Configuration,
   Entry,
   GroupMessage,
   Heartbeat,
@@ -374,16 +375,20 @@ export class Shard {
   /** On a leader: goes a step towards what the group's members should be, if none is under way. */
   followMembers(desired: Members): void {
     if (!this.isLeader || this.#installing !== undefined) return;
-    const next = stepTowards(this.#core.membership.configuration, desired);
+    const next = stepTowards(this.members, desired);
     if (next === undefined || typeof this.#core.changeMembers(next) !== "number") return;
     this.#parts.log.info("changes the members of a group", { group: this.group, ...next });
     this.#parts.wake(this);
   }
 
+  /** The latest members, committed or not. */
+  get members(): Configuration {
+    return this.#core.membership.configuration;
+  }
+
   /** Whether `node` belongs to the group by its latest members, or by those that are applied. */
   hasMember(node: NodeId): boolean {
-    const latest = this.#core.membership.configuration;
-    return isMember(latest, node) || isMember(this.#membership.configuration, node);
+    return isMember(this.members, node) || isMember(this.#membership.configuration, node);
   }
 
   /** What `cli log` shows, with the last `limit` entries. */
