@@ -27,7 +27,7 @@ class Flotilla implements Contender {
     putSynced: "put",
     get: "getSync",
     scan: "iterate",
-    seek: "iterate",
+    seek: "iterator.seek",
     getWhileWriting: "getSync, put",
   };
   readonly #store: Store;
@@ -97,13 +97,13 @@ class Flotilla implements Contender {
   }
 
   async seek(keys: KeySequence, count: number): Promise<number> {
-    const gte = newKey();
+    const target = newKey();
     let found = 0;
+    using iterator = this.#store.iterate();
     for (let i = 0; i < count; i++) {
-      keys.nextInto(gte);
-      const iterator = this.#store.iterate({ gte });
+      keys.nextInto(target);
+      iterator.seek(target);
       if (iterator.next() && hasBytes(iterator)) found++;
-      iterator.close();
     }
     return found;
   }

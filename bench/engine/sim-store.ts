@@ -366,9 +366,11 @@ export class SimStore {
     let tombstones = 0;
     let expiring = 0;
     let latestExpiry = 0;
+    let overwritten = 0;
     let largestSequence = 0;
     for (let i = 0; i < keys.length; i++) {
       const kind = kinds[i]!;
+      if (i > 0 && keys[i] === keys[i - 1]) overwritten++;
       if (kind === TOMBSTONE) tombstones++;
       else if (kind !== PUT) {
         expiring++;
@@ -385,6 +387,7 @@ export class SimStore {
       rangeTombstones: 0,
       expiring,
       latestExpiry,
+      overwritten,
       largestSequence,
       smallestKey: this.#keyBytes[keys[0]!]!,
       largestKey: this.#keyBytes[keys[keys.length - 1]!]!,

@@ -13,6 +13,15 @@ test("content of every length comes back, as long as it is allowed", () => {
   }
 });
 
+test("what comes out is a plain Uint8Array, whose slices are copies", () => {
+  const content = new Uint8Array(1000);
+  const frame = zstdCompress(content);
+  for (const bytes of [frame, zstdDecompress(frame, 1000)!]) {
+    bytes.slice(0, 1).fill(7);
+    expect(bytes[0]).not.toBe(7);
+  }
+});
+
 test("what is no frame, or a damaged one, is refused", () => {
   const content = Buffer.from("so it is, so it is, so it is, so it is, so it is");
   const frame = zstdCompress(content);

@@ -4,7 +4,7 @@ const MAGIC = [0x28, 0xb5, 0x2f, 0xfd];
 
 /** One frame with the content of `bytes`, its length in the header. Owned by the caller. `level`: 1 is the fastest. */
 export function zstdCompress(bytes: Uint8Array, level = 1): Uint8Array {
-  return Bun.zstdCompressSync(bytes, { level });
+  return plain(Bun.zstdCompressSync(bytes, { level }));
 }
 
 /**
@@ -20,7 +20,12 @@ export function zstdDecompress(frame: Uint8Array, lengthMax: number): Uint8Array
   } catch {
     return undefined;
   }
-  return content.length === length ? content : undefined;
+  return content.length === length ? plain(content) : undefined;
+}
+
+/** A Buffer would be a trap: its `slice` is a view, and who thinks that it is a copy changes what it was made of. */
+function plain({ buffer, byteOffset, length }: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, length);
 }
 
 /** What a frame's header says of the length of its content (RFC 8878, section 3.1.1.1). */

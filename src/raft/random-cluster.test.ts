@@ -259,25 +259,29 @@ describe("a group under random faults", () => {
     test(`seed ${only}`, () => void run(Number(only)));
     return;
   }
-  test(`keeps its promises for ${SEEDS} seeds`, () => {
-    let commit = 0;
-    let grants = 0;
-    let changes = 0;
-    let installs = 0;
-    for (let seed = 1; seed <= SEEDS; seed++) {
-      const result = run(seed);
-      commit += result.commit;
-      grants += result.grants;
-      changes += result.changes;
-      installs += result.installs;
-    }
-    if (process.env.RAFT_VERBOSE !== undefined) console.log({ commit, grants, changes, installs });
-    // A storm in which nothing was ever done would prove nothing.
-    expect(commit).toBeGreaterThan(SEEDS * 20);
-    expect(grants).toBeGreaterThan(SEEDS * 2);
-    expect(changes).toBeGreaterThan(SEEDS / 3);
-    expect(installs).toBeGreaterThan(SEEDS / 40);
-  }, TEST_MS_MAX);
+  test(
+    `keeps its promises for ${SEEDS} seeds`,
+    () => {
+      let commit = 0;
+      let grants = 0;
+      let changes = 0;
+      let installs = 0;
+      for (let seed = 1; seed <= SEEDS; seed++) {
+        const result = run(seed);
+        commit += result.commit;
+        grants += result.grants;
+        changes += result.changes;
+        installs += result.installs;
+      }
+      if (process.env.RAFT_VERBOSE !== undefined) console.log({ commit, grants, changes, installs });
+      // A storm in which nothing was ever done would prove nothing.
+      expect(commit).toBeGreaterThan(SEEDS * 20);
+      expect(grants).toBeGreaterThan(SEEDS * 2);
+      expect(changes).toBeGreaterThan(SEEDS / 3);
+      expect(installs).toBeGreaterThan(SEEDS / 40);
+    },
+    TEST_MS_MAX,
+  );
 
   test("the same seed does the same", () => {
     expect(run(7)).toEqual(run(7));

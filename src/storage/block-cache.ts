@@ -9,6 +9,8 @@
  *
  * A table finds its blocks by number in arrays of its own: a hit costs no hashing and no list surgery, it counts up.
  */
+import { Block } from "./block.ts";
+import { BlockMemory } from "./block-memory.ts";
 import { GhostList } from "./ghost-list.ts";
 import { ReadBuffer } from "./read-buffer.ts";
 
@@ -53,7 +55,7 @@ export class CacheSlot<Value> {
   }
 }
 
-/** A slot of whatever value: the cache looks at none. */
+/** A slot of whatever value. */
 type AnySlot = CacheSlot<unknown>;
 
 export const USES_MAX = 3;
@@ -71,11 +73,14 @@ export class BlockCache {
   readonly #ghosts: GhostList;
   /** For what is read because it is not here. */
   readonly readBuffer = new ReadBuffer();
+  /** For data blocks that come. */
+  readonly memory: BlockMemory;
   hits = 0;
   misses = 0;
 
   constructor(capacityBytes: number) {
     this.#capacityBytes = capacityBytes;
+    this.memory = new BlockMemory(capacityBytes / 16);
     // Blocks have some kilobytes, and nearly all of them are in the main queue.
     this.#ghosts = new GhostList(Math.min(1 << 20, capacityBytes / 1024));
   }
@@ -141,6 +146,8 @@ export class BlockCache {
   #remove(slot: AnySlot): void {
     slot.queue!.remove(slot);
     slot.owner.drop(slot.index);
+    const { value } = slot;
+    if (value instanceof Block && value.pins === 0) this.memory.give(value.bytes);
   }
 }
 

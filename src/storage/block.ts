@@ -9,6 +9,8 @@ import { copyBytes, readU32, readU64 } from "./fixed-width.ts";
  */
 export class Block {
   readonly bytes: Uint8Array;
+  /** How many cursors look at it: its memory is not used again before they have gone. */
+  pins = 0;
   /** Where the entries end and the restart points begin. */
   readonly entriesEnd: number;
   readonly restartCount: number;

@@ -10,7 +10,7 @@ import type { TableMeta } from "./manifest.ts";
 export const LEVELS = 7;
 
 /** Why tables are compacted. */
-export type CompactionCause = "level 0" | "size" | "tombstones" | "expiry" | "manual";
+export type CompactionCause = "level 0" | "size" | "tombstones" | "expiry" | "versions" | "manual";
 
 export interface CompactionPlan {
   /**

@@ -109,6 +109,16 @@ test("garbage that hides nothing is written out of its table, unless somebody re
   expect(pick(levels, { oldestSnapshot: 49 })).toBe("nothing");
 });
 
+test("versions that snapshots kept are written out of their table when these are gone", () => {
+  const overwritten = { entries: 10, overwritten: 4, largestSequence: 50 };
+  const levels = [table(5, "a-b"), table(6, "c-d", 20, overwritten)];
+  expect(pick(levels)).toBe("merge 6>6 versions: 6cd");
+  expect(pick(levels, { oldestSnapshot: 49 })).toBe("nothing");
+  // It takes part in merges; it is no reason for one.
+  expect(pick([table(5, "c-d", 20, overwritten), table(6, "c-d")])).toBe("nothing");
+  expect(pick([table(6, "c-d", 20, { ...overwritten, overwritten: 1 })])).toBe("nothing");
+});
+
 test("a table with garbage is written anew, not moved, where that cleans it", () => {
   const deleting = { entries: 10, tombstones: 4 };
   const next = [table(5, "m-z"), table(6, "m-z", 300)];

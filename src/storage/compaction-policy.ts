@@ -4,8 +4,8 @@
  * run. A pure function of the view, so that it can be tested without a disk (`bench/engine/compaction-sim.ts`).
  *
  * In this order: tables that nobody can see anything of are dropped; a level that is too full gives tables to the next;
- * and if none is, tables with garbage (tombstones, what has expired) are merged into what they hide, or written anew where
- * they hide nothing, if enough is gained by it. Of a level, the table goes first that drags the fewest bytes along for each byte
+ * and if none is, tables with garbage (tombstones, what has expired, versions that snapshots kept) are merged into what they
+ * hide, or written anew where they hide nothing, if enough is gained by it. Of a level, the table goes first that drags the fewest bytes along for each byte
  * that moves down, the oldest of equals: under updates that are spread evenly it is as good as going round, and where
  * they are not it leaves alone what would be rewritten for little.
  */
@@ -52,7 +52,7 @@ function pickDrop(view: CompactionView): CompactionPlan | undefined {
       if (pointGarbageOf(table, now) !== table.entries || garbageOf(table, now) === 0) continue;
       if (!overlapsFrom(levels, level + 1, table) && !isBusy(view, table)) tables.push(table);
     }
-    if (tables.length > 0) return planOf("drop", levels, causeOf(tables[0]!), level, level, tables);
+    if (tables.length > 0) return planOf("drop", levels, causeOf(tables[0]!, now), level, level, tables);
   }
   return undefined;
 }
@@ -66,8 +66,9 @@ function garbageOf(table: TableMeta, now: number): number {
   return pointGarbageOf(table, now) + table.rangeTombstones;
 }
 
-function causeOf(table: TableMeta): "tombstones" | "expiry" {
-  return table.tombstones + table.rangeTombstones > 0 ? "tombstones" : "expiry";
+function causeOf(table: TableMeta, now: number): "tombstones" | "expiry" | "versions" {
+  if (table.tombstones + table.rangeTombstones > 0) return "tombstones";
+  return garbageOf(table, now) > 0 ? "expiry" : "versions";
 }
 
 // --- Levels that are too full.
@@ -179,8 +180,8 @@ function cheapestTable(view: CompactionView, level: number): TableMeta | undefin
 function pickGarbage(view: CompactionView, limits: CompactionLimits): CompactionPlan | undefined {
   for (let level = LEVELS - 1; level > 0; level--) {
     for (const table of view.levels[level]!) {
-      if (garbageOf(table, view.now) === 0) continue;
-      const plan = cleaningPlan(view, limits, causeOf(table), level, table, limits.garbageShare);
+      if (garbageOf(table, view.now) + table.overwritten === 0) continue;
+      const plan = cleaningPlan(view, limits, causeOf(table, view.now), level, table, limits.garbageShare);
       if (plan !== undefined && !conflicts(view, plan)) return plan;
     }
   }
@@ -195,7 +196,7 @@ function pickGarbage(view: CompactionView, limits: CompactionLimits): Compaction
 export function cleaningPlan(
   view: CompactionView,
   limits: CompactionLimits,
-  cause: "tombstones" | "expiry" | "manual",
+  cause: "tombstones" | "expiry" | "versions" | "manual",
   level: number,
   table: TableMeta,
   share: number,
@@ -215,7 +216,9 @@ export function cleaningPlan(
     if (!isWorthIt(freed, table.bytes + bytes)) return undefined;
     return mergePlan(levels, cause, level, below, [table], limits.tableBytes);
   }
-  return canBeCleaned(view, level, table) && isWorthIt(own, table.bytes)
+  // What snapshots kept goes as well, if they are gone.
+  const kept = (table.bytes * table.overwritten) / Math.max(1, table.entries);
+  return canBeCleaned(view, level, table) && isWorthIt(own + kept, table.bytes)
     ? mergePlan(levels, cause, level, level, [table], limits.tableBytes)
     : undefined;
 }

@@ -47,11 +47,18 @@ export interface Snapshot extends Disposable {
 
 /**
  * A position in an ordered scan. Pins what it reads; use `using` or call `close`. `key` and `value` are borrowed: valid
- * until the next `next()` or `close()`.
+ * until the next `next()`, `seek()` or `close()`.
  */
 export interface EngineIterator extends Disposable {
-  /** Moves to the next entry (the first, on the first call); false at the end. */
+  /** Moves to the next entry (the first, on the first call); false at the end, which closes it unless it has sought. */
   next(): boolean;
+  /**
+   * Goes elsewhere in its range, in either direction: the next `next()` moves to the first entry at or after `key`, in a
+   * reverse scan to the last one at or before it. A limit counts anew from here. What is read stays what the store was
+   * when the iterator was made. For who seeks again and again this costs less than an iterator for each; from the first
+   * time on only `close` closes it. Throws `INVALID` if it is closed, `CORRUPT` or `FileError`, and is closed then.
+   */
+  seek(key: Uint8Array): void;
   readonly key: Uint8Array;
   readonly value: Uint8Array;
   /** The key is `keyBytes[keyStart, keyEnd)`, and the value likewise: for loops that do not want a view for each entry. */
@@ -65,7 +72,11 @@ export interface EngineIterator extends Disposable {
 }
 
 export interface WriteOptions {
-  /** Wait until the write is durable (default true). */
+  /**
+   * Wait until the write is durable (default true). One that does not wait is in the system's hands when its promise
+   * resolves: it outlives the death of the process, however sudden, but a power loss only once the disk has it, with the
+   * next write that waits or with a `flush`. Of such writes a power loss takes the last ones, and never one before another.
+   */
   readonly sync?: boolean;
   /**
    * Through the log (default true). A write without it is visible in its turn and durable only with the next `flush`,
@@ -118,7 +129,9 @@ export interface EngineStats {
   readonly writeAmplification: number;
   /** Bytes of all tables for each byte of the deepest level that has any: at most so much is overwritten or deleted. */
   readonly spaceAmplification: number;
+  /** Bytes of the log up to its last record, and of the spare files that are kept for what comes after. */
   readonly walBytes: number;
+  readonly walSpareBytes: number;
   readonly blockCacheBytes: number;
   readonly blockCacheHits: number;
   readonly blockCacheMisses: number;
@@ -160,7 +173,8 @@ export interface Engine {
   /** Seals the memtable if it has reached its limit. To be called by writers of unlogged batches, between batches. */
   sealIfFull(): void;
   /**
-   * The value, or `undefined`. Borrowed: valid until the next call into the engine; copy it to keep it. A value that
+   * The value, or `undefined`. Borrowed: valid until the next call into the engine or one of its iterators, and not beyond
+   * the caller's synchronous step, since memtables come and go in between; copy it to keep it. A value that
    * expires at or before `now` (milliseconds), or before the store's own time, is not there.
    */
   getSync(key: Uint8Array, snapshot?: Snapshot, now?: number): Uint8Array | undefined;

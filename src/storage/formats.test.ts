@@ -59,7 +59,8 @@ async function exampleManifest(): Promise<{ manifest: Uint8Array; current: Uint8
   const fs = new MemoryFileSystem();
   const keys = { smallestKey: utf8("apple"), largestKey: utf8("apricot"), largestKeyIncluded: true };
   const counts = { entries: 2, tombstones: 1, rangeTombstones: 0, expiring: 0, latestExpiry: 0 };
-  const table = { number: 4, level: 0, bytes: 250, ...counts, largestSequence: 2, ...keys };
+  const more = { overwritten: 0, largestSequence: 2 };
+  const table = { number: 4, level: 0, bytes: 250, ...counts, ...more, ...keys };
   const state = { nextFileNumber: 6, lastSequence: 2, flushedRecord: 1, tables: [table] };
   await ManifestWriter.create(fs, "/d", 5, state);
   return { manifest: fs.readFile("/d/000005.manifest"), current: fs.readFile("/d/CURRENT") };

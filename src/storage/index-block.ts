@@ -19,6 +19,8 @@ export class IndexBlock {
   readonly count: number;
   /** How many bytes all keys begin with. */
   #prefix = 0;
+  /** Where the first key begins, and so what all begin with. */
+  #prefixAt = 0;
   #heads: Uint32Array | undefined;
   #searches = 0;
 
@@ -49,13 +51,14 @@ export class IndexBlock {
       heads[i] = head(block.bytes, start + prefix, start + block.restartKeyLength(i));
     }
     this.#prefix = prefix;
+    this.#prefixAt = block.restartKeyAt(0);
     this.#heads = heads;
   }
 
   #searchHeads(heads: Uint32Array, key: Uint8Array, sequence: number): number {
     const { block, count } = this;
     const prefix = this.#prefix;
-    const prefixAt = block.restartKeyAt(0);
+    const prefixAt = this.#prefixAt;
     for (let i = 0; i < prefix; i++) {
       // A key that ends within the prefix is before all that have it.
       const difference = i < key.length ? key[i]! - block.bytes[prefixAt + i]! : -1;

@@ -2,6 +2,7 @@ import { compareBytes } from "../lib/bytes.ts";
 import { type Cursor, NO_ENTRY } from "./cursor.ts";
 import { endsBefore } from "./key-range.ts";
 import type { Table } from "./table.ts";
+import type { TableCursor } from "./table-cursor.ts";
 
 /** Tables that follow each other by key, as one cursor; a table is opened when the cursor gets there, and pinned while it is in it. */
 export class LevelCursor implements Cursor {
@@ -9,7 +10,11 @@ export class LevelCursor implements Cursor {
   entry = NO_ENTRY;
   readonly #tables: readonly Table[];
   #index = -1;
-  #inner: Cursor | undefined;
+  #inner: TableCursor | undefined;
+  /** In the table that it was in before: an entry's value may be looked at when the cursor has moved on by one. */
+  #before: TableCursor | undefined;
+  /** A closed one, for the next table: seeks go from table to table. */
+  #spare: TableCursor | undefined;
 
   constructor(tables: readonly Table[]) {
     this.#tables = tables;
@@ -18,6 +23,8 @@ export class LevelCursor implements Cursor {
   /** Lets go of the table that it is in, and is at no entry. To be called in the end. */
   close(): void {
     this.#leave();
+    this.#before?.close();
+    this.#before = undefined;
     this.valid = false;
   }
 
@@ -66,20 +73,21 @@ export class LevelCursor implements Cursor {
     this.#publish();
   }
 
-  /** To the first entry of the table `index` or of those behind it: some have nothing but range tombstones. */
+  /**
+   * To the first entry of the table `index` or of those behind it. Those that have nothing but range tombstones are not
+   * entered: to step through them would be more than one move, after which an entry's value may not be looked at.
+   */
   #firstFrom(index: number): void {
-    for (let at = index; this.#enter(at); at++) {
-      this.#inner!.seekToFirst();
-      if (this.#inner!.valid) return;
-    }
+    let at = index;
+    while (this.#tables[at]?.meta.entries === 0) at++;
+    if (this.#enter(at)) this.#inner!.seekToFirst();
   }
 
-  /** To the last entry of the table `index` or of those before it. */
+  /** To the last entry of the table `index` or of those before it, in the same way. */
   #lastFrom(index: number): void {
-    for (let at = index; this.#enter(at); at--) {
-      this.#inner!.seekToLast();
-      if (this.#inner!.valid) return;
-    }
+    let at = index;
+    while (this.#tables[at]?.meta.entries === 0) at--;
+    if (this.#enter(at)) this.#inner!.seekToLast();
   }
 
   /** Goes over to the table `index`; false if there is none. */
@@ -88,13 +96,17 @@ export class LevelCursor implements Cursor {
     this.#leave();
     const table = this.#tables[index];
     if (table === undefined) return false;
-    this.#inner = table.pin().cursor();
+    this.#inner = table.pin().cursor(this.#spare);
+    this.#spare = undefined;
     this.#index = index;
     return true;
   }
 
   #leave(): void {
     if (this.#inner === undefined) return;
+    this.#before?.close();
+    this.#spare = this.#before;
+    this.#before = this.#inner;
     this.#inner = undefined;
     this.#tables[this.#index]!.unpin();
     this.#index = -1;

@@ -84,6 +84,34 @@ test("a level of many tables is one sorted run, for cursors and for gets", () =>
   }
 });
 
+test("a value stays as it is when a cursor moves on by one, over tables of nothing but range tombstones, too", () => {
+  const bytes = (text: string): Uint8Array => Buffer.from(text);
+  const put = (key: string): TestEntry => ({ key: bytes(key), sequence: 1, value: bytes(`value of ${key}`) });
+  // At one of these counts the block of the value is what leaves the cache next.
+  for (let others = 0; others < 40; others++) {
+    const fs = new MemoryFileSystem();
+    const writer = new TableWriter(fs, "/d", 2, OPTIONS);
+    writer.addRangeTombstone(bytes("b"), bytes("c"), 2);
+    const many = Array.from({ length: 40 }, (_, n) => put(`many/${n + 100}/${"x".repeat(60)}`));
+    const levels = new Levels(tableCache(fs, 10), [
+      writeTable(fs, 1, 2, [put("a")]),
+      { ...writer.finish(), level: 2 },
+      writeTable(fs, 3, 2, [put("d")]),
+      writeTable(fs, 4, 3, many),
+    ]);
+    const { cursors, release } = levels.cursors();
+    const cursor = cursors[0]!;
+    cursor.seekToLast();
+    const { valueBytes, valueStart, valueEnd } = cursor.entry;
+    for (const { key } of many.slice(0, others)) levels.get(key, SEQUENCE_MAX, 0);
+    cursor.prev();
+    expect(describe(cursor)).toBe(text(put("a")));
+    expect(Buffer.from(valueBytes.slice(valueStart, valueEnd)).toString()).toBe("value of d");
+    release();
+    levels.close();
+  }
+});
+
 test("of several tables the newest answers, and level 0 before the deeper ones", () => {
   const fs = new MemoryFileSystem();
   const entry = (sequence: number): TestEntry => ({

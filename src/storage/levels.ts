@@ -66,8 +66,8 @@ export class Levels {
   }
 
   /**
-   * The value of `key` at `sequence` and the time `now`, as far as the tables know: borrowed, valid as long as it is
-   * referred to; `undefined` if there is none. The first table that has an entry or a range tombstone for the key settles
+   * The value of `key` at `sequence` and the time `now`, as far as the tables know: borrowed, valid until the next block
+   * is read; `undefined` if there is none. The first table that has an entry or a range tombstone for the key settles
    * it: for every key, what is deeper is older.
    */
   get(key: Uint8Array, sequence: number, now: number): Uint8Array | undefined {

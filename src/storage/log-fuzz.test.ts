@@ -70,6 +70,7 @@ function table(number: number): TableMeta {
     ...counts,
     ...keys,
     latestExpiry: 4,
+    overwritten: 6,
     largestKeyIncluded: true,
     largestSequence: 5,
   };

@@ -185,6 +185,27 @@ test("compact keeps what a snapshot sees, and takes it when the snapshot is gone
   await engine.close();
 });
 
+test("what was overwritten and a snapshot kept goes when the snapshot is gone, by compact or unasked", async () => {
+  for (const unasked of [false, true]) {
+    const fs = new MemoryFileSystem();
+    const engine = await open(fs, { level1Bytes: 1e9 });
+    await put(engine, 0, 500, "old");
+    const snapshot = engine.snapshot();
+    await put(engine, 0, 500, "new");
+    await engine.compact();
+    const both = engine.stats().tableBytes;
+    expect(fromUtf8(engine.getSync(key(77), snapshot)!)).toBe("old");
+    await engine.compact();
+    expect(engine.stats().tableBytes).toBe(both);
+    snapshot.release();
+    if (unasked) await put(engine, 1000, 1, "later");
+    else await engine.compact();
+    await until(() => engine.stats().tableBytes < 0.75 * both);
+    expect(contents(engine).slice(0, 2)).toEqual(["key00000=new", "key00001=new"]);
+    await engine.close();
+  }
+}, 2000);
+
 test("compact takes range deletes and expired values with it", async () => {
   const fs = new MemoryFileSystem();
   const engine = await open(fs, QUIET);

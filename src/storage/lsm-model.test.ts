@@ -39,6 +39,7 @@ type Step =
   | { kind: "release"; snapshot: number }
   | { kind: "openIterator"; range: ScanRange; snapshot: number }
   | { kind: "moveIterator"; iterator: number; entries: number }
+  | { kind: "seekIterator"; iterator: number; key: Uint8Array; entries: number }
   | { kind: "advanceTime"; now: number }
   | { kind: "flush" }
   | { kind: "compact"; span: KeySpan; wait: boolean }
@@ -131,6 +132,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       kind: kind("moveIterator"),
       iterator: index,
       entries: fc.integer({ min: 0, max: 20 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: kind("seekIterator"),
+      iterator: index,
+      key,
+      entries: fc.integer({ min: 0, max: 5 }),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: kind("advanceTime"), now: time }) },
@@ -271,6 +281,11 @@ class Comparison {
         if (pair !== undefined) this.#move(pair, one.entries);
         return;
       }
+      case "seekIterator": {
+        const pair = this.#iterators[one.iterator];
+        if (pair !== undefined) this.#seek(pair, one.key, one.entries);
+        return;
+      }
       case "advanceTime":
         this.#now = Math.max(this.#now, one.now);
         this.#engine.advanceTime(one.now);
@@ -347,6 +362,22 @@ class Comparison {
       if (!more) return;
       expect(text(actual)).toBe(text(expected));
     }
+  }
+
+  #seek(pair: Pair<EngineIterator>, to: Uint8Array, entries: number): void {
+    const isRefused = (seek: () => void): boolean => {
+      try {
+        seek();
+        return false;
+      } catch (error) {
+        expect((error as Error).message).toContain("closed");
+        return true;
+      }
+    };
+    const { actual, expected } = pair;
+    const closed = isRefused(() => expected.seek(to));
+    expect(isRefused(() => actual.seek(to))).toBe(closed);
+    this.#move(pair, entries);
   }
 
   async #compacted(): Promise<void> {

@@ -147,6 +147,7 @@ class LsmEngine implements DurableEngine {
 
   /** Those that are linking tables. */
   readonly #checkpoints = new Set<Promise<void>>();
+  #closed: Promise<void> | undefined;
 
   readonly #memtables: MemtablePool;
   #memtable: Memtable;
@@ -347,6 +348,7 @@ class LsmEngine implements DurableEngine {
       sealedMemtables: this.#flusher.sealed.length,
       ...tableStats(this.#levels, this.#flusher, this.#compactor),
       walBytes: this.#wal.bytes,
+      walSpareBytes: this.#wal.spareBytes,
       blockCacheBytes: this.#cache.bytes,
       blockCacheHits: this.#cache.hits,
       blockCacheMisses: this.#cache.misses,
@@ -356,8 +358,12 @@ class LsmEngine implements DurableEngine {
     };
   }
 
-  async close(): Promise<void> {
-    if (this.#health.closing) return;
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     this.#health.close();
     try {
       await this.#compactor.stop();
@@ -369,7 +375,7 @@ class LsmEngine implements DurableEngine {
         await this.#catalog.vouch();
       }
     } finally {
-      this.#wal.abandon();
+      await this.#wal.abandon();
       this.#flusher.rejectWaiters(this.#health.refusal!);
       this.#levels.close();
       this.#catalog.close();

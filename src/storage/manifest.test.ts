@@ -24,6 +24,7 @@ function table(number: number, level: number): TableMeta {
     rangeTombstones: 2,
     expiring: 3,
     latestExpiry: 2 ** 42,
+    overwritten: 4,
     largestKeyIncluded: level === 0,
     largestSequence: 2 ** 40,
     ...keys,

@@ -33,6 +33,8 @@ export interface TableMeta {
   /** Entries with a time from which they are gone, and the latest such time (milliseconds; 0 without any). */
   readonly expiring: number;
   readonly latestExpiry: number;
+  /** Entries that are older versions of the key of the entry before: what a snapshot saw when the table was written. */
+  readonly overwritten: number;
   readonly largestSequence: number;
   readonly smallestKey: Uint8Array;
   readonly largestKey: Uint8Array;
@@ -43,7 +45,7 @@ export interface TableMeta {
 /** A written table as the manifest will know it. */
 export function metaOf(table: WrittenTable, level: number): TableMeta {
   const { number, bytes, entries, tombstones, rangeTombstones, expiring, latestExpiry } = table;
-  const { largestSequence, smallestKey, largestKey, largestKeyIncluded } = table;
+  const { overwritten, largestSequence, smallestKey, largestKey, largestKeyIncluded } = table;
   return {
     number,
     level,
@@ -53,6 +55,7 @@ export function metaOf(table: WrittenTable, level: number): TableMeta {
     rangeTombstones,
     expiring,
     latestExpiry,
+    overwritten,
     largestSequence,
     smallestKey,
     largestKey,
@@ -263,6 +266,7 @@ export function encodeEdit(out: GrowingBytes, edit: VersionEdit): void {
     out.u64(table.rangeTombstones);
     out.u64(table.expiring);
     out.u64(table.latestExpiry);
+    out.u64(table.overwritten);
     out.u64(table.largestSequence);
     out.prefixed(table.smallestKey);
     out.prefixed(table.largestKey);
@@ -303,6 +307,7 @@ export function decodeEdit(bytes: Uint8Array, path: string, offset: number): Ver
       rangeTombstones: u64(),
       expiring: u64(),
       latestExpiry: u64(),
+      overwritten: u64(),
       largestSequence: u64(),
       smallestKey: key(),
       largestKey: key(),

@@ -14,6 +14,7 @@ import type {
   WritePressure,
 } from "./engine.ts";
 import { boundsOf } from "./range-iterator.ts";
+import { invalid } from "./storage-error.ts";
 
 interface Entry {
   readonly key: Uint8Array;
@@ -119,7 +120,7 @@ export class MemoryEngine implements Engine {
       return (low > 0 || (low === 0 && lowerIncluded)) && (high < 0 || (high === 0 && upperIncluded));
     });
     if (range.reverse === true) found.reverse();
-    return new ArrayIterator(found.slice(0, range.limit), range.keysOnly === true);
+    return new ArrayIterator(found, range);
   }
 
   snapshot(): Snapshot {
@@ -164,6 +165,7 @@ export class MemoryEngine implements Engine {
       writeAmplification: 1,
       spaceAmplification: 1,
       walBytes: 0,
+      walSpareBytes: 0,
       blockCacheBytes: 0,
       blockCacheHits: 0,
       blockCacheMisses: 0,
@@ -195,22 +197,42 @@ export class MemoryEngine implements Engine {
 
 class ArrayIterator implements EngineIterator {
   readonly #entries: readonly Entry[];
-  readonly #keysOnly: boolean;
+  readonly #range: ScanRange;
   #index = -1;
+  #end: number;
+  #sought = false;
+  #closed = false;
 
-  constructor(entries: readonly Entry[], keysOnly: boolean) {
+  /** `entries`: in the order of the scan, without regard to its limit. */
+  constructor(entries: readonly Entry[], range: ScanRange) {
     this.#entries = entries;
-    this.#keysOnly = keysOnly;
+    this.#range = range;
+    this.#end = this.#endFrom(0);
   }
   next(): boolean {
-    this.#index++;
-    return this.#index < this.#entries.length;
+    if (this.#closed) return false;
+    if (this.#index < this.#end) this.#index++;
+    if (this.#index < this.#end) return true;
+    this.#closed = !this.#sought;
+    return false;
+  }
+  seek(key: Uint8Array): void {
+    if (this.#closed) throw invalid("an iterator that is closed can't seek");
+    this.#sought = true;
+    const sign = this.#range.reverse === true ? -1 : 1;
+    const found = this.#entries.findIndex((entry) => compareBytes(entry.key, key) * sign >= 0);
+    const first = found < 0 ? this.#entries.length : found;
+    this.#index = first - 1;
+    this.#end = this.#endFrom(first);
+  }
+  #endFrom(index: number): number {
+    return Math.min(this.#entries.length, index + (this.#range.limit ?? this.#entries.length));
   }
   get key(): Uint8Array {
     return this.#entries[this.#index]!.key;
   }
   get value(): Uint8Array {
-    return this.#keysOnly ? new Uint8Array(0) : this.#entries[this.#index]!.value;
+    return this.#range.keysOnly === true ? new Uint8Array(0) : this.#entries[this.#index]!.value;
   }
   get keyBytes(): Uint8Array {
     return this.key;
@@ -231,7 +253,7 @@ class ArrayIterator implements EngineIterator {
     return this.value.length;
   }
   close(): void {
-    this.#index = this.#entries.length;
+    this.#closed = true;
   }
   [Symbol.dispose](): void {
     this.close();

@@ -188,8 +188,8 @@ export class Memtable {
   }
 
   /**
-   * The value of `key` at `sequence` and the time `now`: a view of the arena, valid as long as it is referred to; `null` if
-   * it is gone, `undefined` if the memtable knows nothing of the key.
+   * The value of `key` at `sequence` and the time `now`: a view of the arena, valid until that is another memtable's memory;
+   * `null` if it is gone, `undefined` if the memtable knows nothing of the key.
    */
   get(key: Uint8Array, sequence: number, now: number): Uint8Array | null | undefined {
     const rangeDelete = this.#rangeDeletes.length === 0 ? 0 : this.newestRangeDelete(key, sequence);

@@ -109,6 +109,7 @@ const KEPT_BATCH_BYTES_MAX = 64 * 1024;
 export class Store implements AsyncDisposable {
   readonly #engine: DurableEngine;
   readonly #closed: () => Promise<void>;
+  #closing: Promise<void> | undefined;
   /** For single writes: a batch is copied before `write` returns. */
   #single: WriteBatch;
 
@@ -154,8 +155,8 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * The value without a promise and without a copy, or `undefined`. Borrowed: valid until the next call into the store, and
-   * not to be changed.
+   * The value without a promise and without a copy, or `undefined`. Borrowed: not to be changed, and valid until the next
+   * call into the store or one of its iterators, or the next `await`.
    */
   getSync(key: Uint8Array, options?: ReadOptions): Uint8Array | undefined {
     assertBytes(key, "a key");
@@ -179,8 +180,8 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * A position in a range, for loops that keep little of what they read: `next()` moves on, and key and value are borrowed
-   * until then. To be closed, unless it was read to its end.
+   * A position in a range, for loops that keep little of what they read: `next()` moves on, `seek()` goes elsewhere, and
+   * key and value are borrowed until then. To be closed, unless it was read to its end without having sought.
    */
   iterate(range: ScanRange = {}): EngineIterator {
     checkRange(range);
@@ -227,10 +228,21 @@ export class Store implements AsyncDisposable {
     return this.#engine.stats();
   }
 
-  /** Ends what is under way and gives the directory back. What was written past the log and not flushed is gone. */
-  async close(): Promise<void> {
-    await this.#engine.close();
-    await this.#closed();
+  /**
+   * Ends what is under way and gives the directory back. What was written past the log and not flushed is gone. Rejects with
+   * `FAILED` if what was written and not synced before could not be made durable; the store is closed all the same.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#engine.close();
+    } finally {
+      await this.#closed();
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -58,3 +58,18 @@ test("whoever asks during a sync that fails, or after it, is told", async () => 
   expect(ends.length).toBe(1);
   ordered.syncDirectorySync("/e");
 });
+
+test("one that is asked for as soon as another ends does not run beside those that waited for that", async () => {
+  const { fs, ends } = slowDisk();
+  const ordered = orderedSyncs(fs, "/d");
+  const done: string[] = [];
+  const again = ordered.syncDirectory("/d").then(() => ordered.syncDirectory("/d"));
+  const waiting = ordered.syncDirectory("/d").then(() => done.push("waiting"));
+  ends[0]!();
+  await turn();
+  expect(ends.length).toBe(2);
+  ends[1]!();
+  await turn();
+  await Promise.all([again, waiting]);
+  expect(done).toEqual(["waiting"]);
+});

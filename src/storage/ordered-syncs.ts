@@ -40,9 +40,11 @@ class DirectorySyncs {
   }
 
   sync(): Promise<void> {
+    // It has not begun, also where the one before it has just ended.
+    if (this.#next !== undefined) return this.#next;
     const running = this.#running;
     if (running === undefined) return this.#start();
-    this.#next ??= running.then(() => {
+    this.#next = running.then(() => {
       this.#next = undefined;
       return this.#start();
     });

@@ -46,6 +46,11 @@ export class RangeCover {
     return this.#newest;
   }
 
+  /** The scan goes on elsewhere. */
+  forget(): void {
+    this.#known = false;
+  }
+
   /** Moves what is older than the deletion over the key that was asked for last on to where that range ends. */
   leap(): void {
     const over = this.#leapOver;

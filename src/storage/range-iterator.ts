@@ -1,8 +1,9 @@
-import { prefixEnd } from "../lib/bytes.ts";
+import { compareBytes, prefixEnd } from "../lib/bytes.ts";
 import { type Cursor, compareEntryKey, compareRanges, isGone, NO_BYTES, SEQUENCE_MAX } from "./cursor.ts";
 import type { EngineIterator, ScanRange } from "./engine.ts";
 import type { RangeCover } from "./range-cover.ts";
 import { invalid } from "./storage-error.ts";
+import { assertBytes } from "./write-batch.ts";
 
 /** The bounds of a scan in one form. A bound that is `undefined` is open. */
 export interface Bounds {
@@ -33,6 +34,14 @@ export function boundsOf(range: ScanRange): Bounds {
 /** A leap costs about as much as some steps: it is made only where many entries in a row were deleted. */
 const LEAP_KEYS = 8;
 
+/** Where a `RangeIterator` is: nowhere yet, before an entry that was sought, at one, behind the last one, or closed. */
+type Place = 0 | 1 | 2 | 3 | 4;
+const AT_START = 0;
+const SOUGHT = 1;
+const AT_ENTRY = 2;
+const AT_END = 3;
+const CLOSED = 4;
+
 /** As of when somebody reads. */
 export interface ReadView {
   readonly sequence: number;
@@ -55,11 +64,13 @@ export class RangeIterator implements EngineIterator {
   readonly #now: number;
   readonly #rangeDeletes: RangeCover | undefined;
   readonly #release: () => void;
+  readonly #limit: number;
   #left: number;
   /** How many keys in a row were gone because their range was deleted. */
   #covered = 0;
-  #started = false;
-  #ended = false;
+  #place: Place = AT_START;
+  /** It may be sought again behind its end. */
+  #staysOpen = false;
   readonly keyStart = 0;
   keyBytes: Uint8Array = new Uint8Array(256);
   keyEnd = 0;
@@ -75,7 +86,8 @@ export class RangeIterator implements EngineIterator {
     this.#sequence = view.sequence;
     this.#now = view.now;
     this.#rangeDeletes = view.rangeDeletes;
-    this.#left = range.limit ?? Number.POSITIVE_INFINITY;
+    this.#limit = range.limit ?? Number.POSITIVE_INFINITY;
+    this.#left = this.#limit;
     this.#release = release;
   }
 
@@ -88,27 +100,60 @@ export class RangeIterator implements EngineIterator {
   }
 
   next(): boolean {
-    if (this.#ended) return false;
+    if (this.#place >= AT_END) return false;
     let found = false;
+    let failed = true;
     try {
       found = this.#left > 0 && (this.#reverse ? this.#backward() : this.#forward());
+      failed = false;
     } finally {
-      // Also where damage was met: nobody goes on from there.
-      if (!found) this.close();
+      // Where damage was met nobody goes on.
+      if (!found) this.#end(failed);
     }
     this.#left--;
     return found;
   }
 
-  /** Lets go of what is read. The end of the scan does so by itself. */
+  seek(key: Uint8Array): void {
+    assertBytes(key, "a key");
+    if (this.#place === CLOSED) throw invalid("an iterator that is closed can't seek");
+    this.#staysOpen = true;
+    this.#left = this.#limit;
+    this.#covered = 0;
+    this.#rangeDeletes?.forget();
+    this.#place = SOUGHT;
+    let placed = false;
+    try {
+      if (this.#reverse) this.#seekDownFrom(key);
+      else this.#seekUpFrom(key);
+      placed = true;
+    } finally {
+      if (!placed) this.close();
+    }
+  }
+
+  /** Lets go of what is read. The end of the scan does so by itself, unless it has sought. */
   close(): void {
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.#place === CLOSED) return;
+    this.#place = CLOSED;
+    this.#forgetEntry();
+    this.#release();
+  }
+
+  #end(failed: boolean): void {
+    if (failed || !this.#staysOpen) {
+      this.close();
+    } else {
+      this.#place = AT_END;
+      this.#forgetEntry();
+    }
+  }
+
+  #forgetEntry(): void {
     this.valueBytes = NO_BYTES;
     this.valueStart = 0;
     this.valueEnd = 0;
     this.keyEnd = 0;
-    this.#release();
   }
 
   [Symbol.dispose](): void {
@@ -117,9 +162,9 @@ export class RangeIterator implements EngineIterator {
 
   #forward(): boolean {
     const cursor = this.#cursor;
-    if (this.#started) this.#skipKey();
-    else this.#seekLower();
-    this.#started = true;
+    if (this.#place === AT_ENTRY) this.#skipKey();
+    else if (this.#place === AT_START) this.#seekLower();
+    this.#place = AT_ENTRY;
     while (cursor.valid) {
       if (this.#isAboveUpper()) return false;
       if (cursor.entry.sequence > this.#sequence) {
@@ -140,8 +185,8 @@ export class RangeIterator implements EngineIterator {
   /** Going back, a key's oldest entry comes first: the last one that can be seen counts. */
   #backward(): boolean {
     const cursor = this.#cursor;
-    if (!this.#started) this.#seekUpper();
-    this.#started = true;
+    if (this.#place === AT_START) this.#seekUpper();
+    this.#place = AT_ENTRY;
     while (cursor.valid) {
       if (this.#isBelowLower()) return false;
       let seen = false;
@@ -174,16 +219,28 @@ export class RangeIterator implements EngineIterator {
 
   #seekUpper(): void {
     const { upper, upperIncluded } = this.#bounds;
-    if (upper === undefined) {
-      this.#cursor.seekToLast();
-    } else if (upperIncluded) {
-      // The key right behind `upper` is `upper` with a zero byte.
-      const behind = new Uint8Array(upper.length + 1);
-      behind.set(upper);
-      this.#cursor.seekBefore(behind);
-    } else {
-      this.#cursor.seekBefore(upper);
-    }
+    if (upper === undefined) this.#cursor.seekToLast();
+    else if (upperIncluded) this.#seekNotAbove(upper);
+    else this.#cursor.seekBefore(upper);
+  }
+
+  #seekNotAbove(key: Uint8Array): void {
+    // The key right behind `key` is `key` with a zero byte.
+    const behind = new Uint8Array(key.length + 1);
+    behind.set(key);
+    this.#cursor.seekBefore(behind);
+  }
+
+  #seekUpFrom(key: Uint8Array): void {
+    const { lower } = this.#bounds;
+    if (lower !== undefined && compareBytes(key, lower) <= 0) this.#seekLower();
+    else this.#cursor.seek(key, SEQUENCE_MAX);
+  }
+
+  #seekDownFrom(key: Uint8Array): void {
+    const { upper } = this.#bounds;
+    if (upper !== undefined && compareBytes(key, upper) >= 0) this.#seekUpper();
+    else this.#seekNotAbove(key);
   }
 
   #isAboveUpper(): boolean {

@@ -2,9 +2,8 @@ import { Block } from "./block.ts";
 import type { TableFile } from "./table-file.ts";
 import { BLOCK_TRAILER_BYTES, type BlockPointer, checkBlock, decompressBlock } from "./table-format.ts";
 
-/** What is read at once: so much at first, twice as much each time, up to the second figure. */
-const FIRST_BYTES = 16 * 1024;
-const MOST_BYTES = 64 * 1024;
+/** What is read at once. More is no faster, and takes the processor's cache away from what is done with it. */
+const STRETCH_BYTES = 64 * 1024;
 
 /**
  * The blocks of a table for one scan that reads them one after the other: some are read at once, into memory that serves
@@ -16,7 +15,6 @@ export class ReadAhead {
   #now: Stretch | undefined;
   /** What was read before: an entry may be asked for its value when the scan has already moved on by one. */
   #before: Stretch | undefined;
-  #bytes = FIRST_BYTES;
 
   constructor(file: TableFile) {
     this.#file = file;
@@ -47,36 +45,28 @@ export class ReadAhead {
 
   /** Reads the stretch of the file that begins at `offset`, or ends at `end`; `undefined` if the block there can't be had so. */
   #read(offset: number, end: number, backward: boolean): Stretch | undefined {
-    const bytes = this.#bytes;
-    if (end - offset > bytes) return undefined;
-    let stretch = this.#before;
-    if (stretch === undefined || stretch.bytes.length < bytes) stretch = new Stretch(bytes);
+    if (end - offset > STRETCH_BYTES) return undefined;
+    const stretch = this.#before ?? new Stretch();
     this.#before = this.#now;
     this.#now = stretch;
-    stretch.read(this.#file, backward ? Math.max(0, end - bytes) : offset, bytes);
-    this.#bytes = Math.min(MOST_BYTES, bytes * 2);
+    stretch.read(this.#file, backward ? Math.max(0, end - STRETCH_BYTES) : offset);
     return end <= stretch.end ? stretch : undefined;
   }
 }
 
 /** A stretch of a file, in memory that is used again. */
 class Stretch {
-  readonly bytes: Uint8Array;
-  readonly data: DataView;
+  readonly bytes = new Uint8Array(STRETCH_BYTES);
+  readonly data = new DataView(this.bytes.buffer);
   start = 0;
   end = 0;
 
-  constructor(capacityBytes: number) {
-    this.bytes = new Uint8Array(capacityBytes);
-    this.data = new DataView(this.bytes.buffer);
-  }
-
-  /** Reads up to `bytes` bytes; nothing if the system refuses, be it for one place that nobody asks for. */
-  read({ handle, size }: TableFile, start: number, bytes: number): void {
+  /** Reads what there is; nothing if the system refuses, be it for one place that nobody asks for. */
+  read({ handle, size }: TableFile, start: number): void {
     this.start = start;
     this.end = start;
     try {
-      this.end += handle.read(this.bytes, 0, Math.min(bytes, size - start), start);
+      this.end += handle.read(this.bytes, 0, Math.min(STRETCH_BYTES, size - start), start);
     } catch {
       // The block alone is read next, and says what is the matter if it can't be.
     }

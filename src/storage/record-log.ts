@@ -151,6 +151,11 @@ export class RecordLogWriter {
     this.#durable = size;
   }
 
+  /** Settles when no `syncAhead` is under way; whether it failed, its caller is told. */
+  async settled(): Promise<void> {
+    await this.#syncingAhead?.catch(() => {});
+  }
+
   /** Gives back what the file has allocated behind its records. */
   trim(): void {
     if (this.allocatedBytes > this.#size) this.#handle.truncate(this.#size);

@@ -100,3 +100,33 @@ test("a crash at any operation of such an opening loses nothing, and damage chan
   await expect(open(good, SMALL)).rejects.toMatchObject({ code: "CORRUPT" });
   expect(good.list("/d/store").filter((file) => file !== "LOCK")).toEqual(before);
 });
+
+test("a start on a full disk uses the space of what a crash has left, and of what starts that failed have left", async () => {
+  const fs = await killedAfter(205);
+  // Spare log files of the process that died, and a table that no edit names.
+  fs.writeFile("/d/store/spare-1.tmp", new Uint8Array(60_000));
+  fs.writeFile("/d/store/000900.table", new Uint8Array(20_000));
+  const used = fs.usedBytes;
+  const needed = await bytesNeeded(fs.copy());
+  // Not enough even so: every attempt fails.
+  fs.capacityBytes = used - 80_000 + Math.floor(needed / 2);
+  for (let attempt = 0; attempt < 4; attempt++) {
+    await expect(open(fs, SMALL)).rejects.toMatchObject({ code: "ENOSPC" });
+  }
+  fs.capacityBytes = used - 80_000 + needed;
+  const { engine } = await open(fs, SMALL);
+  for (let i = 195; i < 205; i++) expect(get(engine, `key ${i % 10}`)).toStartWith(`value ${i} `);
+});
+
+/** How much more than without what is left over a start takes on a disk, at most. */
+async function bytesNeeded(fs: MemoryFileSystem): Promise<number> {
+  fs.remove("/d/store/spare-1.tmp");
+  fs.remove("/d/store/000900.table");
+  const before = fs.usedBytes;
+  let most = 0;
+  fs.onOperation = () => {
+    most = Math.max(most, fs.usedBytes);
+  };
+  await open(fs, SMALL);
+  return most - before;
+}

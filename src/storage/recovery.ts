@@ -2,6 +2,9 @@
  * What happens to a directory before the engine works in it: the manifest is read, the log's batches go into a memtable
  * again, a new manifest begins, and what no longer belongs to the store is removed. Damage is found before anything is
  * changed.
+ *
+ * Tables that no manifest names, and spare files, go before anything is written: on a full disk a start needs their space,
+ * and may itself have left them when it failed. The manifest and the log before go when the new manifest counts.
  */
 import type { FileSystem } from "../env/env.ts";
 import { makeDurableDirectory } from "./durable-directory.ts";
@@ -102,6 +105,13 @@ async function recoverLocked(
   for (const { parsed } of files) {
     if (parsed !== undefined && parsed.number >= nextFileNumber) nextFileNumber = parsed.number + 1;
   }
+  const needed = new Set(state.tables.map(({ number }) => number));
+  const isLeftOver = ({ name, parsed }: (typeof files)[number]): boolean =>
+    parsed === undefined
+      ? name.endsWith(TEMPORARY_SUFFIX)
+      : parsed.kind === "table" && !needed.has(parsed.number);
+  for (const file of files) if (isLeftOver(file)) fs.remove(`${directory}/${file.name}`);
+
   let { lastSequence } = state;
   const found = { ...state, tables: [...state.tables] };
   let memtable = replay.newMemtable();
@@ -121,14 +131,16 @@ async function recoverLocked(
   const newState: ManifestState = { ...found, nextFileNumber };
   const manifest = await ManifestWriter.create(fs, directory, manifestNumber, newState);
 
-  const named = new Set(found.tables.map(({ number }) => number));
   const neededLogs = survey.files.filter(({ lastRecord }) => lastRecord > found.flushedRecord);
-  for (const { number } of neededLogs) named.add(number);
-  for (const { name, parsed } of files) {
-    const orphan = parsed === undefined ? name.endsWith(TEMPORARY_SUFFIX) : !named.has(parsed.number);
-    if (orphan) fs.remove(`${directory}/${name}`);
+  for (const { number } of neededLogs) needed.add(number);
+  try {
+    for (const { name, parsed } of files)
+      if (parsed !== undefined && !needed.has(parsed.number)) fs.remove(`${directory}/${name}`);
+    await fs.syncDirectory(directory);
+  } catch (error) {
+    manifest.close();
+    throw error;
   }
-  await fs.syncDirectory(directory);
 
   const levels = new Levels(tables, found.tables);
   return {

@@ -8,6 +8,7 @@
  */
 import { KEY_LENGTH, KEY_OFFSET, type MemtableNodes, NEXT, NODE_INTS, TOWER } from "./memtable-nodes.ts";
 import type { NodeOrder } from "./node-order.ts";
+import { NodeSamples } from "./node-samples.ts";
 import { sortedNodes } from "./node-sort.ts";
 
 const HEIGHT_MAX = 12;
@@ -16,6 +17,8 @@ const HEAD = 0;
 const FIRST_TOWER = HEIGHT_MAX - 1;
 /** When more wait than this part of what is linked, all are linked anew. */
 const ANEW_FROM = 1 / 4;
+/** After so many steps from a sample, many nodes must have come behind it: then the towers lead there sooner. */
+const STEPS_FROM_SAMPLE = 24;
 
 export class SkipList implements NodeOrder {
   readonly #source: MemtableNodes;
@@ -25,6 +28,7 @@ export class SkipList implements NodeOrder {
   #height = 1;
   /** Linked nodes, the first so many that came. */
   #linked = 0;
+  readonly #samples = new NodeSamples();
   #random = 0x2545f491;
   /** On each level the last node before the place of the latest search for a place. */
   readonly #before = new Int32Array(HEIGHT_MAX);
@@ -37,7 +41,7 @@ export class SkipList implements NodeOrder {
   }
 
   get byteLength(): number {
-    return (this.#towersUsed - FIRST_TOWER) * 4;
+    return (this.#towersUsed - FIRST_TOWER) * 4 + this.#samples.byteLength;
   }
 
   /** Links all of the memtable's first `count` nodes that are not. */
@@ -104,7 +108,15 @@ export class SkipList implements NodeOrder {
 
   /** The last node before (`key[start, end)`, `sequence`). */
   #lastBefore(key: Uint8Array, start: number, end: number, sequence: number): number {
-    let at = HEAD;
+    let at = this.#samples.before(key, start, end);
+    if (at !== HEAD) {
+      for (let step = 0; step < STEPS_FROM_SAMPLE; step++) {
+        const next = this.#next(at, 0);
+        if (next === 0 || !this.#source.isBefore(next, key, start, end, sequence)) return at;
+        at = next;
+      }
+      at = HEAD;
+    }
     // Where the walk stood last, so that it isn't compared again on the level below.
     let known = 0;
     for (let level = this.#height - 1; level >= 0; level--) {
@@ -123,6 +135,7 @@ export class SkipList implements NodeOrder {
 
   /** Begins the list again, with all nodes, sorted. */
   #linkAll(list: Int32Array): void {
+    this.#samples.take(this.#source, list);
     this.#towers.fill(0, 0, FIRST_TOWER);
     this.#towersUsed = FIRST_TOWER;
     this.#height = 1;

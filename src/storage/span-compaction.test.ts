@@ -22,7 +22,9 @@ function apply(
   const merged = { ...inputs[0]!, ...range, level: outputLevel, number: outputs++, bytes: 50 };
   return [
     ...rest,
-    deeper.length > 0 ? merged : { ...merged, tombstones: 0, rangeTombstones: 0, expiring: 0 },
+    deeper.length > 0
+      ? merged
+      : { ...merged, tombstones: 0, rangeTombstones: 0, expiring: 0, overwritten: 0 },
   ];
 }
 
@@ -83,12 +85,26 @@ test("garbage of the last level is written out of its tables, once", () => {
     table(6, "c-d"),
     table(6, "e-f", 50, { rangeTombstones: 1 }),
     table(6, "g-h", 50, { expiring: 3, latestExpiry: 7 }),
+    table(6, "i-j", 50, { overwritten: 1 }),
   ];
   expect(run({}, tables)).toEqual([
     "merge 6>6 manual: 6ab",
     "merge 6>6 manual: 6ef",
     "merge 6>6 manual: 6gh",
+    "merge 6>6 manual: 6ij",
   ]);
+});
+
+test("a table that begins where the one before ends without including it has its turn, too", () => {
+  const garbage = { tombstones: 1, rangeTombstones: 1 };
+  const bottom = [table(6, "a-c)", 50, garbage), table(6, "c-e)", 50, garbage), table(6, "e-g", 50, garbage)];
+  expect(run({}, bottom)).toEqual([
+    "merge 6>6 manual: 6ac)",
+    "merge 6>6 manual: 6ce)",
+    "merge 6>6 manual: 6eg",
+  ]);
+  const upper = [table(5, "a-c)"), table(5, "c-e"), table(6, "x-z")];
+  expect(run({}, upper)).toEqual(["move 5>6 manual: 5ac)", "move 5>6 manual: 5ce"]);
 });
 
 test("tables of level 0 that came later are left, unless they hang together with older ones", () => {

@@ -24,8 +24,8 @@ export interface SpanProgress {
   /** Tables of level 0 from this file number on came later, and are nobody's concern. */
   readonly newTables: number;
   readonly level: number;
-  /** Tables of `level` that begin at or below this key are done; `undefined`: none is. */
-  readonly done: Uint8Array | undefined;
+  /** Tables of `level` that do not begin behind this range are done; `undefined`: none is. */
+  readonly done: KeyRange | undefined;
 }
 
 export interface SpanStep {
@@ -56,11 +56,11 @@ export function nextSpanStep(
   const deepest = deepestOf(view.levels, span);
   for (; level <= deepest; level++, done = undefined) {
     for (const table of overlappingSpan(view.levels[level]!, span)) {
-      if (done !== undefined && compareBytes(table.smallestKey, done) <= 0) continue;
+      if (done !== undefined && !endsBefore(done, table.smallestKey)) continue;
       const plan = stepFor(view, limits, level, deepest, table);
       if (plan === undefined) continue;
       if (conflicts(view, plan)) return { plan: undefined, progress: { ...progress, level, done } };
-      return { plan, progress: { ...progress, level, done: lastKeyAt(plan, level) } };
+      return { plan, progress: { ...progress, level, done: rangeAt(plan, level) } };
     }
   }
   return undefined;
@@ -88,13 +88,14 @@ function stepFor(
   table: TableMeta,
 ): CompactionPlan | undefined {
   if (level < deepest) return pushPlan(view, limits, "manual", level, table);
-  const clean = table.tombstones + table.rangeTombstones === 0 && !(table.expiring > 0);
+  const { tombstones, rangeTombstones, expiring, overwritten } = table;
+  const clean = tombstones + rangeTombstones + expiring + overwritten === 0;
   return clean ? undefined : cleaningPlan(view, limits, "manual", level, table, 0);
 }
 
-/** The last key of the inputs from `level`: as far as its sweep has come. */
-function lastKeyAt({ inputs }: CompactionPlan, level: number): Uint8Array {
-  return rangeOf(inputs.filter((table) => table.level === level)).largestKey;
+/** The range of the inputs from `level`: as far as its sweep has come. */
+function rangeAt({ inputs }: CompactionPlan, level: number): KeyRange {
+  return rangeOf(inputs.filter((table) => table.level === level));
 }
 
 /** The deepest level that has a table in the span; 0 if none has. */

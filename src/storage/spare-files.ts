@@ -111,11 +111,14 @@ export class SpareFiles {
     );
   }
 
-  /** Takes over the file at `path`, which is `bytes` long, or removes it. Throws `FileError`. */
+  /**
+   * Takes over the file at `path`, which is `bytes` long, or removes it. What can't be removed is left to the next start:
+   * it is not needed, and nothing that is hangs on it.
+   */
   offer(path: string, bytes: number): void {
     const count = this.#ready.length + (this.#making === undefined ? 0 : 1);
     const isWanted = count < this.#options.max && bytes * 2 >= this.#options.fileBytes;
-    if (!isWanted || !this.#takeOver(path, bytes)) this.#env.fs.remove(path);
+    if (!isWanted || !this.#takeOver(path, bytes)) removeQuietly(this.#env.fs, path);
   }
 
   /**

@@ -41,13 +41,32 @@ export class TableBlocks {
     return partition;
   }
 
-  /** The data block that is the entry `block` of a partition's index; throws `CORRUPT` or `FileError`. */
+  /**
+   * The data block that is the entry `number` of a partition's index: valid until the next one is asked for, of whatever
+   * table, or as long as it is pinned. Throws `CORRUPT` or `FileError`.
+   */
   block(partitionNumber: number, partition: Partition, number: number): Block {
-    const found = this.#cachedBlock(partitionNumber, number);
-    if (found !== undefined) return found;
+    return this.cachedBlock(partitionNumber, number) ?? this.readBlock(partitionNumber, partition, number);
+  }
+
+  /** The same block if it is in the cache. */
+  cachedBlock(partitionNumber: number, number: number): Block | undefined {
+    const owner = this.#blocks[partitionNumber];
+    const slot = owner === undefined ? undefined : owner.slots[number];
+    if (slot === undefined) return undefined;
+    if (slot.uses < USES_MAX) slot.uses++;
+    this.#cache!.hits++;
+    return slot.value;
+  }
+
+  /** The same block if it is not in the cache, which keeps it then. */
+  readBlock(partitionNumber: number, partition: Partition, number: number): Block {
     const pointer = partition.index.pointer(number);
-    const block = new Block(this.#file.dataBlock(pointer));
     const cache = this.#cache;
+    const block =
+      cache === undefined
+        ? new Block(this.#file.dataBlock(pointer))
+        : this.#file.blockIn(cache.memory, pointer);
     if (cache !== undefined) {
       cache.misses++;
       let cached = this.#blocks[partitionNumber];
@@ -62,18 +81,10 @@ export class TableBlocks {
   }
 
   /**
-   * The same for a scan that comes from the block beside it: what is not in the cache is read ahead, and not kept.
-   * Borrowed: valid until the block after the next one is asked for.
+   * The same for a long scan: it is read ahead, and not kept. Borrowed: valid until the block after the next one is asked
+   * for. `backward`: what will be asked for next lies before it.
    */
-  blockAhead(
-    partitionNumber: number,
-    partition: Partition,
-    number: number,
-    ahead: ReadAhead,
-    backward: boolean,
-  ): Block {
-    const found = this.#cachedBlock(partitionNumber, number);
-    if (found !== undefined) return found;
+  readBlockAhead(partition: Partition, number: number, ahead: ReadAhead, backward: boolean): Block {
     this.#cache!.misses++;
     return ahead.block(partition.index.pointer(number), backward);
   }
@@ -81,15 +92,6 @@ export class TableBlocks {
   /** For a long scan; `undefined` for tables without a cache, which are always read from end to end. */
   readAhead(): ReadAhead | undefined {
     return this.#cache === undefined ? undefined : new ReadAhead(this.#file);
-  }
-
-  #cachedBlock(partitionNumber: number, number: number): Block | undefined {
-    const owner = this.#blocks[partitionNumber];
-    const slot = owner === undefined ? undefined : owner.slots[number];
-    if (slot === undefined) return undefined;
-    if (slot.uses < USES_MAX) slot.uses++;
-    this.#cache!.hits++;
-    return slot.value;
   }
 
   /** Takes the table's blocks out of the cache. */

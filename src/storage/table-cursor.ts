@@ -1,30 +1,52 @@
-import { BlockCursor } from "./block.ts";
+import { type Block, BlockCursor } from "./block.ts";
 import { type Cursor, type Entry, SEQUENCE_MAX } from "./cursor.ts";
 import type { Partition } from "./partition.ts";
 import type { ReadAhead } from "./read-ahead.ts";
 import type { TableBlocks } from "./table-blocks.ts";
 
-/** So many blocks in a row are read as any other; then it is a long scan. */
-const BLOCKS_BEFORE_AHEAD = 4;
+/**
+ * When so many blocks were not in the cache, one after the other, it is a long scan. Those until then go into the cache: a
+ * range of some thousand entries that is read again and again is found there.
+ */
+const MISSES_BEFORE_AHEAD = 32;
 
 /** All entries of a table: a place in the top index, one in its partition, and a cursor over the block there. */
 export class TableCursor implements Cursor {
   valid = false;
   readonly entry: Entry;
-  readonly #blocks: TableBlocks;
+  #blocks: TableBlocks;
   readonly #data = new BlockCursor();
+  /** The block that it is in, and the one before: an entry's value may be looked at when the cursor has moved on by one. */
+  #block: Block | undefined;
+  #before: Block | undefined;
   /** -1: none. */
   #partitionNumber = -1;
   #partition: Partition | undefined;
   /** Of the partition's blocks; -1: none. */
   #blockNumber = -1;
-  /** Blocks that were entered from the one beside them since the last search. */
-  #inARow = 0;
+  /** Blocks that were entered from the one beside them since the last search, and were not in the cache. */
+  #missed = 0;
   #ahead: ReadAhead | undefined;
 
   constructor(blocks: TableBlocks) {
     this.#blocks = blocks;
     this.entry = this.#data.entry;
+  }
+
+  /** Goes over to another table, after `close`. */
+  reopen(blocks: TableBlocks): void {
+    this.#blocks = blocks;
+    this.#endRow();
+  }
+
+  /** Is nowhere, and lets go of the blocks. To be called in the end. */
+  close(): void {
+    this.#leave();
+    this.valid = false;
+    if (this.#before !== undefined) this.#before.pins--;
+    if (this.#block !== undefined) this.#block.pins--;
+    this.#before = undefined;
+    this.#block = undefined;
   }
 
   seekToFirst(): void {
@@ -86,7 +108,6 @@ export class TableCursor implements Cursor {
   }
 
   #nextBlock(): void {
-    this.#inARow++;
     let number = this.#blockNumber + 1;
     if (number === this.#partition!.index.count) {
       if (!this.#enterPartition(this.#partitionNumber + 1)) return;
@@ -97,7 +118,6 @@ export class TableCursor implements Cursor {
   }
 
   #previousBlock(): void {
-    this.#inARow++;
     let number = this.#blockNumber - 1;
     if (number < 0) {
       if (!this.#enterPartition(this.#partitionNumber - 1)) return;
@@ -108,21 +128,23 @@ export class TableCursor implements Cursor {
   }
 
   #endRow(): void {
-    this.#inARow = 0;
+    this.#missed = 0;
     this.#ahead = undefined;
   }
 
   #enterBlockBeside(number: number, backward: boolean): void {
     const blocks = this.#blocks;
-    if (this.#inARow > BLOCKS_BEFORE_AHEAD) this.#ahead ??= blocks.readAhead();
-    const ahead = this.#ahead;
-    if (ahead === undefined) {
-      this.#enterBlock(number);
-      return;
+    const partition = this.#partition!;
+    let block = blocks.cachedBlock(this.#partitionNumber, number);
+    if (block === undefined) {
+      this.#missed++;
+      if (this.#missed > MISSES_BEFORE_AHEAD) this.#ahead ??= blocks.readAhead();
+      block =
+        this.#ahead === undefined
+          ? blocks.readBlock(this.#partitionNumber, partition, number)
+          : blocks.readBlockAhead(partition, number, this.#ahead, backward);
     }
-    const block = blocks.blockAhead(this.#partitionNumber, this.#partition!, number, ahead, backward);
-    this.#data.reset(block);
-    this.#blockNumber = number;
+    this.#show(block, number);
   }
 
   #enterLastBlock(): boolean {
@@ -147,12 +169,20 @@ export class TableCursor implements Cursor {
     const partition = this.#partition!;
     if (number < 0 || number >= partition.index.count) return false;
     if (number === this.#blockNumber) return true;
-    this.#data.reset(this.#blocks.block(this.#partitionNumber, partition, number));
-    this.#blockNumber = number;
+    this.#show(this.#blocks.block(this.#partitionNumber, partition, number), number);
     return true;
   }
 
-  /** Is nowhere, and keeps no block in memory. */
+  #show(block: Block, number: number): void {
+    if (this.#before !== undefined) this.#before.pins--;
+    this.#before = this.#block;
+    block.pins++;
+    this.#block = block;
+    this.#data.reset(block);
+    this.#blockNumber = number;
+  }
+
+  /** Is nowhere; an entry's value may still be looked at. */
   #leave(): void {
     this.#data.clear();
     this.#partition = undefined;

@@ -1,4 +1,6 @@
 import type { FileHandle } from "../env/env.ts";
+import { Block } from "./block.ts";
+import type { BlockMemory } from "./block-memory.ts";
 import { READ_BUFFER_BYTES, ReadBuffer } from "./read-buffer.ts";
 import { corrupt } from "./storage-error.ts";
 import {
@@ -40,12 +42,35 @@ export class TableFile {
     const total = length + BLOCK_TRAILER_BYTES;
     if (total > READ_BUFFER_BYTES)
       return openBlock(this.bytes(offset, total), this.number, offset, path, this.longestBlock);
+    const checked = this.#checkedBlock(offset, length);
+    if (checked !== undefined) return checked.slice(0, length);
+    return decompressBlock(this.#buffer.view(length), offset, path, this.longestBlock);
+  }
+
+  /** The block in the read buffer, with its compression byte behind it; `undefined`: it is there compressed. */
+  #checkedBlock(offset: number, length: number): Uint8Array | undefined {
     const buffer = this.#buffer;
+    const total = length + BLOCK_TRAILER_BYTES;
     this.#read(buffer.view(total), offset, total);
     const checked = buffer.view(length + 1);
-    const compression = checkBlock(checked, buffer.bigU64(length + 1), this.number, offset, path);
-    if (compression === "none") return checked.slice(0, length);
-    return decompressBlock(buffer.view(length), offset, path, this.longestBlock);
+    const checksum = buffer.bigU64(length + 1);
+    const compression = checkBlock(checked, checksum, this.number, offset, this.handle.path);
+    return compression === "none" ? checked : undefined;
+  }
+
+  /** The same, in memory that may have to go back there. */
+  blockIn(memory: BlockMemory, pointer: BlockPointer): Block {
+    const { offset, length } = pointer;
+    const total = length + BLOCK_TRAILER_BYTES;
+    if (total > READ_BUFFER_BYTES) return new Block(this.block(pointer));
+    const checked = this.#checkedBlock(offset, length);
+    if (checked === undefined) {
+      const stored = this.#buffer.view(length);
+      return new Block(decompressBlock(stored, offset, this.handle.path, this.longestBlock));
+    }
+    const bytes = memory.take(length + 1);
+    bytes.set(checked);
+    return new Block(bytes, length);
   }
 
   /** The same for a data block; with `readAhead` it is borrowed until the next call. */

@@ -57,6 +57,8 @@ export interface TableProperties {
   /** Entries with a time from which they are gone, and the latest such time (milliseconds; 0 without any). */
   readonly expiring: number;
   readonly latestExpiry: number;
+  /** Entries that are older versions of the key of the entry before: what a snapshot saw when the table was written. */
+  readonly overwritten: number;
   readonly dataBlocks: number;
   readonly partitions: number;
   /** Bytes of all data blocks before compression, and of the longest block of any kind: what a reader must have room for. */
@@ -224,6 +226,7 @@ const NUMBERS = [
   "rangeTombstones",
   "expiring",
   "latestExpiry",
+  "overwritten",
   "dataBlocks",
   "partitions",
   "rawBytes",

@@ -1,7 +1,7 @@
 import type { FileSystem } from "../env/env.ts";
 import { Block, BlockCursor } from "./block.ts";
 import type { BlockCache } from "./block-cache.ts";
-import { type Cursor, compareEntryKey, type Entry } from "./cursor.ts";
+import { compareEntryKey, type Entry } from "./cursor.ts";
 import { IndexBlock } from "./index-block.ts";
 import type { RangeTombstone } from "./range-tombstone.ts";
 import { decodeRangeTombstones } from "./range-tombstone-block.ts";
@@ -63,7 +63,7 @@ export class TableReader {
 
   /**
    * The newest entry of `key` that is not above `sequence`, or `undefined`. Borrowed: the next call gives the same object
-   * other content; the value's bytes are never overwritten. `hash` is the key's `bloomHash`.
+   * other content, and the next block that anybody reads may take the place of the value. `hash` is the key's `bloomHash`.
    */
   get(key: Uint8Array, sequence: number, hash: number): Entry | undefined {
     const blocks = this.#blocks;
@@ -95,8 +95,11 @@ export class TableReader {
     return this.#rangeTombstones;
   }
 
-  cursor(): Cursor {
-    return new TableCursor(this.#blocks);
+  /** `closed`: one that is not needed any more, to be used again. */
+  cursor(closed?: TableCursor): TableCursor {
+    if (closed === undefined) return new TableCursor(this.#blocks);
+    closed.reopen(this.#blocks);
+    return closed;
   }
 
   close(): void {

@@ -72,6 +72,7 @@ export class TableWriter {
   #tombstones = 0;
   #expiring = 0;
   #latestExpiry = 0;
+  #overwritten = 0;
   #dataBlocks = 0;
   #partitions = 0;
   #rawBytes = 0;
@@ -127,6 +128,7 @@ export class TableWriter {
     // A key's versions may go on in the next partition, which then has it in its filter too.
     if (order !== 0 || this.#partition.keys === 0)
       this.#partition.addKey(bloomHash(keyBytes, keyStart, keyEnd));
+    if (order === 0) this.#overwritten++;
     if (this.#entries === 0) this.#smallestKey = keyBytes.slice(keyStart, keyEnd);
     if (entry.tombstone) {
       this.#tombstones++;
@@ -156,6 +158,7 @@ export class TableWriter {
       rangeTombstones: rangeTombstones.length,
       expiring: this.#expiring,
       latestExpiry: this.#latestExpiry,
+      overwritten: this.#overwritten,
       dataBlocks: this.#dataBlocks,
       partitions: this.#partitions,
       rawBytes: this.#rawBytes,

@@ -9,7 +9,7 @@ import {
   valueIn,
 } from "../../test/support/sorted-entries.ts";
 import type { FileSystem } from "../env/env.ts";
-import { fromUtf8, utf8 } from "../lib/bytes.ts";
+import { compareBytes, fromUtf8, utf8 } from "../lib/bytes.ts";
 import { xxh64 } from "../lib/hash.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { BlockCache } from "./block-cache.ts";
@@ -118,8 +118,8 @@ test("a compressed block that is longer than any block of the table is refused",
   // The properties say something else, under a right checksum.
   const properties = readU64(bytes, bytes.length - FOOTER_BYTES + 24);
   const length = readU32(bytes, bytes.length - FOOTER_BYTES + 32);
-  expect(readU64(bytes, properties + 64)).toBe(longestBlock);
-  writeU64(bytes, properties + 64, longestBlock - 1);
+  expect(readU64(bytes, properties + 72)).toBe(longestBlock);
+  writeU64(bytes, properties + 72, longestBlock - 1);
   const end = properties + length + 1;
   writeBigU64(bytes, end, blockChecksum(bytes.subarray(properties, end), 7, properties));
   fs.writeFile(PATH, bytes);
@@ -329,3 +329,40 @@ function expectCorrupt(action: () => void, what: string): void {
   }
   throw new Error(`${what}: the damage was not found`);
 }
+
+test("what a cursor is in stays as it is while gets turn the cache over", () => {
+  const fs = new MemoryFileSystem();
+  const entries = randomEntries(seededRandom(13), 2000).map((entry) => ({ ...entry, value: entry.key }));
+  writeTable(fs, entries, { blockBytes: 300 });
+  // The cache holds a partition and a few blocks, and their memory is used again and again.
+  const cache = new BlockCache(40_000);
+  const table = TableReader.open(fs, PATH, 7, cache);
+  const turnOver = (): void => {
+    for (const { key } of entries.filter((_, i) => i % 8 === 0)) table.get(key, SEQUENCE_MAX, bloomHash(key));
+  };
+  for (const [backward, moved] of [
+    [false, false],
+    [false, true],
+    [true, false],
+    [true, true],
+  ] as const) {
+    const cursor = table.cursor();
+    if (backward) cursor.seekToLast();
+    else cursor.seekToFirst();
+    for (let met = 0; met < 60; met++) {
+      const { valueBytes, valueStart, valueEnd } = cursor.entry;
+      const key: Uint8Array = entries[backward ? entries.length - 1 - met : met]!.key;
+      if (!moved) turnOver();
+      expect(compareBytes(valueBytes.slice(valueStart, valueEnd), key)).toBe(0);
+      if (backward) cursor.prev();
+      else cursor.next();
+      // A value may be looked at when the cursor has moved on by one, here to the next block. (What is turned over earlier
+      // leaves the cache while it is in use, and is not used again anyway.)
+      if (moved && cursor.entry.valueBytes !== valueBytes) turnOver();
+      expect(compareBytes(valueBytes.slice(valueStart, valueEnd), key)).toBe(0);
+    }
+    cursor.close();
+  }
+  expect(cache.memory.bytes).toBeGreaterThan(0);
+  table.close();
+});

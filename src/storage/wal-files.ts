@@ -55,7 +55,6 @@ export class WalFiles {
   #current: RecordLogWriter | undefined;
   #next: RecordLogWriter | undefined;
   #preparing: Promise<void> | undefined;
-  #abandoned = false;
 
   /** `old`: what recovery found. `failed` is told about a disk fault that is final, in what nobody waits for. */
   constructor(
@@ -132,7 +131,7 @@ export class WalFiles {
     }
   }
 
-  /** Gives up the files whose records are all in tables. Throws `FileError`. */
+  /** Gives up the files whose records are all in tables. Never throws. */
   removeFlushed(flushedRecord: number): void {
     const kept: WalFile[] = [];
     for (const file of this.#old) {
@@ -147,43 +146,34 @@ export class WalFiles {
     this.#spares.drop();
   }
 
-  /** Closes the current file, after `last` has written the end of the log. What was allocated ahead is given back. */
+  /** Closes the files, after `last` has written the end of the log. What was got ready for later is removed. */
   async close(last: (log: RecordLogWriter) => Promise<void>): Promise<void> {
-    try {
-      await this.#preparing;
-      const log = this.#current;
-      if (log !== undefined) {
-        await last(log);
-        log.trim();
-      }
-      const next = this.#next;
-      this.abandon();
-      if (next !== undefined) removeQuietly(this.#env.fs, next.path);
-    } finally {
-      await this.#spares.close();
-    }
+    await this.#preparing;
+    const log = this.#current;
+    if (log !== undefined) await last(log);
+    const next = this.#next;
+    await this.abandon();
+    if (next !== undefined) removeQuietly(this.#env.fs, next.path);
   }
 
-  /** Closes the files as they are: after a failure there is nothing to be saved. */
-  abandon(): void {
-    this.#abandoned = true;
+  /** Closes the files as they are, when nothing is done to them any more, and removes the spare ones. */
+  async abandon(): Promise<void> {
+    await this.#preparing;
+    await this.#current?.settled();
     this.#current?.close();
     this.#current = undefined;
     this.#next?.close();
     this.#next = undefined;
+    await this.#spares.close();
   }
 
   #syncAhead(log: RecordLogWriter): void {
-    log.syncAhead()?.catch((error: unknown) => {
-      if (!this.#abandoned) this.#failed(error);
-    });
+    log.syncAhead()?.catch((error: unknown) => this.#failed(error));
   }
 
   async #prepare(): Promise<void> {
     try {
-      const next = await this.#create(0);
-      if (this.#abandoned) next.close();
-      else this.#next = next;
+      this.#next = await this.#create(0);
     } catch (error) {
       // What is full now may have space when the file is needed, and who needs it is told.
       if (!isDiskFull(error)) this.#failed(error);

@@ -142,7 +142,7 @@ export class Wal {
     return group.done;
   }
 
-  /** Gives up the files whose records are all in tables. Throws `FileError`. */
+  /** Gives up the files whose records are all in tables. Never throws. */
   removeFlushed(flushedRecord: number): void {
     this.#files.removeFlushed(flushedRecord);
   }
@@ -154,21 +154,24 @@ export class Wal {
 
   /** Waits for the writes that were begun, and makes all of the log durable. Throws `FAILED`. */
   async close(): Promise<void> {
-    while (this.#scheduled || this.#busy) {
-      await (this.#running ?? new Promise<void>((resolve) => this.#clock.endOfTurn(resolve)));
-    }
+    await this.#settled();
     await this.#files.close(async (log) => {
       await log.sync();
-      const end = newRecord();
-      log.seal(end.bytes, 0, end.length, RECORD_END);
-      log.write(end.bytes, end.length);
-      await log.sync();
+      await writeEnd(log);
     });
   }
 
-  /** Closes the file as it is: after a failure there is nothing to be saved. */
-  abandon(): void {
-    this.#files.abandon();
+  /** Closes the files as they are, when nothing is under way any more: after a failure there is nothing to be saved. */
+  async abandon(): Promise<void> {
+    await this.#settled();
+    await this.#files.abandon();
+  }
+
+  /** Settles when no write is under way. */
+  async #settled(): Promise<void> {
+    while (this.#scheduled || this.#busy) {
+      await (this.#running ?? new Promise<void>((resolve) => this.#clock.endOfTurn(resolve)));
+    }
   }
 
   #groupFor(bytes: number, logged: boolean): Group {
@@ -242,5 +245,18 @@ export class Wal {
     this.#host.apply(record.bytes, OPERATIONS, record.length, count);
     if (logged) this.#lastRecord++;
     this.#host.applied();
+  }
+}
+
+/** Ends a log that is durable with a record that vouches for all of it, and gives back what it has allocated behind. */
+async function writeEnd(log: RecordLogWriter): Promise<void> {
+  try {
+    const end = newRecord();
+    log.seal(end.bytes, 0, end.length, RECORD_END);
+    log.write(end.bytes, end.length);
+    await log.sync();
+    log.trim();
+  } catch {
+    // There may be no space for it, or worse. But what it vouches for was synced before.
   }
 }

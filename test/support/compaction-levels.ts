@@ -20,6 +20,7 @@ export function table(level: number, keys: string, bytes = 50, more: Partial<Tab
     rangeTombstones: 0,
     expiring: 0,
     latestExpiry: 0,
+    overwritten: 0,
     largestSequence: number,
     smallestKey: utf8(smallest!),
     largestKey: utf8(largest!),

@@ -71,11 +71,12 @@ test.each([
   [16, "rangeTombstones"],
   [24, "expiring"],
   [32, "latestExpiry"],
-  [40, "dataBlocks"],
-  [48, "partitions"],
-  [56, "rawBytes"],
-  [72, "smallestSequence"],
-  [80, "largestSequence"],
+  [40, "overwritten"],
+  [48, "dataBlocks"],
+  [56, "partitions"],
+  [64, "rawBytes"],
+  [80, "smallestSequence"],
+  [88, "largestSequence"],
 ])("properties with a wrong number at %d are told: %s", (at, name) => {
   const fs = new MemoryFileSystem();
   makeTable(fs);
@@ -99,7 +100,7 @@ test("bounds that are not those of the entries are told", () => {
   expect(problemsOf(fs)).toEqual(['the properties say largestKey "m", found "l"']);
   fs = new MemoryFileSystem();
   makeTable(fs);
-  rewrite(fs, placeOf(fs, "properties"), set(95, 0x30));
+  rewrite(fs, placeOf(fs, "properties"), set(103, 0x30));
   expect(problemsOf(fs)).toEqual(['the properties say smallestKey "key00", found "key10"']);
 });
 

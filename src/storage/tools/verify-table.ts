@@ -101,6 +101,7 @@ class Check {
   #tombstones = 0;
   #expiring = 0;
   #latestExpiry = 0;
+  #overwritten = 0;
   #smallestSequence = Number.MAX_SAFE_INTEGER;
   #largestSequence = 0;
   #first: Uint8Array | undefined;
@@ -124,6 +125,7 @@ class Check {
     }
     this.#sequence(entry.sequence);
     this.#first ??= entry.key;
+    if (this.#last !== undefined && equalBytes(entry.key, this.#last.key)) this.#overwritten++;
     if (this.#last !== undefined && !isBehind(entry, this.#last) && this.#told++ < TOLD_MAX)
       this.add(
         offset,
@@ -142,6 +144,7 @@ class Check {
       rangeTombstones: this.rangeTombstones.length,
       expiring: this.#expiring,
       latestExpiry: this.#latestExpiry,
+      overwritten: this.#overwritten,
       dataBlocks: this.dataBlocks,
       partitions: this.partitions,
       rawBytes: this.rawBytes,
@@ -165,6 +168,7 @@ class Check {
       "rangeTombstones",
       "expiring",
       "latestExpiry",
+      "overwritten",
       "largestSequence",
     ] as const;
     for (const name of numbers) {
