@@ -294,25 +294,24 @@ export class ShardHost implements PeerListener {
 
   /**
    * The system group lets go of a node last: there the node hears that it is removed, which it must if it leads another
-   * group. Only who stays in all groups sees when they have done so, hence it takes the lead if need be.
+   * group. Only who stays in all groups sees when they have done so, hence it takes the lead when it has a vote.
    */
   #followInSystemGroup(desired: Members): void {
     const { self } = this.#parts;
     const [system, ...others] = this.#shards;
     if (!system!.isLeader) return;
-    if (!desired.voters.includes(self)) {
-      const next = system!.caughtUpMembers().find((node) => desired.voters.includes(node));
-      if (next !== undefined) system!.transferLeadership(next);
-      return;
-    }
     const { voters, learners } = system!.members;
     const isWanted = (node: NodeId) => desired.voters.includes(node) || desired.learners.includes(node);
+    const canTell = desired.voters.includes(self) && others.every((shard) => shard.hasMember(self));
     const stays = (node: NodeId) =>
-      !isWanted(node) && others.some((shard) => !shard.hasMember(self) || shard.hasMember(node));
+      !isWanted(node) && (!canTell || others.some((shard) => shard.hasMember(node)));
     system!.followMembers({
       voters: [...desired.voters, ...voters.filter(stays)].sort(),
       learners: [...desired.learners, ...learners.filter(stays)].sort(),
     });
+    if (desired.voters.includes(self)) return;
+    const next = system!.caughtUpMembers().find((node) => desired.voters.includes(node));
+    if (next !== undefined) system!.transferLeadership(next);
   }
 
   #timer(delayMs: number, callback: () => void): void {
