@@ -140,3 +140,15 @@ test("a node that was removed is talked to as long as a group has it", () => {
   expect(needs2.admit(hello())).toBeUndefined();
   expect(needs2.admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
 });
+
+test("nodes that others tell of are talked to, and members only when the system group says so", () => {
+  const behind = membership({ clusterId: "aa", nodes: NODES });
+  const n4 = { id: nodeId("n4"), address: "n4:7001" };
+  behind.hearOf("bb", [n4]);
+  expect(behind.connected).toHaveLength(3);
+  behind.hearOf("aa", [{ id: n1, address: "n1:7001" }, n4]);
+  expect(behind.connected.map(({ id }) => String(id))).toEqual(["n1", "n2", "n3", "n4"]);
+  expect(behind.nodes).toHaveLength(3);
+  behind.learn({ clusterId: "aa", incarnations: {}, nodes: { n4: { address: "n4:7001", role: "removed" } } });
+  expect(behind.connected).toHaveLength(3);
+});

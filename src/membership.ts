@@ -41,6 +41,8 @@ export class Membership {
   readonly #seen = new Map<NodeId, string>();
   /** Members that said that this node is not of their cluster, and why. */
   readonly #refusals = new Map<NodeId, string>();
+  /** Nodes that others told of, and where they are: members perhaps, of which this node knows nothing yet. */
+  readonly #toldOf = new Map<NodeId, string>();
   #facts: SystemFacts;
 
   constructor(parts: MembershipParts) {
@@ -60,11 +62,24 @@ export class Membership {
   }
 
   /**
-   * The nodes to talk to, this one included: the members, and who is removed but still belongs to a group, which may need
-   * its vote to let it go.
+   * The nodes to talk to, this one included: the members; who is removed but still belongs to a group, which may need its
+   * vote to let it go; and those that others told of.
    */
   get connected(): readonly KnownNode[] {
-    return this.#known.filter(({ id, role }) => role !== "removed" || this.#parts.isInGroup(id));
+    const known = this.#known.filter(({ id, role }) => role !== "removed" || this.#parts.isInGroup(id));
+    for (const [id, address] of this.#toldOf) {
+      if (!this.#known.some((node) => node.id === id)) known.push({ id, address, role: "learner" });
+    }
+    return known;
+  }
+
+  /**
+   * Another member's view of who the nodes are. Whoever leads the system group may have come while this node was away: its
+   * address is known from nobody but the others, and without that this node would never hear what the group agreed on.
+   */
+  hearOf(clusterId: string, nodes: readonly { readonly id: NodeId; readonly address: string }[]): void {
+    if (this.#facts.clusterId !== "" && clusterId !== this.#facts.clusterId) return;
+    for (const { id, address } of nodes) if (id !== this.#parts.self) this.#toldOf.set(id, address);
   }
 
   get #known(): readonly KnownNode[] {

@@ -96,6 +96,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   readonly #startedMs: number;
   #running: Running | undefined;
   #isRemoved = false;
+  #metStranger = false;
   #refusal: string | undefined;
 
   constructor(env: Env, config: NodeConfig, options: NodeOptions) {
@@ -113,6 +114,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       admit: (hello) => {
         if (this.#running === undefined) return { error: "UNAVAILABLE", message: STARTING.message };
         return this.#running.membership.admit(hello);
+      },
+      stranger: () => {
+        this.#metStranger = true;
       },
       refused: (by, error, message) => {
         const hopeless = this.#running?.membership.refused(by, error, message);
@@ -252,8 +256,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       network: this.#peers,
       onFatal,
       onMaintenance: () => {
-        // Groups have let go of nodes that were removed, perhaps.
+        // Groups have let go of nodes that were removed, perhaps, or others have told of nodes.
         this.#followMembership(membership, host);
+        if (this.#metStranger) this.#askWho(membership);
         if (!host.systemShard.isLeader) return;
         for (const command of membership.missingFacts(() => randomId(env.random))) {
           host.systemShard.proposeRaw(encodeSystemCommand(command));
@@ -305,6 +310,18 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     }
     this.#peers.membersChanged();
     host.membersChanged(votersAmong(membership));
+  }
+
+  /** Asks the others who the nodes are. */
+  #askWho(membership: Membership): void {
+    this.#metStranger = false;
+    const sink: ReplySink = {
+      reply: (_id, response) => {
+        if (response.kind !== "topology") return;
+        membership.hearOf(response.topology.clusterId, response.topology.nodes);
+      },
+    };
+    for (const node of this.#addresses.keys()) this.#peers.forward(node, { kind: "topology" }, sink, 0);
   }
 
   /** The log and the engine have the facts as well: a full disk is no reason to stop, the next start writes them. */

@@ -65,6 +65,7 @@ class Node {
       addresses: this.addresses,
       hello: () => helloOf(this.id),
       admit: (hello) => this.admit(hello),
+      stranger: (node) => void this.events.push(`stranger ${node}`),
       refused: (node, error, message) => this.refusals.push({ node, error, message }),
       listener: {
         received: (group, message) => this.received.push({ group, message }),

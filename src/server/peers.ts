@@ -39,6 +39,8 @@ export interface PeersParts {
   readonly hello: () => PeerHello;
   /** Judges the hello of a node that is a member; `undefined` lets it in. */
   readonly admit: (hello: PeerHello) => Refusal | undefined;
+  /** A node that is in no `addresses` wants to talk to this one: it may be a member of which this node has not heard. */
+  readonly stranger: (node: NodeId) => void;
   /** `node` refused this one. Connecting is tried again, as long as `stop` is not called. */
   readonly refused: (node: NodeId, error: ErrorName, message: string) => void;
   readonly listener: PeerListener;
