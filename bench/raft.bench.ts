@@ -6,6 +6,7 @@ import { bench, do_not_optimize, group } from "mitata";
 import { indexPlus, type LogIndex, logIndex, type NodeId, nodeId, term } from "../protocol/ids.ts";
 import type { AppendReply, AppendRequest } from "../protocol/peer-messages.ts";
 import { assert } from "../src/lib/assert.ts";
+import { founders } from "../src/raft/configuration.ts";
 import { createRaft } from "../src/raft/raft.ts";
 import { NEW_HARD_STATE } from "../src/raft/testing/memory-disk.ts";
 import { MemoryLog } from "../src/raft/testing/memory-log.ts";
@@ -88,6 +89,7 @@ export function register(): void {
           term: TERM,
           commit: logIndex(1),
           readRound: 0,
+          quiesce: false,
         });
         follower.core.tick();
         return do_not_optimize(follower.core.hasOutput ? follower.take() : undefined);
@@ -102,7 +104,8 @@ class Member {
   readonly core: RaftCore = createRaft(
     {
       id: N1,
-      voters: [N1, N2, N3],
+      membership: { index: logIndex(0), configuration: founders([N1, N2, N3]) },
+      lease: 0,
       heartbeatTicks: 2,
       electionTicks: 20,
       appendBytesMax: 1024 * 1024,

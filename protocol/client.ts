@@ -9,8 +9,16 @@
 import { type ByteWriter, CborReader } from "./cbor.ts";
 import { ProtocolError } from "./errors.ts";
 import { beginFrame, endFrame, type Frame } from "./frame.ts";
+import { isNodeId, type NodeId, type ShardId } from "./ids.ts";
 import { CLIENT_FRAME_BYTES_MAX, SCAN_ENTRIES_MAX } from "./limits.ts";
-import type { AdminRequest, ClientRequest, Consistency, ReadRequest, Scan } from "./messages.ts";
+import type {
+  AdminRequest,
+  ChangeMember,
+  ClientRequest,
+  Consistency,
+  ReadRequest,
+  Scan,
+} from "./messages.ts";
 import {
   decodeKey,
   decodeShard,
@@ -33,10 +41,14 @@ export const REQUEST_TYPES = {
   ping: 32,
   topology: 33,
   status: 34,
+  changeMember: 35,
+  transferLeader: 36,
+  groupLog: 37,
 } as const satisfies Record<ClientRequest["kind"], number>;
 
 const CONSISTENCIES = ["linearizable", "stale"] as const satisfies readonly Consistency[];
 const SCOPES = ["node", "cluster"] as const;
+const ACTIONS = ["add", "promote", "remove"] as const satisfies readonly ChangeMember["action"][];
 
 /**
  * Writes the frame of a request. Throws `ProtocolError` (TOO_LARGE, BAD_REQUEST) if the request is outside of the
@@ -96,6 +108,24 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
       writer.arrayHeader(1);
       writer.uint(SCOPES.indexOf(request.scope));
       return;
+    case "changeMember":
+      writer.arrayHeader(4);
+      writer.uint(ACTIONS.indexOf(request.action));
+      writer.text(request.node);
+      writer.text(request.address);
+      writer.bool(request.forwarded);
+      return;
+    case "transferLeader":
+      writer.arrayHeader(3);
+      writer.text(request.to);
+      encodeShardOrNull(writer, request.shard);
+      writer.bool(request.forwarded);
+      return;
+    case "groupLog":
+      writer.arrayHeader(2);
+      encodeShardOrNull(writer, request.shard);
+      writer.uint(request.limit);
+      return;
     default:
       encodeWriteBody(writer, request);
   }
@@ -127,6 +157,23 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
       const scope = SCOPES[number] ?? reader.refuse(`the status scope ${number}`);
       return { kind: "status", scope };
     }
+    case REQUEST_TYPES.changeMember: {
+      expectItems(reader, 4);
+      const number = reader.uint();
+      const action = ACTIONS[number] ?? reader.refuse(`the change of members ${number}`);
+      const [node, address] = [decodeNode(reader), reader.text()];
+      return { kind: "changeMember", action, node, address, forwarded: reader.bool() };
+    }
+    case REQUEST_TYPES.transferLeader: {
+      expectItems(reader, 3);
+      const [to, shard] = [decodeNode(reader), decodeShardOrNull(reader)];
+      return { kind: "transferLeader", to, shard, forwarded: reader.bool() };
+    }
+    case REQUEST_TYPES.groupLog: {
+      expectItems(reader, 2);
+      const shard = decodeShardOrNull(reader);
+      return { kind: "groupLog", shard, limit: reader.uint() };
+    }
     default:
       throw new ProtocolError("BAD_REQUEST", `there is no request of type ${type}`);
   }
@@ -141,8 +188,22 @@ function encodeScan(writer: ByteWriter, scan: Scan): void {
   writer.uint(scan.limit);
   writer.bool(scan.keysOnly);
   encodeConsistency(writer, scan.consistency);
-  if (scan.shard === undefined) writer.nil();
-  else writer.uint(scan.shard);
+  encodeShardOrNull(writer, scan.shard);
+}
+
+function encodeShardOrNull(writer: ByteWriter, shard: ShardId | undefined): void {
+  if (shard === undefined) writer.nil();
+  else writer.uint(shard);
+}
+
+function decodeShardOrNull(reader: CborReader): ShardId | undefined {
+  return reader.takeNil() ? undefined : decodeShard(reader);
+}
+
+function decodeNode(reader: CborReader): NodeId {
+  const node = reader.text();
+  if (!isNodeId(node)) reader.refuse(`the node id ${JSON.stringify(node.slice(0, 64))}`);
+  return node;
 }
 
 function decodeScan(reader: CborReader): Scan {
@@ -153,7 +214,7 @@ function decodeScan(reader: CborReader): Scan {
   checkScanLimit(limit);
   const keysOnly = reader.bool();
   const consistency = decodeConsistency(reader);
-  const shard = reader.takeNil() ? undefined : decodeShard(reader);
+  const shard = decodeShardOrNull(reader);
   return { kind: "scan", start, end, limit, keysOnly, consistency, shard };
 }
 

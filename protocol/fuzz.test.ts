@@ -32,7 +32,7 @@ import { decodePlain } from "./plain.ts";
 import { encodePreamble, encodePreambleReply, parsePreamble, parsePreambleReply } from "./preamble.ts";
 import { RespReader } from "./resp.ts";
 import { frameOf, written } from "./test-frames.ts";
-import { anyGroup, anyRaftMessage, anyRequest, anyResponse, anyWrite } from "./test-values.ts";
+import { anyGroup, anyGroupMessage, anyRequest, anyResponse, anyWrite } from "./test-values.ts";
 import { decodeWrite, encodeWrite } from "./write-body.ts";
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -54,7 +54,7 @@ const requestFrames = sample(anyRequest).map((request) =>
 const responseFrames = sample(anyResponse).map((response) =>
   written((writer) => encodeResponse(writer, response, 7)),
 );
-const bundleFrames = sample(fc.array(fc.tuple(anyGroup, anyRaftMessage), { maxLength: 5 })).map((messages) =>
+const bundleFrames = sample(fc.array(fc.tuple(anyGroup, anyGroupMessage), { maxLength: 5 })).map((messages) =>
   written((writer) => {
     const mark = beginBundle(writer);
     for (const [group, message] of messages) appendMessage(writer, group, message);

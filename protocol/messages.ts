@@ -95,7 +95,37 @@ export type ReadRequest = Get | Exists | Scan;
 export type AdminRequest =
   | { readonly kind: "ping" }
   | { readonly kind: "topology" }
-  | { readonly kind: "status"; readonly scope: "node" | "cluster" };
+  | { readonly kind: "status"; readonly scope: "node" | "cluster" }
+  | ChangeMember
+  | TransferLeader
+  | GroupLogRequest;
+
+/**
+ * `add`: `node`, to be reached at `address` (`host:port`; empty for the others), gets copies of everything and has no vote;
+ * `promote`: it gets a vote as well, in every group as soon as it has caught up there; `remove`: it leaves all groups, for
+ * good. Answered when the cluster has noted it; groups follow by themselves.
+ */
+export interface ChangeMember {
+  readonly kind: "changeMember";
+  readonly action: "add" | "promote" | "remove";
+  readonly node: NodeId;
+  readonly address: string;
+  /** A node has passed it on: it is not passed on again. */
+  readonly forwarded: boolean;
+}
+/** Hands the leadership of `shard` to `to`; without a shard, of all shards that the node asked leads. */
+export interface TransferLeader {
+  readonly kind: "transferLeader";
+  readonly to: NodeId;
+  readonly shard: ShardId | undefined;
+  readonly forwarded: boolean;
+}
+/** The state of the node's replica of a group, `undefined` for the system group, with its last `limit` log entries. */
+export interface GroupLogRequest {
+  readonly kind: "groupLog";
+  readonly shard: ShardId | undefined;
+  readonly limit: number;
+}
 
 export type ClientRequest = WriteRequest | ReadRequest | AdminRequest;
 
@@ -117,6 +147,7 @@ export type ClientResponse =
   | { readonly kind: "topology"; readonly topology: Topology }
   | { readonly kind: "nodeStatus"; readonly status: NodeStatus }
   | { readonly kind: "clusterStatus"; readonly status: ClusterStatus }
+  | { readonly kind: "groupLog"; readonly log: GroupLogStatus }
   | ErrorResponse;
 
 export interface ErrorResponse {
@@ -170,11 +201,28 @@ export interface ShardStatus {
   readonly lastIndex: number;
   readonly commitIndex: number;
   readonly appliedIndex: number;
+  /** The members, as the replica's log has them. `outgoing`: the voters that are being replaced. */
+  readonly voters: readonly NodeId[];
+  readonly outgoing: readonly NodeId[];
+  readonly learners: readonly NodeId[];
   /** On the leader: how far each other replica is known to be; on others empty. */
   readonly replicas: readonly {
     readonly node: NodeId;
     readonly matchIndex: number;
     readonly active: boolean;
+  }[];
+}
+/** What `cli log` shows: a replica of a group for a person who debugs. */
+export interface GroupLogStatus extends ShardStatus {
+  readonly node: NodeId;
+  readonly firstIndex: number;
+  /** The entry that made the members what they are. */
+  readonly membersIndex: number;
+  readonly entries: readonly {
+    readonly index: number;
+    readonly term: number;
+    readonly kind: string;
+    readonly bytes: number;
   }[];
 }
 export interface RequestStatus {

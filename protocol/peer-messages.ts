@@ -3,13 +3,25 @@ import type { LogIndex, NodeId, Term } from "./ids.ts";
 
 /**
  * One place in a Raft log. `noop`: what a leader appends at the start of its term (Raft §8); `commands`: a batch of
- * client commands (`shard/command-batch.ts`). `data` is immutable once the entry exists.
+ * client commands (`shard/command-batch.ts`); `config`: who the members are from here on (`configuration.ts`). `data` is
+ * immutable once the entry exists.
  */
 export interface Entry {
   readonly index: LogIndex;
   readonly term: Term;
-  readonly kind: "noop" | "commands";
+  readonly kind: "noop" | "commands" | "config";
   readonly data: Uint8Array;
+}
+
+/**
+ * The members of a group, each list sorted. Learners get the log and have no say. While one set of voters replaces
+ * another, `outgoing` is the old one and decisions need a majority of each (joint consensus, thesis §4.3); it is empty at
+ * all other times. A node of `outgoing` may be a voter or a learner of the new set as well; no voter is a learner.
+ */
+export interface Configuration {
+  readonly voters: readonly NodeId[];
+  readonly outgoing: readonly NodeId[];
+  readonly learners: readonly NodeId[];
 }
 
 /** `from` and `to` are implied by the connection on the wire; `term` is the sender's current term unless it says else. */
@@ -58,6 +70,8 @@ export interface Heartbeat extends Envelope {
   readonly commit: LogIndex;
   /** The newest read round that waits for a quorum (thesis §6.4); 0 for none. Grows within a term. */
   readonly readRound: number;
+  /** No more heartbeats follow until something happens: a receiver that has everything stops to wait for them, and does not answer. */
+  readonly quiesce: boolean;
 }
 export interface HeartbeatReply extends Envelope {
   readonly kind: "heartbeatReply";
@@ -77,6 +91,33 @@ export type RaftMessage =
   | HeartbeatReply
   | TimeoutNow;
 
+/**
+ * A piece of a snapshot, from a leader's node to one that needs what the leader's log no longer has. `term` is the leader's.
+ * `part` counts from 0 within a `stream`, a number that the sender never uses twice. `digest` is XXH32 of `data`, seeded
+ * with the digest of the part before (0 for the first), so it vouches for all that came until here.
+ *
+ * The data of all parts are CBOR arrays that begin with a number: 0, then a slice of the head; 1, then keys and values by
+ * turns. `shard/snapshot-format.ts` says what the head is.
+ */
+export interface SnapshotPart extends Envelope {
+  readonly kind: "snapshotPart";
+  readonly stream: number;
+  readonly part: number;
+  readonly last: boolean;
+  readonly digest: number;
+  readonly data: Uint8Array;
+}
+/** All parts below `next` have been taken. `refused`: the stream is of no use to the receiver. */
+export interface SnapshotAck extends Envelope {
+  readonly kind: "snapshotAck";
+  readonly stream: number;
+  readonly next: number;
+  readonly refused: boolean;
+}
+
+/** Everything that the replicas of a group say to each other; Raft's cores see the part of it that is theirs. */
+export type GroupMessage = RaftMessage | SnapshotPart | SnapshotAck;
+
 /** The first frame of a peer connection, both ways: who speaks, and for which cluster. Travels as a CBOR map. */
 export interface PeerHello {
   readonly node: NodeId;
@@ -84,7 +125,10 @@ export interface PeerHello {
   readonly clusterId: string;
   /** Chosen at random when the data directory was made: a wiped node has another one. */
   readonly incarnation: string;
-  /** Sorted ids of all members and the number of shards: two nodes that differ here are not of one cluster. */
+  /**
+   * Sorted ids of the founders, none from a node that joined later, and the number of shards: two founders, or two nodes, that
+   * differ here are not of one cluster.
+   */
   readonly members: readonly NodeId[];
   readonly shards: number;
 }

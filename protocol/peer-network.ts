@@ -1,12 +1,12 @@
 import type { ReplySink } from "./handler.ts";
 import type { GroupId, NodeId } from "./ids.ts";
 import type { ClientRequest } from "./messages.ts";
-import type { RaftMessage } from "./peer-messages.ts";
+import type { GroupMessage } from "./peer-messages.ts";
 
 /** The other nodes, as shards see them. `src/server/peers.ts` is the real one. */
 export interface PeerNetwork {
   /** Queues a message of a group for `message.to`. Dropped, as networks do, where there is no connection or too much waits. */
-  send(group: GroupId, message: RaftMessage): void;
+  send(group: GroupId, message: GroupMessage): void;
   /** Sends what is queued: one frame and one system call a peer. Called once a turn of the loop. */
   flush(): void;
   /**
@@ -14,12 +14,14 @@ export interface PeerNetwork {
    * breaks or the deadline passes.
    */
   forward(node: NodeId, request: ClientRequest, sink: ReplySink, requestId: number): void;
+  /** How long ago anything was heard from `node`, in milliseconds; a node that is connected and has nothing to say pings. */
+  silentMs(node: NodeId): number;
 }
 
 /** What the network tells the shards. */
 export interface PeerListener {
   /** Messages of one frame arrive in order, in one turn of the loop. */
-  received(group: GroupId, message: RaftMessage): void;
+  received(group: GroupId, message: GroupMessage): void;
   connected(node: NodeId): void;
   disconnected(node: NodeId): void;
 }

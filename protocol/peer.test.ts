@@ -15,9 +15,9 @@ import {
   endBundle,
   PEER_TYPES,
 } from "./peer.ts";
-import type { RaftMessage } from "./peer-messages.ts";
+import type { GroupMessage } from "./peer-messages.ts";
 import { frameOf } from "./test-frames.ts";
-import { anyGroup, anyRaftMessage } from "./test-values.ts";
+import { anyGroup, anyGroupMessage } from "./test-values.ts";
 
 const N1 = nodeId("n1");
 const N2 = nodeId("n2");
@@ -31,14 +31,14 @@ const bundle = (hex: string): Frame => ({
 
 test("a bundle arrives as it was sent, in order", () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(anyGroup, anyRaftMessage), { maxLength: 20 }), (messages) => {
+    fc.property(fc.array(fc.tuple(anyGroup, anyGroupMessage), { maxLength: 20 }), (messages) => {
       const writer = new ByteWriter();
       const mark = beginBundle(writer);
       for (const [group, message] of messages) appendMessage(writer, group, message);
       endBundle(writer, mark);
       const frame = frameOf(writer.copy());
       expect(frame.type).toBe(PEER_TYPES.raft);
-      const arrived: [GroupId, RaftMessage][] = [];
+      const arrived: [GroupId, GroupMessage][] = [];
       decodeBundle(frame, N1, N2, (group, message) => arrived.push([group, message]));
       expect(arrived).toEqual(messages);
     }),
@@ -50,11 +50,12 @@ test("a malformed message ends the bundle, those before it were visited", () => 
     ["80", /a bundle with a length/],
     ["9f", /end of the input inside of an array/],
     ["9f9fff", /byte 0xff instead of an unsigned integer/],
-    ["9f83000801ff", /Raft message type 8/],
+    ["9f83000a01ff", /Raft message type 10/],
     ["9f84000701" + "00ff", /4 items instead of 3/],
     ["9f8319ffff0701ff", /group 65535/],
     ["9f870003010101018201" + "00ff", /2 items of log entries/],
-    ["9f87000301010101830102" + "40ff", /entry kind 2/],
+    ["9f87000301010101830103" + "40ff", /entry kind 3/],
+    ["9f87000301010101830102" + "41f6ff", /an array/],
     ["9f870003011b001fffffffffffff010183010140ff", /log entries after index 9007199254740991/],
     ["9fff00", /1 bytes after the last item/],
   ];
@@ -63,7 +64,7 @@ test("a malformed message ends the bundle, those before it were visited", () => 
     expect(() => decodeBundle(bundle(hex), N1, N2, () => {})).toThrow(ProtocolError);
   }
   let visited = 0;
-  expect(() => decodeBundle(bundle("9f830007018300080101ff"), N1, N2, () => visited++)).toThrow(
+  expect(() => decodeBundle(bundle("9f8300070183000a0101ff"), N1, N2, () => visited++)).toThrow(
     ProtocolError,
   );
   expect(visited).toBe(1);

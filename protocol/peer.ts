@@ -7,6 +7,7 @@
  */
 import { unreachable } from "../src/lib/assert.ts";
 import { type ByteWriter, CborReader } from "./cbor.ts";
+import { decodeConfiguration } from "./configuration.ts";
 import { ProtocolError } from "./errors.ts";
 import { beginFrame, endFrame, type Frame } from "./frame.ts";
 import {
@@ -20,7 +21,7 @@ import {
   term,
 } from "./ids.ts";
 import { HELLO_BYTES_MAX, SHARDS_MAX } from "./limits.ts";
-import type { AppendRequest, Entry, PeerHello, RaftMessage } from "./peer-messages.ts";
+import type { AppendRequest, Entry, GroupMessage, PeerHello } from "./peer-messages.ts";
 import { decodePlain, encodePlain } from "./plain.ts";
 import { helloShape } from "./status-shapes.ts";
 
@@ -35,9 +36,11 @@ const MESSAGE_TYPES = {
   heartbeat: 5,
   heartbeatReply: 6,
   timeoutNow: 7,
-} as const satisfies Record<RaftMessage["kind"], number>;
+  snapshotPart: 8,
+  snapshotAck: 9,
+} as const satisfies Record<GroupMessage["kind"], number>;
 
-const ENTRY_KINDS = ["noop", "commands"] as const satisfies readonly Entry["kind"][];
+const ENTRY_KINDS = ["noop", "commands", "config"] as const satisfies readonly Entry["kind"][];
 
 /** Writes the frame with which each side of a peer connection begins. */
 export function encodeHello(writer: ByteWriter, hello: PeerHello): void {
@@ -75,7 +78,7 @@ export function endBundle(writer: ByteWriter, mark: number): void {
 }
 
 /** Adds a message to the frame that `beginBundle` began. The entries' indices must follow `prevIndex` without a gap. */
-export function appendMessage(writer: ByteWriter, group: GroupId, message: RaftMessage): void {
+export function appendMessage(writer: ByteWriter, group: GroupId, message: GroupMessage): void {
   switch (message.kind) {
     case "vote":
       begin(writer, 7, group, message);
@@ -104,9 +107,10 @@ export function appendMessage(writer: ByteWriter, group: GroupId, message: RaftM
       writer.uint(message.hintTerm);
       return;
     case "heartbeat":
-      begin(writer, 5, group, message);
+      begin(writer, 6, group, message);
       writer.uint(message.commit);
       writer.uint(message.readRound);
+      writer.bool(message.quiesce);
       return;
     case "heartbeatReply":
       begin(writer, 4, group, message);
@@ -114,6 +118,20 @@ export function appendMessage(writer: ByteWriter, group: GroupId, message: RaftM
       return;
     case "timeoutNow":
       begin(writer, 3, group, message);
+      return;
+    case "snapshotPart":
+      begin(writer, 8, group, message);
+      writer.uint(message.stream);
+      writer.uint(message.part);
+      writer.bool(message.last);
+      writer.uint(message.digest);
+      writer.bytes(message.data);
+      return;
+    case "snapshotAck":
+      begin(writer, 6, group, message);
+      writer.uint(message.stream);
+      writer.uint(message.next);
+      writer.bool(message.refused);
       return;
     default:
       unreachable(message, "cannot encode a Raft message");
@@ -128,7 +146,7 @@ export function decodeBundle(
   frame: Frame,
   from: NodeId,
   to: NodeId,
-  visit: (group: GroupId, message: RaftMessage) => void,
+  visit: (group: GroupId, message: GroupMessage) => void,
 ): void {
   const reader = new CborReader(frame.body);
   if (reader.arrayHeader() !== -1) reader.refuse("a bundle with a length");
@@ -141,7 +159,7 @@ export function decodeBundle(
   reader.expectEnd();
 }
 
-function decodeMessage(reader: CborReader, items: number, from: NodeId, to: NodeId): RaftMessage {
+function decodeMessage(reader: CborReader, items: number, from: NodeId, to: NodeId): GroupMessage {
   const type = reader.uint();
   const messageTerm = readTerm(reader);
   switch (type) {
@@ -175,9 +193,10 @@ function decodeMessage(reader: CborReader, items: number, from: NodeId, to: Node
       return { kind: "appendReply", from, to, term: messageTerm, accepted, index, hintIndex, hintTerm };
     }
     case MESSAGE_TYPES.heartbeat: {
-      expect(reader, items, 5);
+      expect(reader, items, 6);
       const commit = readIndex(reader);
-      return { kind: "heartbeat", from, to, term: messageTerm, commit, readRound: reader.uint() };
+      const readRound = reader.uint();
+      return { kind: "heartbeat", from, to, term: messageTerm, commit, readRound, quiesce: reader.bool() };
     }
     case MESSAGE_TYPES.heartbeatReply:
       expect(reader, items, 4);
@@ -185,12 +204,23 @@ function decodeMessage(reader: CborReader, items: number, from: NodeId, to: Node
     case MESSAGE_TYPES.timeoutNow:
       expect(reader, items, 3);
       return { kind: "timeoutNow", from, to, term: messageTerm };
+    case MESSAGE_TYPES.snapshotPart: {
+      expect(reader, items, 8);
+      const [stream, part, last] = [reader.uint(), reader.uint(), reader.bool()];
+      const [digest, data] = [reader.uint(), reader.bytes()];
+      return { kind: "snapshotPart", from, to, term: messageTerm, stream, part, last, digest, data };
+    }
+    case MESSAGE_TYPES.snapshotAck: {
+      expect(reader, items, 6);
+      const [stream, next, refused] = [reader.uint(), reader.uint(), reader.bool()];
+      return { kind: "snapshotAck", from, to, term: messageTerm, stream, next, refused };
+    }
     default:
       return reader.refuse(`the Raft message type ${type}`);
   }
 }
 
-function begin(writer: ByteWriter, items: number, group: GroupId, message: RaftMessage): void {
+function begin(writer: ByteWriter, items: number, group: GroupId, message: GroupMessage): void {
   writer.arrayHeader(items);
   writer.uint(group);
   writer.uint(MESSAGE_TYPES[message.kind]);
@@ -201,7 +231,7 @@ function encodeEntries(writer: ByteWriter, { entries }: AppendRequest): void {
   writer.arrayHeader(entries.length * 3);
   for (const entry of entries) {
     writer.uint(entry.term);
-    writer.uint(entry.kind === "noop" ? 0 : 1);
+    writer.uint(ENTRY_KINDS.indexOf(entry.kind));
     writer.bytes(entry.data);
   }
 }
@@ -215,7 +245,9 @@ function decodeEntries(reader: CborReader, prevIndex: LogIndex): Entry[] {
     const entryTerm = readTerm(reader);
     const number = reader.uint();
     const kind = ENTRY_KINDS[number] ?? reader.refuse(`the entry kind ${number}`);
-    entries.push({ index: indexPlus(prevIndex, i + 1), term: entryTerm, kind, data: reader.bytes() });
+    const data = reader.bytes();
+    if (kind === "config") decodeConfiguration(data);
+    entries.push({ index: indexPlus(prevIndex, i + 1), term: entryTerm, kind, data });
   }
   return entries;
 }

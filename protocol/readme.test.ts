@@ -24,7 +24,7 @@ import {
   endBundle,
   PEER_TYPES,
 } from "./peer.ts";
-import type { RaftMessage } from "./peer-messages.ts";
+import type { GroupMessage } from "./peer-messages.ts";
 import { encodePreamble, encodePreambleReply, parsePreamble, parsePreambleReply } from "./preamble.ts";
 import { slotOf } from "./slots.ts";
 import { frameOf, written } from "./test-frames.ts";
@@ -114,6 +114,20 @@ const requests: Record<string, ClientRequest> = {
   ping: { kind: "ping" },
   topology: { kind: "topology" },
   "status of the cluster": { kind: "status", scope: "cluster" },
+  "changeMember: add n4": {
+    kind: "changeMember",
+    action: "add",
+    node: nodeId("n4"),
+    address: "10.0.0.4:7001",
+    forwarded: false,
+  },
+  "transferLeader of shard 3 to n2": {
+    kind: "transferLeader",
+    to: N2,
+    shard: shardId(3),
+    forwarded: false,
+  },
+  "groupLog of the system group, 10 entries": { kind: "groupLog", shard: undefined, limit: 10 },
 };
 
 const responses: Record<string, ClientResponse> = {
@@ -140,8 +154,11 @@ const responses: Record<string, ClientResponse> = {
 };
 
 const hello = { node: N1, clusterId: "", incarnation: "5eed", members: [N1, N2], shards: 4 };
-const bundle: [number, RaftMessage][] = [
-  [0, { kind: "heartbeat", from: N1, to: N2, term: term(2), commit: logIndex(9), readRound: 1 }],
+const bundle: [number, GroupMessage][] = [
+  [
+    0,
+    { kind: "heartbeat", from: N1, to: N2, term: term(2), commit: logIndex(9), readRound: 1, quiesce: false },
+  ],
   [
     3,
     {
@@ -195,7 +212,7 @@ describe("examples", () => {
     expect(parsePreambleReply(bytes("preamble accepted"), 0)).toMatchObject({ error: undefined, version: 1 });
     expect(parsePreambleReply(bytes("preamble refused"), 0)).toMatchObject({ error: "UNSUPPORTED_VERSION" });
     expect(decodeHello(frameOfHex(examples.get("hello of n1")!))).toEqual(hello);
-    const read: [number, RaftMessage][] = [];
+    const read: [number, GroupMessage][] = [];
     const frame = frameOfHex(examples.get("raft: group 0 heartbeat, and group 3 append of one entry")!);
     decodeBundle(frame, N1, N2, (group, message) => read.push([group, message]));
     expect(read).toEqual(bundle);
@@ -206,7 +223,7 @@ describe("examples", () => {
       [...Object.keys(requests), ...Object.keys(responses), ...Object.keys(others)].sort(),
     );
     const shown = new Set([...Object.values(requests), ...Object.values(responses)].map(({ kind }) => kind));
-    const maps = ["nodeStatus", "clusterStatus"];
+    const maps = ["nodeStatus", "clusterStatus", "groupLog"];
     const all = [...Object.keys(REQUEST_TYPES), ...Object.keys(RESPONSE_TYPES)];
     expect(all.filter((kind) => !shown.has(kind as never) && !maps.includes(kind))).toEqual([]);
   });
@@ -241,14 +258,22 @@ describe("tables", () => {
       hintIndex: logIndex(0),
       hintTerm: term(0),
       readRound: 0,
+      quiesce: false,
+      stream: 0,
+      part: 0,
+      last: false,
+      digest: 0,
+      data: new Uint8Array(0),
+      next: 0,
+      refused: false,
     };
     for (const [number, kind] of table("kind", "message")) {
       const bytes = written((writer) =>
-        appendMessage(writer, groupId(0), { ...anyMessage, kind } as RaftMessage),
+        appendMessage(writer, groupId(0), { ...anyMessage, kind } as GroupMessage),
       );
       expect(`${kind} ${bytes[2]}`).toBe(`${kind} ${number}`);
     }
-    expect(table("kind", "message")).toHaveLength(7);
+    expect(table("kind", "message")).toHaveLength(9);
   });
 
   test("errors", () => {

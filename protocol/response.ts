@@ -7,7 +7,7 @@ import { isNodeId } from "./ids.ts";
 import { SCAN_ENTRIES_MAX } from "./limits.ts";
 import type { ClientResponse, ErrorResponse, KeyValue, LeaderHint } from "./messages.ts";
 import { decodePlain, encodePlain } from "./plain.ts";
-import { clusterStatusShape, nodeStatusShape, topologyShape } from "./status-shapes.ts";
+import { clusterStatusShape, groupLogShape, nodeStatusShape, topologyShape } from "./status-shapes.ts";
 import { expectItems } from "./write-body.ts";
 
 /** Frame types of answers. A number is never given a second meaning. */
@@ -20,6 +20,7 @@ export const RESPONSE_TYPES = {
   topology: 133,
   nodeStatus: 134,
   clusterStatus: 135,
+  groupLog: 136,
   error: 191,
 } as const satisfies Record<ClientResponse["kind"], number>;
 
@@ -43,6 +44,9 @@ export function decodeResponse(frame: Frame): ClientResponse {
       return { kind: "nodeStatus", status: nodeStatusShape(decodePlain(body), "status") };
     case RESPONSE_TYPES.clusterStatus:
       return { kind: "clusterStatus", status: clusterStatusShape(decodePlain(body), "status") };
+  }
+  if (frame.type === RESPONSE_TYPES.groupLog) {
+    return { kind: "groupLog", log: groupLogShape(decodePlain(body), "log") };
   }
   const reader = new CborReader(body);
   const response = decodeArray(frame.type, reader);
@@ -84,6 +88,9 @@ function encodeResponseBody(writer: ByteWriter, response: ClientResponse): void 
     case "nodeStatus":
     case "clusterStatus":
       writer.append(encodePlain(response.status));
+      return;
+    case "groupLog":
+      writer.append(encodePlain(response.log));
       return;
     case "error":
       encodeError(writer, response);

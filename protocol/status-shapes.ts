@@ -2,6 +2,7 @@
 import { SHARDS_MAX } from "./limits.ts";
 import type {
   ClusterStatus,
+  GroupLogStatus,
   LatencyStatus,
   NodeStatus,
   PeerStatus,
@@ -26,7 +27,7 @@ const peerStatus = record<PeerStatus>({
   lastHeardMs: nullable(number),
 });
 
-const shardStatus = record<ShardStatus>({
+const shardFields = {
   shard: number,
   role: oneOf("leader", "follower", "candidate", "preCandidate"),
   leader: nullable(node),
@@ -34,7 +35,21 @@ const shardStatus = record<ShardStatus>({
   lastIndex: number,
   commitIndex: number,
   appliedIndex: number,
+  voters: list(node),
+  outgoing: list(node),
+  learners: list(node),
   replicas: list(record<ShardStatus["replicas"][number]>({ node, matchIndex: number, active: boolean })),
+};
+const shardStatus = record<ShardStatus>(shardFields);
+
+export const groupLogShape: Shape<GroupLogStatus> = record<GroupLogStatus>({
+  ...shardFields,
+  node,
+  firstIndex: number,
+  membersIndex: number,
+  entries: list(
+    record<GroupLogStatus["entries"][number]>({ index: number, term: number, kind: text, bytes: number }),
+  ),
 });
 
 const latency = record<LatencyStatus>({ p50: number, p99: number, max: number });

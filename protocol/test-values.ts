@@ -1,9 +1,10 @@
 /** Arbitrary messages for property tests: fast-check's generators of everything that the codecs carry. */
 import fc from "fast-check";
+import { encodeConfiguration } from "./configuration.ts";
 import { ERRORS, type ErrorName } from "./errors.ts";
 import { groupId, indexPlus, logIndex, nodeId, shardId, term } from "./ids.ts";
 import type { ClientRequest, ClientResponse, WriteRequest } from "./messages.ts";
-import type { RaftMessage } from "./peer-messages.ts";
+import type { GroupMessage } from "./peer-messages.ts";
 
 const bytes = fc.uint8Array({ maxLength: 300 });
 const key = fc.uint8Array({ maxLength: 40 });
@@ -66,6 +67,20 @@ export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
     kind: fc.constant("status" as const),
     scope: fc.constantFrom("node" as const, "cluster" as const),
   }),
+  fc.record({
+    kind: fc.constant("changeMember" as const),
+    action: fc.constantFrom("add" as const, "promote" as const, "remove" as const),
+    node,
+    address: fc.string({ unit: "grapheme", maxLength: 30 }),
+    forwarded: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constant("transferLeader" as const),
+    to: node,
+    shard: optional(shard),
+    forwarded: fc.boolean(),
+  }),
+  fc.record({ kind: fc.constant("groupLog" as const), shard: optional(shard), limit: wholeNumber }),
 );
 
 const text = fc.string({ unit: "grapheme", maxLength: 30 });
@@ -73,6 +88,24 @@ const text = fc.string({ unit: "grapheme", maxLength: 30 });
 const anyDouble = fc.double({ noNaN: true }).map((value) => value + 0);
 const fraction = fc.double({ min: 0, max: 1, noNaN: true }).map((value) => value + 0);
 const latency = fc.option(fc.record({ p50: wholeNumber, p99: anyDouble, max: wholeNumber }));
+const memberLists = {
+  voters: fc.array(node, { maxLength: 3 }),
+  outgoing: fc.array(node, { maxLength: 3 }),
+  learners: fc.array(node, { maxLength: 3 }),
+};
+const shardStatus = {
+  shard: fc.integer({ min: -1, max: 1023 }),
+  role: fc.constantFrom("leader" as const, "follower" as const, "candidate" as const),
+  leader: fc.option(node),
+  term: wholeNumber,
+  lastIndex: wholeNumber,
+  commitIndex: wholeNumber,
+  appliedIndex: wholeNumber,
+  ...memberLists,
+  replicas: fc.array(fc.record({ node, matchIndex: wholeNumber, active: fc.boolean() }), {
+    maxLength: 2,
+  }),
+};
 const nodeStatus = fc.record({
   id: node,
   address: text,
@@ -84,21 +117,7 @@ const nodeStatus = fc.record({
     fc.record({ id: node, address: text, connected: fc.boolean(), lastHeardMs: fc.option(wholeNumber) }),
     { maxLength: 3 },
   ),
-  shards: fc.array(
-    fc.record({
-      shard: fc.integer({ min: -1, max: 1023 }),
-      role: fc.constantFrom("leader" as const, "follower" as const, "candidate" as const),
-      leader: fc.option(node),
-      term: wholeNumber,
-      lastIndex: wholeNumber,
-      commitIndex: wholeNumber,
-      appliedIndex: wholeNumber,
-      replicas: fc.array(fc.record({ node, matchIndex: wholeNumber, active: fc.boolean() }), {
-        maxLength: 2,
-      }),
-    }),
-    { maxLength: 3 },
-  ),
+  shards: fc.array(fc.record(shardStatus), { maxLength: 3 }),
   requests: fc.record({
     reads: wholeNumber,
     writes: wholeNumber,
@@ -138,6 +157,19 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
     }),
   }),
   fc.record({ kind: fc.constant("nodeStatus" as const), status: nodeStatus }),
+  fc.record({
+    kind: fc.constant("groupLog" as const),
+    log: fc.record({
+      ...shardStatus,
+      node,
+      firstIndex: wholeNumber,
+      membersIndex: wholeNumber,
+      entries: fc.array(
+        fc.record({ index: wholeNumber, term: wholeNumber, kind: text, bytes: wholeNumber }),
+        { maxLength: 3 },
+      ),
+    }),
+  }),
   fc.record({
     kind: fc.constant("clusterStatus" as const),
     status: fc.record({
@@ -180,11 +212,18 @@ const to = fc.constant(nodeId("n2"));
 const anyTerm = wholeNumber.map(term);
 const anyIndex = fc.maxSafeNat().map((n) => logIndex(Math.floor(n / 2)));
 const envelope = { from, to, term: anyTerm };
-const entryKind = fc.constantFrom("noop" as const, "commands" as const);
+const members = fc.uniqueArray(fc.constantFrom("n1", "n2", "n3", "n4").map(nodeId));
+const entryBody = fc.oneof(
+  fc.record({ kind: fc.constantFrom("noop" as const, "commands" as const), data: bytes }),
+  fc.record({
+    kind: fc.constant("config" as const),
+    data: fc.record({ voters: members, outgoing: members, learners: members }).map(encodeConfiguration),
+  }),
+);
 
 export const anyGroup = fc.nat(1024).map(groupId);
 
-export const anyRaftMessage: fc.Arbitrary<RaftMessage> = fc.oneof(
+export const anyGroupMessage: fc.Arbitrary<GroupMessage> = fc.oneof(
   fc.record({
     kind: fc.constant("vote" as const),
     ...envelope,
@@ -206,11 +245,15 @@ export const anyRaftMessage: fc.Arbitrary<RaftMessage> = fc.oneof(
       prevIndex: anyIndex,
       prevTerm: anyTerm,
       commit: anyIndex,
-      entries: fc.array(fc.record({ term: anyTerm, kind: entryKind, data: bytes }), { maxLength: 20 }),
+      entries: fc.array(fc.tuple(anyTerm, entryBody), { maxLength: 20 }),
     })
     .map((message) => ({
       ...message,
-      entries: message.entries.map((entry, i) => ({ ...entry, index: indexPlus(message.prevIndex, i + 1) })),
+      entries: message.entries.map(([of, body], i) => ({
+        index: indexPlus(message.prevIndex, i + 1),
+        term: of,
+        ...body,
+      })),
     })),
   fc.record({
     kind: fc.constant("appendReply" as const),
@@ -225,7 +268,24 @@ export const anyRaftMessage: fc.Arbitrary<RaftMessage> = fc.oneof(
     ...envelope,
     commit: anyIndex,
     readRound: wholeNumber,
+    quiesce: fc.boolean(),
   }),
   fc.record({ kind: fc.constant("heartbeatReply" as const), ...envelope, readRound: wholeNumber }),
   fc.record({ kind: fc.constant("timeoutNow" as const), ...envelope }),
+  fc.record({
+    kind: fc.constant("snapshotPart" as const),
+    ...envelope,
+    stream: wholeNumber,
+    part: wholeNumber,
+    last: fc.boolean(),
+    digest: wholeNumber,
+    data: bytes,
+  }),
+  fc.record({
+    kind: fc.constant("snapshotAck" as const),
+    ...envelope,
+    stream: wholeNumber,
+    next: wholeNumber,
+    refused: fc.boolean(),
+  }),
 );

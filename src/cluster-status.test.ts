@@ -18,6 +18,9 @@ function shardView(
     lastIndex: 10,
     commitIndex: 9,
     appliedIndex: 8,
+    voters: members.map(({ id }) => id),
+    outgoing: [],
+    learners: [],
     replicas: replicas.map(([node, matchIndex, active]) => ({ node: nodeId(node), matchIndex, active })),
   };
 }

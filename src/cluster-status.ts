@@ -106,9 +106,7 @@ function shardSummary(shard: number, members: readonly ClusterMember[], answered
     if (view.role === "leader" && (leader === undefined || view.term > leader.view.term))
       leader = { id, view };
   }
-  const reached =
-    leader === undefined ? 0 : 1 + leader.view.replicas.filter((replica) => replica.active).length;
-  const hasQuorum = reached > members.length / 2;
+  const hasQuorum = leader !== undefined && reachesQuorum(leader.id, leader.view);
   const best = leader?.view ?? [...views.values()].reduce((a, b) => (b.commitIndex > a.commitIndex ? b : a));
   return {
     shard,
@@ -128,6 +126,16 @@ function shardSummary(shard: number, members: readonly ClusterMember[], answered
       };
     }),
   };
+}
+
+/** A leader hears a majority of the voters, of either set while one replaces the other. */
+function reachesQuorum(id: NodeId, { voters, outgoing, replicas }: ShardStatus): boolean {
+  return [voters, outgoing].every((set) => {
+    const heard = set.filter(
+      (node) => node === id || replicas.some((one) => one.node === node && one.active),
+    );
+    return set.length === 0 || heard.length > set.length / 2;
+  });
 }
 
 function lastSeenMs(id: NodeId, answered: readonly NodeStatus[]): number | null {

@@ -13,8 +13,13 @@ export interface NodeConfig {
   readonly host: string;
   readonly port: number;
   readonly dataDirectory: string;
-  /** All nodes of the cluster, this one included, ordered by id. Alone: just this one. */
+  /**
+   * The nodes that found the cluster, this one included, ordered by id. Alone: just this one. Of a node that joins: some
+   * or all of those that are there, and itself.
+   */
   readonly members: readonly Member[];
+  /** The cluster is there already, and this node is, or will be, added to it. */
+  readonly joins?: boolean;
   /** A power of two up to `SHARDS_MAX`; fixed when the data directory is created. */
   readonly shards: number;
   readonly logLevel: LogLevel;
@@ -35,6 +40,10 @@ export interface NodeTimings {
   readonly heartbeatTicks: number;
   /** A follower that hears nothing for this many ticks, up to twice as many at random, campaigns. */
   readonly electionTicks: number;
+  /** A group in which nothing happened for so long falls asleep: no heartbeats until something does. */
+  readonly quiesceTicks: number;
+  /** A node that was not heard for so long is taken for dead by the groups that it leads and that are asleep. */
+  readonly silentLeaderMs: number;
   /** How long a request may wait for its answer inside of a node. */
   readonly requestTimeoutMs: number;
   /** How often logs are compacted, leaders balanced and the system group's facts completed. */
@@ -55,6 +64,8 @@ export const DEFAULT_TIMINGS: NodeTimings = {
   tickMs: 50,
   heartbeatTicks: 2,
   electionTicks: 10,
+  quiesceTicks: 40,
+  silentLeaderMs: 750,
   requestTimeoutMs: 5_000,
   maintenanceMs: 1_000,
   diskFullRetryMs: 500,
@@ -75,6 +86,11 @@ export function assertTimings(timings: NodeTimings): void {
   assert(
     timings.electionTicks * 2 * timings.tickMs * 2 <= timings.requestTimeoutMs,
     "a request must survive the longest election timeout and the election after it",
+  );
+  const { electionTicks, tickMs, silentLeaderMs } = timings;
+  assert(
+    silentLeaderMs > electionTicks * tickMs && silentLeaderMs < 2 * electionTicks * tickMs,
+    "a group that is asleep must not miss its leader sooner, or much later, than one that is awake",
   );
   assert(
     timings.stopMsMax > timings.requestTimeoutMs,
@@ -100,6 +116,13 @@ export const DEFAULT_LIMITS = {
   entryBytesMax: 1 * MIB,
   /** Writes, and reads, of one shard that may wait for a majority. */
   waitingRequestsMax: 65_536,
+  /**
+   * Log that is kept for members that are behind. Beyond it is forgotten what this node has in its tables, and who needs
+   * it is sent a snapshot.
+   */
+  logBytesMax: 256 * MIB,
+  /** Snapshots that a node sends at a time. */
+  snapshotStreamsMax: 2,
   replication: { appendBytesMax: 1 * MIB, inflightAppendsMax: 64, inflightBytesMax: 16 * MIB },
   /** Scans over all shards that this node coordinates, and scans of single shards that it serves. */
   scans: {

@@ -41,7 +41,7 @@ test("a directory of somebody else is refused with what would be right", () => {
   );
   expect(refusal({ shards: 4 })).toThrow("can't be changed to 4; nothing was changed (say --shards 8,");
   expect(refusal({ members: config().members.slice(0, 1) })).toThrow(
-    "belongs to a cluster of n1, n2, not of n1; nothing was changed (members are fixed",
+    "belongs to a cluster of n1, n2, not of n1; nothing was changed (--peers names the founders",
   );
 });
 

@@ -17,7 +17,10 @@ export interface Identity {
   readonly node: NodeId;
   /** Made at random with the directory: another directory is another incarnation of the node. */
   readonly incarnation: string;
+  /** As `--peers` named them at the first start. */
   readonly members: readonly NodeId[];
+  /** It was made by a node that joined a cluster which was there before. */
+  readonly joins: boolean;
   readonly shards: number;
   /** What the system group has agreed on, as far as this node had applied it. */
   readonly facts: SystemFacts;
@@ -53,6 +56,7 @@ export function readIdentity(
       node: config.id,
       incarnation,
       members,
+      joins: config.joins === true,
       shards: config.shards,
       facts: NO_FACTS,
     };
@@ -69,10 +73,11 @@ export function readIdentity(
       `say --id ${identity.node}, ${elsewhere}`,
     );
   }
-  if (identity.members.join() !== members.join()) {
+  // A node that joined finds its cluster by what that told it; it may be asked to look elsewhere.
+  if (!identity.joins && identity.members.join() !== members.join()) {
     refuse(
       `belongs to a cluster of ${identity.members.join(", ")}, not of ${members.join(", ")}`,
-      `members are fixed at the first start: say --peers as it was then, ${elsewhere}`,
+      `--peers names the founders, whoever came or went since: say it as at the first start, ${elsewhere}`,
     );
   }
   if (identity.shards !== config.shards) {
@@ -121,10 +126,11 @@ function parse(fs: FileSystem, path: string): Identity {
 /** The file is small and people look into it: what an editor or a disk made of it must not get far. */
 function checked(json: unknown): Identity {
   const found = (typeof json === "object" && json !== null ? json : {}) as Partial<Identity>;
-  const { format, node, incarnation, members, shards, facts } = found;
+  const { format, node, incarnation, members, joins, shards, facts } = found;
   if (typeof format === "number" && format !== FORMAT) {
     throw new Error(`it has format ${format}, and this program knows ${FORMAT} only`);
   }
+  const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
   const isText = (value: unknown): boolean => typeof value === "string" && value !== "";
   const isWhole =
     format === FORMAT &&
@@ -133,10 +139,11 @@ function checked(json: unknown): Identity {
     Array.isArray(members) &&
     members.length > 0 &&
     members.every(isText) &&
+    typeof joins === "boolean" &&
     typeof shards === "number" &&
     typeof facts?.clusterId === "string" &&
-    typeof facts.incarnations === "object" &&
-    facts.incarnations !== null;
+    isObject(facts.incarnations) &&
+    isObject(facts.nodes);
   if (!isWhole) throw new Error("it is not as a node writes it");
   return found as Identity;
 }

@@ -39,6 +39,7 @@ describe("flags", () => {
       port: 7001,
       dataDirectory: "./data/n1",
       members: [{ id: "n1" as NodeConfig["id"], host: "127.0.0.1", port: 7001, address: "127.0.0.1:7001" }],
+      joins: false,
       shards: 8,
       logLevel: "info",
     });

@@ -49,6 +49,7 @@ interface Options {
   readonly host?: string;
   readonly data?: string;
   readonly peers?: string;
+  readonly join?: boolean;
   readonly shards?: string;
   readonly logLevel?: string;
   readonly config?: string;
@@ -68,6 +69,10 @@ class Settings {
 
   get(key: Key): string | undefined {
     return this.#flags[key] ?? this.#file[key];
+  }
+
+  isSet(key: "join"): boolean {
+    return this.#flags[key] === true || this.#file[key] === true;
   }
 
   name(key: Key): string {
@@ -96,6 +101,7 @@ function addSettings(command: Command): Command {
     .option("--host <host>", `what to listen on (default: the node's host in --peers, else ${DEFAULT_HOST})`)
     .option("--data <directory>", "where the data lives (default: ./data/<id>)")
     .option("--peers <list>", "all nodes of the cluster, this one included: n1=host:port,n2=host:port,...")
+    .option("--join", "the cluster is there already: wait until this node is added to it (cli member add)")
     .option(
       "--shards <number>",
       `into how many shards a new cluster cuts the keys: a power of two up to ${SHARDS_MAX} (default: ${DEFAULT_SHARDS})`,
@@ -144,6 +150,7 @@ function checkedConfig(settings: Settings): NodeConfig {
     port,
     dataDirectory: checkedDirectory(settings, id),
     members: self === undefined ? [alone] : listed,
+    joins: checkedJoin(settings, listed.length),
     shards: checkedShards(settings),
     logLevel: checkedLogLevel(settings),
   };
@@ -156,6 +163,13 @@ function checkedId(settings: Settings): NodeId {
     throw new Stop(`${settings.name("id")} must be 1 to 64 letters, digits, dots, _ or -, found "${text}"`);
   }
   return text;
+}
+
+function checkedJoin(settings: Settings, listed: number): boolean {
+  const joins = settings.isSet("join");
+  if (joins && listed < 2)
+    throw new Stop("--join needs --peers: this node, and others that are there already");
+  return joins;
 }
 
 function checkedPort(settings: Settings): number | undefined {

@@ -19,6 +19,9 @@ function shard(group: number, leader: typeof n1 | undefined): Shard {
     lastIndex: logIndex(9),
     commitIndex: logIndex(8),
     appliedIndex: logIndex(7),
+    voters: [],
+    outgoing: [],
+    learners: [],
     replicas: [],
   };
   return { group: groupId(group), leader, status: () => status } as unknown as Shard;

@@ -7,20 +7,23 @@ import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
 import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
 import type { ClientRequest } from "../protocol/messages.ts";
-import type { RaftMessage } from "../protocol/peer-messages.ts";
+import type { GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
+import { Administration } from "./administration.ts";
 import { GatherStatus } from "./cluster-status.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig, type ReplicationLimits } from "./config.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
+import { parseAddress } from "./lib/address.ts";
 import { Slab } from "./lib/slab.ts";
 import { Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
 import { nodeStatus, topologyOf } from "./node-status.ts";
+import { founders, NO_MEMBERS } from "./raft/configuration.ts";
 import { createRaft } from "./raft/raft.ts";
 import { Router } from "./router.ts";
 import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
-import { createPeers, type Peers } from "./server/peers.ts";
+import { createPeers, type PeerAddress, type Peers } from "./server/peers.ts";
 import { createServer, type Server } from "./server/server.ts";
 import { ApplyBuffer } from "./shard/apply-buffer.ts";
 import { ENGINE_LIMITS, EngineKeys, metaKey } from "./shard/engine-keys.ts";
@@ -32,6 +35,8 @@ import { SealTracker } from "./shard/seal-tracker.ts";
 import { Shard } from "./shard/shard.ts";
 import { ShardHost } from "./shard/shard-host.ts";
 import { ShardReader } from "./shard/shard-reader.ts";
+import { ShardSpace } from "./shard/shard-space.ts";
+import type { StreamSlots } from "./shard/snapshot-exchange.ts";
 import { encodeSystemCommand, SystemMachine } from "./shard/system-machine.ts";
 import { StartError } from "./start-error.ts";
 import { makeDurableDirectory } from "./storage/durable-directory.ts";
@@ -57,6 +62,7 @@ export interface NodeOptions {
   readonly engine?: Partial<LsmOptions>;
   readonly log?: LogStoreOptions;
   readonly replication?: ReplicationLimits;
+  readonly logBytesMax?: number;
 }
 
 export function createNode(env: Env, config: NodeConfig, options: NodeOptions): FlotillaNode {
@@ -79,6 +85,8 @@ interface Running {
 }
 
 class Node implements FlotillaNode, RequestHandler, PeerListener {
+  /** Where the other nodes are; the peers look into it. */
+  readonly #addresses: Map<NodeId, PeerAddress>;
   readonly #env: Env;
   readonly #config: NodeConfig;
   readonly #options: NodeOptions;
@@ -87,6 +95,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   readonly #server: Server;
   readonly #startedMs: number;
   #running: Running | undefined;
+  #isRemoved = false;
+  #metStranger = false;
   #refusal: string | undefined;
 
   constructor(env: Env, config: NodeConfig, options: NodeOptions) {
@@ -95,14 +105,18 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     this.#options = options;
     this.#startedMs = env.clock.nowMs();
     const others = config.members.filter((member) => member.id !== config.id);
+    this.#addresses = new Map(others.map(({ id, host, port }) => [id, { host, port }]));
     this.#peers = createPeers({
       env,
       self: config.id,
-      addresses: new Map(others.map(({ id, host, port }) => [id, { host, port }])),
+      addresses: this.#addresses,
       hello: () => this.#running!.membership.hello(),
       admit: (hello) => {
         if (this.#running === undefined) return { error: "UNAVAILABLE", message: STARTING.message };
         return this.#running.membership.admit(hello);
+      },
+      stranger: () => {
+        this.#metStranger = true;
       },
       refused: (by, error, message) => {
         const hopeless = this.#running?.membership.refused(by, error, message);
@@ -160,7 +174,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     else this.#running.router.execute(request, sink, requestId, routing);
   }
 
-  received(group: GroupId, message: RaftMessage): void {
+  received(group: GroupId, message: GroupMessage): void {
     this.#running?.host.received(group, message);
   }
 
@@ -212,24 +226,39 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const options = { ...ENGINE_LIMITS, ...this.#options.engine, onFatal };
     const engine = await openLsm(env, `${dataDirectory}/engine`, options, seals);
     const logStore = LogStore.open(env, `${dataDirectory}/raft-log`, this.#options.log);
-    const membership = new Membership(id, identity.incarnation, identity.members, shardCount, identity.facts);
+    const membership = new Membership({
+      self: id,
+      incarnation: identity.incarnation,
+      listed: this.#config.members,
+      joins: identity.joins,
+      shards: shardCount,
+      facts: identity.facts,
+      isInGroup: (node) => host.shards.some((shard) => shard.hasMember(node)),
+    });
     const systemMachine = new SystemMachine((facts) => {
-      if (membership.learn(facts)) this.#keepFacts({ ...identity, facts: membership.facts });
+      if (!membership.learn(facts)) return;
+      this.#keepFacts({ ...identity, facts: membership.facts });
+      this.#followMembership(membership, host);
     });
     const buffer = new ApplyBuffer(engine);
     const host: ShardHost = new ShardHost({
       env,
       self: id,
-      members: identity.members,
+      members: votersAmong(membership),
+      desiredMembers: () => membership.desired,
       timings: DEFAULT_TIMINGS,
       engine,
       buffer,
       logStore,
       seals,
       stats: this.#stats,
+      logBytesMax: this.#options.logBytesMax ?? DEFAULT_LIMITS.logBytesMax,
       network: this.#peers,
       onFatal,
       onMaintenance: () => {
+        // Groups have let go of nodes that were removed, perhaps, or others have told of nodes.
+        this.#followMembership(membership, host);
+        if (this.#metStranger) this.#askWho(membership);
         if (!host.systemShard.isLeader) return;
         for (const command of membership.missingFacts(() => randomId(env.random))) {
           host.systemShard.proposeRaw(encodeSystemCommand(command));
@@ -244,12 +273,15 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       host,
       keys: new EngineKeys(),
       slab: new Slab(SLAB_BYTES),
+      streams: { active: 0, max: DEFAULT_LIMITS.snapshotStreamsMax },
+      joins: identity.joins,
     };
     const shards = Array.from({ length: shardCount + 1 }, (_, group) =>
       this.#buildShard(groupId(group), shared),
     );
     seals.attach(shards);
     host.start(shards);
+    this.#followMembership(membership, host);
     return {
       lock,
       engine,
@@ -258,6 +290,38 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       membership,
       router: this.#buildRouter(host, engine, logStore, membership),
     };
+  }
+
+  /** The nodes of the cluster are others than they were, perhaps. */
+  #followMembership(membership: Membership, host: ShardHost): void {
+    const nodes = membership.connected.filter((node) => node.id !== this.#config.id);
+    for (const { id, address } of nodes) {
+      const place = parseAddress(address);
+      if (place !== undefined && !this.#addresses.has(id)) this.#addresses.set(id, place);
+    }
+    for (const id of this.#addresses.keys()) {
+      if (!nodes.some((node) => node.id === id)) this.#addresses.delete(id);
+    }
+    if (membership.facts.nodes[this.#config.id]?.role === "removed" && !this.#isRemoved) {
+      this.#isRemoved = true;
+      this.#env.log.warn(
+        "this node was removed from the cluster: it serves nothing any more, and can be stopped",
+      );
+    }
+    this.#peers.membersChanged();
+    host.membersChanged(votersAmong(membership));
+  }
+
+  /** Asks the others who the nodes are. */
+  #askWho(membership: Membership): void {
+    this.#metStranger = false;
+    const sink: ReplySink = {
+      reply: (_id, response) => {
+        if (response.kind !== "topology") return;
+        membership.hearOf(response.topology.clusterId, response.topology.nodes);
+      },
+    };
+    for (const node of this.#addresses.keys()) this.#peers.forward(node, { kind: "topology" }, sink, 0);
   }
 
   /** The log and the engine have the facts as well: a full disk is no reason to stop, the next start writes them. */
@@ -280,30 +344,40 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       readonly host: ShardHost;
       readonly keys: EngineKeys;
       readonly slab: Slab;
+      readonly streams: StreamSlots;
+      readonly joins: boolean;
     },
   ): Shard {
-    const { engine, logStore, systemMachine, buffer, host, keys, slab } = parts;
+    const { engine, logStore, systemMachine, buffer, host, keys, slab, streams, joins } = parts;
     const isSystem = group === SYSTEM_GROUP;
     const meta = engine.getSync(metaKey(group))?.slice();
     return Shard.recover(
       {
+        self: this.#config.id,
         group,
+        founders: joins ? NO_MEMBERS : founders(this.#config.members.map((member) => member.id)),
         clock: this.#env.clock,
         logStore,
         machine: isSystem ? systemMachine : new KeyValueMachine(shardOfGroup(group), buffer, keys),
         reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
+        space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
+        streams,
+        flushEngine: () => engine.flush(),
+        log: this.#env.log,
+        fail: this.#options.onFatal,
         slab,
         stats: this.#stats,
-        limits: DEFAULT_LIMITS,
+        limits: { ...DEFAULT_LIMITS, quiesceTicks: DEFAULT_TIMINGS.quiesceTicks },
         send: (of, message) => this.#peers.send(of, message),
         wake: (shard) => host.wake(shard),
       },
       meta,
-      (log, hardState, applied) =>
+      (log, hardState, applied, membership) =>
         createRaft(
           {
             id: this.#config.id,
-            voters: this.#config.members.map((member) => member.id),
+            membership,
+            lease: 0,
             heartbeatTicks: DEFAULT_TIMINGS.heartbeatTicks,
             electionTicks: DEFAULT_TIMINGS.electionTicks,
             random: this.#env.random,
@@ -319,15 +393,15 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   #buildRouter(host: ShardHost, engine: Engine, logStore: LogStore, membership: Membership): Router {
     const { id, members, shards } = this.#config;
     const { clock } = this.#env;
-    const addresses = new Map(members.map((member) => [member.id, member.address]));
-    const self = { id, address: addresses.get(id)! };
+    const self = { id, address: members.find((member) => member.id === id)!.address };
+    const addressOf = (node: NodeId) => membership.connected.find((known) => known.id === node)?.address;
     const mode = new LinearizableMode({
       self: id,
       clock,
       host,
       network: this.#peers,
       forwarding: DEFAULT_LIMITS.forwarding,
-      addressOf: (node) => addresses.get(node)!,
+      addressOf,
     });
     const status = () =>
       nodeStatus({
@@ -347,13 +421,17 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       clock,
       mode,
       scanLimits: DEFAULT_LIMITS.scans,
-      topology: () => topologyOf(host, membership.facts.clusterId, members),
+      topology: () => topologyOf(host, membership.facts.clusterId, membership.connected),
+      administration: new Administration({
+        ...{ self: id, clock, host, membership, network: this.#peers },
+        timeoutMs: DEFAULT_TIMINGS.requestTimeoutMs,
+      }),
       nodeStatus: () => ({ kind: "nodeStatus", status: status() }),
       clusterStatus: (sink, requestId) => {
         new GatherStatus({
           clock,
           network: this.#peers,
-          members,
+          members: membership.nodes,
           own: status(),
           deadlineMs: DEFAULT_TIMINGS.statusTimeoutMs,
           sink,
@@ -362,4 +440,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       },
     });
   }
+}
+
+/** Those who can lead, sorted. */
+function votersAmong(membership: Membership): readonly NodeId[] {
+  return membership.nodes.filter(({ role }) => role === "voter").map(({ id }) => id);
 }

@@ -4,6 +4,7 @@ import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts"
 import { type ShardId, shardId } from "../protocol/ids.ts";
 import type { Batch, ClientRequest, ClientResponse, Scan } from "../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../protocol/slots.ts";
+import type { Administration } from "./administration.ts";
 import type { Clock } from "./env/env.ts";
 import { GatherScan } from "./gather-scan.ts";
 import { unreachable } from "./lib/assert.ts";
@@ -17,6 +18,7 @@ export interface RouterParts {
   readonly scanLimits: { readonly gathers: ScanGateLimits; readonly shardScans: ScanGateLimits };
   readonly topology: () => ClientResponse;
   readonly nodeStatus: () => ClientResponse;
+  readonly administration: Administration;
   /** Answers by itself, when the other nodes have answered or a deadline has passed. */
   readonly clusterStatus: (sink: ReplySink, requestId: number) => void;
 }
@@ -71,6 +73,11 @@ export class Router implements RequestHandler {
       case "status":
         if (request.scope === "node") sink.reply(requestId, this.#parts.nodeStatus());
         else this.#parts.clusterStatus(sink, requestId);
+        break;
+      case "changeMember":
+      case "transferLeader":
+      case "groupLog":
+        this.#parts.administration.execute(request, sink, requestId);
         break;
       default:
         unreachable(request, "a request");

@@ -4,8 +4,12 @@
  */
 import type { Client } from "../client/client.ts";
 import { compareBytes, fromUtf8, prefixEnd } from "../lib/bytes.ts";
+import { MEMBER_COMMANDS } from "./member-commands.ts";
 import { entriesReply, integerReply, type Reply, textReply, valueReply } from "./reply.ts";
 import { nodeStatusReply, statusReply, topologyReply } from "./status-view.ts";
+import { UsageError } from "./usage-error.ts";
+
+export { UsageError } from "./usage-error.ts";
 
 /** What a command can reach. */
 export interface CommandContext {
@@ -31,11 +35,6 @@ export interface Command {
   readonly takesKeys: boolean;
   /** Throws `UsageError`. */
   plan(args: readonly Uint8Array[], options: Options): Action;
-}
-
-/** A command line that can't be meant so; the message is a sentence for the user. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
 }
 
 /** Entries that a scan shows unless it is asked for more. */
@@ -216,6 +215,7 @@ export const COMMANDS: readonly Command[] = [
       async ({ client }) =>
         topologyReply(await client.topology()),
   },
+  ...MEMBER_COMMANDS,
 ];
 
 function planPut(args: readonly Uint8Array[], options: Options): Action {

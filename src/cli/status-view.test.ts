@@ -26,6 +26,9 @@ const nodeStatus: NodeStatus = {
       lastIndex: 9,
       commitIndex: 9,
       appliedIndex: 9,
+      voters: [],
+      outgoing: [],
+      learners: [],
       replicas: [],
     },
     {
@@ -36,6 +39,9 @@ const nodeStatus: NodeStatus = {
       lastIndex: 120,
       commitIndex: 118,
       appliedIndex: 117,
+      voters: [],
+      outgoing: [],
+      learners: [],
       replicas: [
         { node: n2, matchIndex: 118, active: true },
         { node: n3, matchIndex: 4, active: false },

@@ -2,6 +2,7 @@
 import type {
   ClientResponse,
   ClusterStatus,
+  GroupLogStatus,
   KeyValue,
   NodeStatus,
   Topology,
@@ -27,6 +28,7 @@ export const TEXT = answer("value", ({ value }) => (value === undefined ? undefi
 export const ENTRIES = answer("entries", ({ entries, more }) => ({ entries: entries.map(ownedEntry), more }));
 export const TOPOLOGY = answer<"topology", Topology>("topology", ({ topology }) => topology);
 export const NODE_STATUS = answer<"nodeStatus", NodeStatus>("nodeStatus", ({ status }) => status);
+export const GROUP_LOG = answer<"groupLog", GroupLogStatus>("groupLog", ({ log }) => log);
 export const CLUSTER_STATUS = answer<"clusterStatus", ClusterStatus>("clusterStatus", ({ status }) => status);
 /** To openSession. */
 export const SESSION = answer("integer", ({ value }) => Number(value));

@@ -1,7 +1,10 @@
 import type { ErrorName } from "../../protocol/errors.ts";
+import { isNodeId, shardId } from "../../protocol/ids.ts";
 import {
+  type ChangeMember,
   type ClusterStatus,
   type Consistency,
+  type GroupLogStatus,
   type KeyValue,
   NO_SESSION,
   type NodeStatus,
@@ -9,7 +12,17 @@ import {
   type Topology,
 } from "../../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
-import { BOOLEAN, CLUSTER_STATUS, INTEGER, NODE_STATUS, PONG, TEXT, TOPOLOGY, VALUE } from "./answers.ts";
+import {
+  BOOLEAN,
+  CLUSTER_STATUS,
+  GROUP_LOG,
+  INTEGER,
+  NODE_STATUS,
+  PONG,
+  TEXT,
+  TOPOLOGY,
+  VALUE,
+} from "./answers.ts";
 import { type Bytes, toBytes } from "./bytes.ts";
 import type { Answer, Outgoing } from "./call.ts";
 import { FlotillaError } from "./errors.ts";
@@ -217,6 +230,43 @@ export class Client {
     );
   }
 
+  /**
+   * Adds a node that was started with `--join` and is reached at `address` (it gets copies of everything, and no vote);
+   * gives it a vote, in each group once it has caught up there; or removes it, for good. Resolves when the cluster has noted
+   * it; `status` shows how far the groups have come.
+   */
+  addMember(node: string, address: string): Promise<boolean> {
+    return this.#changeMember("add", node, address);
+  }
+
+  promoteMember(node: string): Promise<boolean> {
+    return this.#changeMember("promote", node, "");
+  }
+
+  removeMember(node: string): Promise<boolean> {
+    return this.#changeMember("remove", node, "");
+  }
+
+  /** Hands the leadership of `shard` to the node `to`; without a shard, of all that the node at `address` leads. */
+  transferLeader(
+    to: string,
+    options: { readonly shard?: number; readonly address?: string } = {},
+  ): Promise<boolean> {
+    if (!isNodeId(to)) return refused("BAD_REQUEST", `"${to}" is no node's id`);
+    const shard = options.shard === undefined ? undefined : shardId(options.shard);
+    const route = options.address === undefined ? "any" : { address: options.address };
+    return this.#runner.run({ kind: "transferLeader", to, shard, forwarded: false }, BOOLEAN, route);
+  }
+
+  /** How a node's replica of a shard (of the system group without one) is, and the last entries of its log. */
+  groupLog(
+    options: { readonly shard?: number; readonly address?: string; readonly limit?: number } = {},
+  ): Promise<GroupLogStatus> {
+    const shard = options.shard === undefined ? undefined : shardId(options.shard);
+    const route = options.address === undefined ? "any" : { address: options.address };
+    return this.#runner.run({ kind: "groupLog", shard, limit: options.limit ?? 20 }, GROUP_LOG, route);
+  }
+
   /** Closes all connections. What is under way fails; so does everything that is asked for later. */
   close(): void {
     this.#runner.close();
@@ -224,6 +274,15 @@ export class Client {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #changeMember(action: ChangeMember["action"], node: string, address: string): Promise<boolean> {
+    if (!isNodeId(node)) return refused("BAD_REQUEST", `"${node}" is no node's id`);
+    return this.#runner.run(
+      { kind: "changeMember", action, node, address, forwarded: false },
+      BOOLEAN,
+      "any",
+    );
   }
 
   #get<T>(key: Bytes, options: ReadOptions | undefined, answer: Answer<T>): Promise<T> {

@@ -49,6 +49,12 @@ export function describeRequest(request: ClientRequest): string {
       return request.kind;
     case "status":
       return `status of the ${request.scope}`;
+    case "changeMember":
+      return `${request.action} of member ${request.node}`;
+    case "transferLeader":
+      return `handing leadership to ${request.to}`;
+    case "groupLog":
+      return "reading a group's log";
   }
 }
 

@@ -19,7 +19,7 @@ export interface LinearizableParts {
   readonly network: Pick<PeerNetwork, "forward">;
   readonly forwarding: ForwarderLimits;
   /** `host:port` of a member. */
-  readonly addressOf: (node: NodeId) => string;
+  readonly addressOf: (node: NodeId) => string | undefined;
 }
 
 export class LinearizableMode {
@@ -93,10 +93,9 @@ export class LinearizableMode {
         "the shard has no leader now: no majority of its replicas can be reached",
       );
     }
-    return errorResponse("NOT_LEADER", `${leader} leads the shard`, {
-      node: leader,
-      address: this.#parts.addressOf(leader),
-    });
+    const address = this.#parts.addressOf(leader);
+    const hint = address === undefined ? undefined : { node: leader, address };
+    return errorResponse("NOT_LEADER", `${leader} leads the shard`, hint);
   }
 }
 

@@ -1,15 +1,16 @@
 import type { NodeId } from "../../protocol/ids.ts";
-import { majority } from "./quorum-size.ts";
+import type { Configuration } from "../../protocol/peer-messages.ts";
+import { type VoteResult, voteResult } from "./quorum.ts";
 
 /** The votes of one election, or of the question before it (Raft §5.2, thesis §9.6). */
 export class Ballot {
-  readonly #voters: number;
+  readonly #configuration: Configuration;
   readonly #granted = new Set<NodeId>();
   readonly #refused = new Set<NodeId>();
 
-  /** A ballot among `voters` members in which `candidate` votes for itself. */
-  constructor(voters: number, candidate: NodeId) {
-    this.#voters = voters;
+  /** A ballot among the voters of `configuration` in which `candidate` votes for itself. */
+  constructor(configuration: Configuration, candidate: NodeId) {
+    this.#configuration = configuration;
     this.#granted.add(candidate);
   }
 
@@ -20,9 +21,7 @@ export class Ballot {
   }
 
   /** `lost`: so many refused that the rest can't make a majority. */
-  get result(): "won" | "lost" | "open" {
-    const needed = majority(this.#voters);
-    if (this.#granted.size >= needed) return "won";
-    return this.#voters - this.#refused.size < needed ? "lost" : "open";
+  get result(): VoteResult {
+    return voteResult(this.#configuration, this.#granted, this.#refused);
   }
 }

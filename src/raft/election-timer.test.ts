@@ -18,14 +18,27 @@ test("patience is drawn from one up to twice the election timeout", () => {
   expect([...seen].sort((a, b) => a - b)).toEqual([10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
 });
 
-test("a restart keeps the patience and is fresh for one election timeout", () => {
+test("a restart keeps the patience", () => {
   const timer = new ElectionTimer({ electionTicks: 10, random: { below: () => 4 } });
   expect(ticksToExpiry(timer)).toBe(14);
-  expect(timer.fresh).toBe(false);
   timer.restart();
-  for (let i = 0; i < 9; i++) timer.tick();
-  expect(timer.fresh).toBe(true);
+  expect(ticksToExpiry(timer)).toBe(14);
+});
+
+test("hurry is for once, never makes more patient, and is over with a reason to be patient", () => {
+  const timer = new ElectionTimer({ electionTicks: 10, random: { below: () => 4 } });
   timer.tick();
-  expect(timer.fresh).toBe(false);
+  timer.hurry(3);
+  expect(ticksToExpiry(timer)).toBe(3);
+  timer.restart();
+  expect(ticksToExpiry(timer)).toBe(14);
+  timer.hurry(3);
+  timer.defer(4);
+  timer.defer(2);
   expect(ticksToExpiry(timer)).toBe(4);
+  timer.redraw();
+  timer.defer(40);
+  for (let i = 0; i < 13; i++) timer.tick();
+  timer.hurry(5);
+  expect(ticksToExpiry(timer)).toBe(1);
 });

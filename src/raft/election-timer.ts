@@ -10,6 +10,7 @@ export class ElectionTimer {
   readonly #random: RaftConfig["random"];
   #elapsed = 0;
   #patience = 0;
+  #hurried = false;
 
   constructor(config: Pick<RaftConfig, "electionTicks" | "random">) {
     this.#electionTicks = config.electionTicks;
@@ -24,24 +25,32 @@ export class ElectionTimer {
 
   /** There was a reason to be patient. */
   restart(): void {
-    this.#elapsed = 0;
+    if (this.#hurried) this.redraw();
+    else this.#elapsed = 0;
   }
 
   /** Starts again, with another patience. */
   redraw(): void {
     this.#elapsed = 0;
+    this.#hurried = false;
     const extra = this.#random.below(this.#electionTicks);
     assert(extra >= 0 && extra < this.#electionTicks, `election timer: random gave ${extra}`);
     this.#patience = this.#electionTicks + extra;
   }
 
+  /** Expires `ticks` from now, unless it would earlier, or there is a reason to be patient before. */
+  hurry(ticks: number): void {
+    this.#hurried = true;
+    this.#patience = Math.min(this.#patience, this.#elapsed + ticks);
+  }
+
+  /** Who is in a hurry gives somebody else `ticks` from now. */
+  defer(ticks: number): void {
+    if (this.#hurried) this.#patience = Math.max(this.#patience, this.#elapsed + ticks);
+  }
+
   /** It is time to campaign. */
   get expired(): boolean {
     return this.#elapsed >= this.#patience;
-  }
-
-  /** Less than the shortest election timeout has passed: a leader that was heard then may well be alive (thesis §4.2.3). */
-  get fresh(): boolean {
-    return this.#elapsed < this.#electionTicks;
   }
 }

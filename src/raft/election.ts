@@ -2,40 +2,53 @@ import { type NodeId, nextTerm, type Term } from "../../protocol/ids.ts";
 import type { VoteReply, VoteRequest } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
 import { Ballot } from "./ballot.ts";
+import { votersOf } from "./configuration.ts";
 import { ElectionTimer } from "./election-timer.ts";
 import type { RaftLog } from "./log.ts";
 import type { Outbox } from "./outbox.ts";
 import type { HardState, RaftConfig, Role } from "./types.ts";
 
+/** How long, times its place in the row, each voter waits after a leader's connection broke: enough for an election. */
+const SUCCESSION_TICKS = 2;
+
 /**
  * Who leads, as far as this node knows: its term, its vote in it, its role, and the way from follower to leader (Raft
  * §5.1, §5.2, §5.4.1). Two rules are added to the paper's, and only together they keep a node that is half cut off from
  * unseating leaders for ever: PreVote, a question to the others before the term is raised (thesis §9.6), and the
- * protection of a leader that was heard within an election timeout (thesis §4.2.3).
+ * protection of a leader that was heard within an election timeout (thesis §4.2.3). The same two make nodes harmless that
+ * were removed and don't know it.
+ *
+ * Who votes is read from the log whenever it matters. Only voters stand, of the latest configuration or of one before it
+ * that is not known to be replaced for good: a leader that died with the entry that removes it may be the only one whose
+ * log is new enough to bring that entry to the others (§4.2.2). It does not count its own vote then. But whoever is asked for a vote gives it, also to
+ * a stranger: the one who asks may know newer members than this node does (thesis §4.1).
  */
 export class Election {
   readonly #id: NodeId;
-  readonly #others: readonly NodeId[];
   readonly #log: RaftLog;
   readonly #outbox: Outbox;
   readonly #timer: ElectionTimer;
+  readonly #electionTicks: number;
+  /** Leaders rely on this node's promise to help nobody else for an election timeout (`lease.ts`). */
+  readonly #promises: boolean;
 
   #role: Role = "follower";
   #term: Term;
   #votedFor: NodeId | undefined;
   #leader: NodeId | undefined;
+  /** Who led last, if its connection broke since: it is not expected to stand. */
+  #suspect: NodeId | undefined;
+  /** Ticks since a leader was heard, whichever. */
+  #sinceLeader: number;
   /** While this node campaigns, or asks whether it should. */
   #ballot: Ballot | undefined;
 
-  constructor(
-    config: RaftConfig,
-    others: readonly NodeId[],
-    log: RaftLog,
-    outbox: Outbox,
-    hardState: HardState,
-  ) {
+  constructor(config: RaftConfig, log: RaftLog, outbox: Outbox, hardState: HardState) {
     this.#id = config.id;
-    this.#others = others;
+    this.#electionTicks = config.electionTicks;
+    this.#promises = config.lease > 0;
+    // Before a crash it may have promised something just now. A group's first term has no leader before it.
+    this.#sinceLeader = hardState.term === 0 ? config.electionTicks : 0;
     this.#log = log;
     this.#outbox = outbox;
     this.#timer = new ElectionTimer(config);
@@ -63,6 +76,7 @@ export class Election {
   /** One tick of a node that does not lead. */
   tick(): void {
     this.#timer.tick();
+    this.#sinceLeader++;
     if (this.#timer.expired) this.campaign();
   }
 
@@ -84,13 +98,34 @@ export class Election {
     this.#role = "follower";
     this.#ballot = undefined;
     this.#leader = leader;
+    this.#suspect = undefined;
     this.#timer.restart();
+    this.#sinceLeader = 0;
   }
 
-  /** Asks the others for their votes, or takes the lead where there are no others. */
+  /**
+   * The connection to `node` broke. If it led, it has died, in all likelihood: this node no longer protects it, and asks
+   * soon whether it should stand. The voters take turns, in a row that is another one in each term, so that they don't
+   * split the vote. Where others promised to wait, so does this one.
+   */
+  suspect(node: NodeId): void {
+    if (node !== this.#leader || this.#role === "leader" || this.#promises) return;
+    this.#leader = undefined;
+    this.#suspect = node;
+    this.#queueUp();
+  }
+
+  #queueUp(): void {
+    const { configuration } = this.#log.membership;
+    const voters = votersOf(configuration).filter((voter) => voter !== this.#suspect);
+    const at = voters.indexOf(this.#id);
+    if (at >= 0) this.#timer.hurry(1 + SUCCESSION_TICKS * ((at + this.#term) % voters.length));
+  }
+
+  /** Asks the others for their votes, or takes the lead where there are no others. Only for a voter. */
   campaign(): void {
-    if (this.#role === "leader") return;
-    if (this.#others.length === 0) this.stand(false);
+    if (this.#role === "leader" || !this.#mayStand() || this.#isBound()) return;
+    if (this.#isAlone()) this.stand(false);
     else this.#ask();
   }
 
@@ -102,12 +137,13 @@ export class Election {
     this.#timer.redraw();
     this.#role = "preCandidate";
     this.#leader = undefined;
-    this.#ballot = new Ballot(this.#others.length + 1, this.#id);
+    this.#ballot = new Ballot(this.#log.membership.configuration, this.#id);
     this.#requestVotes(true, false);
   }
 
   /** Stands for election in the next term. `transfer`: because the leader said so (thesis §3.10). */
   stand(transfer: boolean): void {
+    if (!this.#mayStand()) return;
     this.#timer.redraw();
     this.#role = "candidate";
     this.#leader = undefined;
@@ -116,13 +152,14 @@ export class Election {
     // Its own vote is in the ballot from the start. It decides nothing before it is durable: the requests leave after
     // the sync, so every answer comes later; and what a single voter leads to (commits, reads) waits for the log write
     // that the vote is part of.
-    this.#ballot = new Ballot(this.#others.length + 1, this.#id);
-    if (this.#others.length === 0) this.#win();
+    this.#ballot = new Ballot(this.#log.membership.configuration, this.#id);
+    if (this.#ballot.result === "won") this.#win();
     else this.#requestVotes(false, transfer);
   }
 
   #requestVotes(preVote: boolean, transfer: boolean): void {
-    for (const to of this.#others) {
+    for (const to of votersOf(this.#log.membership.configuration)) {
+      if (to === this.#id) continue;
       const request: VoteRequest = {
         kind: "vote",
         from: this.#id,
@@ -148,7 +185,7 @@ export class Election {
   onVoteRequest(request: VoteRequest): void {
     // Who does not hear a leader that lives must not unseat it. Silence rather than a refusal, for this node's term says
     // nothing about the asker's.
-    if (request.term > this.#term && !request.transfer && this.#hearsLeader()) return;
+    if (!request.transfer && (request.term > this.#term ? this.#hearsLeader() : this.#isBound())) return;
     if (request.term > this.#term && !request.preVote) this.follow(request.term);
     // A question is about a term that is still to come, in which this node has a free vote.
     const free =
@@ -159,7 +196,7 @@ export class Election {
     if (granted && !request.preVote) {
       this.#votedFor = request.from;
       this.#timer.restart();
-    }
+    } else if (granted) this.#timer.defer(2 * SUCCESSION_TICKS);
     this.answer(request, granted);
   }
 
@@ -184,13 +221,33 @@ export class Election {
     if (reply.preVote && reply.granted && reply.term !== this.#term + 1) return;
     this.#ballot.record(reply.from, reply.granted);
     const result = this.#ballot.result;
-    if (result === "lost") this.follow(this.#term);
+    if (result === "lost") {
+      this.follow(this.#term);
+      // Somebody else has stood in this term. If it did not win either, they take turns rather than try their luck.
+      if (!reply.preVote && !this.#promises) this.#queueUp();
+    }
     if (result !== "won") return;
     if (reply.preVote) this.stand(false);
     else this.#win();
   }
 
+  /** A leader was heard so recently that it may well be alive (thesis §4.2.3), or relies on it. */
   #hearsLeader(): boolean {
-    return this.#role === "leader" || (this.#leader !== undefined && this.#timer.fresh);
+    if (this.#role === "leader") return true;
+    return this.#isBound() || (this.#leader !== undefined && this.#sinceLeader < this.#electionTicks);
+  }
+
+  /** It promised not to help anybody into office yet, itself included. */
+  #isBound(): boolean {
+    return this.#promises && this.#sinceLeader < this.#electionTicks;
+  }
+
+  /** It is a voter, or will be one again if changes that are not committed are rolled back. */
+  #mayStand(): boolean {
+    return this.#log.isVoterOfAny(this.#id);
+  }
+
+  #isAlone(): boolean {
+    return new Ballot(this.#log.membership.configuration, this.#id).result === "won";
   }
 }

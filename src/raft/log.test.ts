@@ -2,12 +2,14 @@ import { describe, expect, test } from "bun:test";
 import { INDEX_ZERO, type LogIndex, logIndex, nodeId, type Term, term } from "../../protocol/ids.ts";
 import type { AppendRequest, Entry } from "../../protocol/peer-messages.ts";
 import { AssertionError } from "../lib/assert.ts";
+import { founders } from "./configuration.ts";
 import { RaftLog } from "./log.ts";
 import { MemoryLog } from "./testing/memory-log.ts";
 
 const at = logIndex;
 const t = term;
 const BIG = 1_000_000;
+const FOUNDED = { index: INDEX_ZERO, configuration: founders([nodeId("n1"), nodeId("n2")]) };
 
 function entry(index: number, of: number, bytes = 1): Entry {
   return { index: at(index), term: t(of), kind: "commands", data: new Uint8Array(bytes) };
@@ -20,7 +22,7 @@ function entriesOf(first: number, terms: readonly number[]): Entry[] {
 function setUp(terms: readonly number[], commit = 0): { log: RaftLog; stored: MemoryLog } {
   const stored = new MemoryLog();
   stored.append(entriesOf(1, terms));
-  return { log: new RaftLog(stored, at(commit)), stored };
+  return { log: new RaftLog(stored, FOUNDED, at(commit)), stored };
 }
 
 function append(prevIndex: number, prevTerm: number, terms: readonly number[], commit = 0): AppendRequest {
@@ -95,7 +97,7 @@ describe("accepting an append", () => {
   test("what is committed matches by itself, also where it was compacted", () => {
     const { stored } = setUp([1, 1, 1, 1]);
     stored.compact(at(3));
-    const log = new RaftLog(stored, at(4));
+    const log = new RaftLog(stored, FOUNDED, at(4));
     expect(log.accept(append(0, 0, [1, 1]))).toBe(at(4));
     expect(log.accept(append(1, 1, [1, 1, 1, 2]))).toBe(at(5));
     expect(log.term(at(5))).toBe(t(2));
@@ -168,17 +170,17 @@ describe("durability", () => {
 
   test("what the owner has applied in an earlier life is not handed out again, and is committed", () => {
     const { stored } = setUp([1, 1, 1, 1, 1]);
-    const log = new RaftLog(stored, at(4), at(3));
+    const log = new RaftLog(stored, FOUNDED, at(4), at(3));
     expect(indexes(log.takeCommitted(BIG))).toEqual([4] as LogIndex[]);
-    expect(new RaftLog(stored, at(0), at(3)).commit).toBe(at(3));
-    expect(() => new RaftLog(stored, at(0), at(6))).toThrow(AssertionError);
+    expect(new RaftLog(stored, FOUNDED, at(0), at(3)).commit).toBe(at(3));
+    expect(() => new RaftLog(stored, FOUNDED, at(0), at(6))).toThrow(AssertionError);
   });
 
   test("after a restart the commit index is within what is left of the log", () => {
     const { stored } = setUp([1, 1, 1, 1]);
-    expect(new RaftLog(stored, at(9)).commit).toBe(at(4));
+    expect(new RaftLog(stored, FOUNDED, at(9)).commit).toBe(at(4));
     stored.compact(at(2));
-    expect(new RaftLog(stored, at(0)).commit).toBe(at(2));
+    expect(new RaftLog(stored, FOUNDED, at(0)).commit).toBe(at(2));
   });
 
   test("a commit index beyond the log means that acknowledged entries were lost", () => {

@@ -1,17 +1,33 @@
-import { INDEX_ZERO, indexPlus, type LogIndex, logIndex, TERM_ZERO, type Term } from "../../protocol/ids.ts";
+import {
+  INDEX_ZERO,
+  indexPlus,
+  type LogIndex,
+  logIndex,
+  type NodeId,
+  TERM_ZERO,
+  type Term,
+} from "../../protocol/ids.ts";
 import type { AppendRequest, Entry } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
+import { ConfigurationHistory, type Membership } from "./configuration.ts";
 import { NOTHING } from "./outbox.ts";
-import type { LogReader } from "./types.ts";
+import type { Install, LogReader, ReceivedSnapshot } from "./types.ts";
 
 /**
  * The log as Raft sees it: what the owner has been handed (read back through a `LogReader`), and after it the tail that
  * the next Output will carry. A tail that begins at or before the owner's last entry stands for a truncation there.
  *
  *     firstIndex ... delivered ≤ min(commit, persisted)   persisted < tail ... lastIndex
+ *
+ * A snapshot that is newer than the log replaces all of it (Raft §7): until the owner has been handed the `Install`, the
+ * log that it still has counts for nothing.
  */
 export class RaftLog {
-  readonly #stored: LogReader;
+  readonly #owner: LogReader;
+  readonly #history: ConfigurationHistory;
+  /** The owner's log, or what will be in its place once the owner has done what `#install` says. */
+  #stored: LogReader;
+  #install: Install | undefined;
   #tail: Entry[] = [];
   #tailBytes = 0;
   #last: LogIndex;
@@ -22,14 +38,16 @@ export class RaftLog {
 
   /**
    * Everything that `stored` has is taken as durable. `commit` is what was known to be committed, at least; up to `applied`
-   * entries need not be handed out again.
+   * entries need not be handed out again. `membership` is what holds at `applied`, or where the log begins.
    */
-  constructor(stored: LogReader, commit: LogIndex, applied: LogIndex = INDEX_ZERO) {
+  constructor(stored: LogReader, membership: Membership, commit: LogIndex, applied: LogIndex = INDEX_ZERO) {
     assert(
       applied <= stored.lastIndex,
       `raft log: applied up to ${applied}, but the log ends at ${stored.lastIndex}`,
     );
+    this.#owner = stored;
     this.#stored = stored;
+    this.#history = new ConfigurationHistory(membership, stored.configurations());
     this.#last = stored.lastIndex;
     this.#lastTerm = stored.term(stored.lastIndex) ?? TERM_ZERO;
     this.#persisted = stored.lastIndex;
@@ -37,6 +55,17 @@ export class RaftLog {
     // that tore the log's end; they were not acknowledged by this node then, and will come again.
     this.#delivered = logIndex(Math.max(stored.firstIndex - 1, applied));
     this.#commit = logIndex(Math.max(this.#delivered, Math.min(commit, stored.lastIndex)));
+    this.#history.committed(this.#commit);
+  }
+
+  /** The latest configuration in the log, committed or not: the one that holds (thesis §4.1). */
+  get membership(): Membership {
+    return this.#history.current;
+  }
+
+  /** Whether `node` votes in the latest configuration that is known to be committed, or in one behind it. */
+  isVoterOfAny(node: NodeId): boolean {
+    return this.#history.isVoterOfAny(node);
   }
 
   /** The first entry that is left. */
@@ -144,6 +173,37 @@ export class RaftLog {
       `raft log: told to commit ${index}, but the log ends at ${this.#last}: acknowledged entries were lost`,
     );
     this.#commit = index;
+    this.#history.committed(index);
+  }
+
+  /**
+   * Forgets everything for a snapshot, which is newer than the commit index and not part of this log. It counts as
+   * durable from now on, since nothing of a later Output may be done before its Install.
+   */
+  install({ index, lastTerm, membership }: ReceivedSnapshot): void {
+    assert(index > this.#commit, `raft log: a snapshot at ${index}, but ${this.#commit} is committed`);
+    this.#install = { index, term: lastTerm, membership };
+    this.#stored = emptyLog(index, lastTerm);
+    this.#history.reset(membership);
+    this.#tail = [];
+    this.#tailBytes = 0;
+    this.#last = index;
+    this.#lastTerm = lastTerm;
+    this.#persisted = index;
+    this.#commit = index;
+    this.#delivered = index;
+  }
+
+  get hasInstall(): boolean {
+    return this.#install !== undefined;
+  }
+
+  /** What the owner has to install before it does anything else, handed out once. */
+  takeInstall(): Install | undefined {
+    const install = this.#install;
+    this.#install = undefined;
+    this.#stored = this.#owner;
+    return install;
   }
 
   /** The log is durable up to `index`, if the entry there is still the one of `entryTerm`. */
@@ -206,6 +266,7 @@ export class RaftLog {
     this.#tailBytes += entry.data.length;
     this.#last = entry.index;
     this.#lastTerm = entry.term;
+    if (entry.kind === "config") this.#history.appended(entry);
   }
 
   /** Lets `entries[at...]` follow on `index - 1`, cutting away what was there. */
@@ -216,6 +277,7 @@ export class RaftLog {
       this.#tailBytes = 0;
       for (const entry of this.#tail) this.#tailBytes += entry.data.length;
       this.#persisted = logIndex(Math.min(this.#persisted, index - 1));
+      this.#history.cut(index);
     }
     for (; at < entries.length; at++, index = indexPlus(index, 1)) {
       const entry = entries[at]!;
@@ -223,4 +285,15 @@ export class RaftLog {
       this.#push(entry);
     }
   }
+}
+
+/** A log from which everything up to `last` is gone. */
+function emptyLog(last: LogIndex, lastTerm: Term): LogReader {
+  return {
+    firstIndex: indexPlus(last, 1),
+    lastIndex: last,
+    term: (index) => (index === last ? lastTerm : undefined),
+    entries: () => [],
+    configurations: () => NOTHING,
+  };
 }

@@ -16,14 +16,13 @@ function follower(limits = {}): Progress {
 function replicating(limits = {}): Progress {
   const progress = follower(limits);
   progress.send(at(11), 1, 0);
-  progress.accepted(at(11), 0);
+  progress.accepted(at(11), at(0), 0);
   return progress;
 }
 
 describe("a probe", () => {
   test("is one append at a time", () => {
     const progress = follower();
-    expect(progress.wantsAppend(at(10))).toBe(false);
     expect(progress.wantsAppend(at(15))).toBe(true);
     progress.send(at(15), 1, 0);
     expect(progress.wantsAppend(at(15))).toBe(false);
@@ -52,7 +51,7 @@ describe("a probe", () => {
   test("that is accepted lets the appends flow from there", () => {
     const progress = follower();
     progress.send(at(13), 1, 0);
-    expect(progress.accepted(at(13), 0)).toBe(true);
+    expect(progress.accepted(at(13), at(0), 0)).toBe(true);
     expect(progress.state).toBe("replicate");
     expect([progress.match, progress.next]).toEqual([at(13), at(14)]);
   });
@@ -66,7 +65,7 @@ describe("replication", () => {
       expect(progress.send(at(last), 1, 0)).toBe(true);
     }
     expect(progress.wantsAppend(at(20))).toBe(false);
-    progress.accepted(at(13), 0);
+    progress.accepted(at(13), at(0), 0);
     expect(progress.wantsAppend(at(20))).toBe(true);
     expect(progress.next).toBe(at(15));
   });
@@ -78,16 +77,16 @@ describe("replication", () => {
     expect(progress.send(at(13), 60, 0)).toBe(false);
     expect(progress.next).toBe(at(13));
     expect(progress.wantsAppend(at(20))).toBe(false);
-    progress.accepted(at(12), 0);
+    progress.accepted(at(12), at(0), 0);
     expect(progress.appendBytesMax).toBe(100);
     expect(progress.send(at(13), 1000, 0)).toBe(true);
   });
 
   test("an old acknowledgement changes nothing", () => {
     const progress = replicating();
-    expect(progress.accepted(at(4), 0)).toBe(false);
+    expect(progress.accepted(at(4), at(0), 0)).toBe(false);
     expect(progress.match).toBe(at(11));
-    expect(progress.accepted(at(11), 0)).toBe(false);
+    expect(progress.accepted(at(11), at(0), 0)).toBe(false);
   });
 
   test("an old rejection is none, a new one leads back to probing, never below what matched", () => {
@@ -129,5 +128,54 @@ describe("replication", () => {
     const progress = follower();
     progress.unreachable(0);
     expect(progress.next).toBe(at(11));
+  });
+});
+
+describe("a snapshot", () => {
+  function waiting(): Progress {
+    const progress = follower();
+    progress.needsSnapshot();
+    return progress;
+  }
+
+  test("is waited for: nothing is sent, whatever happens", () => {
+    const progress = waiting();
+    progress.answeredHeartbeat(100, 3);
+    progress.unreachable(100);
+    progress.answeredHeartbeat(200, 3);
+    expect(progress.isNewRejection(at(10))).toBe(false);
+    expect(progress.wantsAppend(at(20))).toBe(false);
+    expect(progress.state).toBe("snapshot");
+  });
+
+  test("that is there is followed by a probe behind it, though there be nothing to carry", () => {
+    const progress = waiting();
+    progress.gotSnapshot(at(15));
+    expect([progress.state, progress.next]).toEqual(["probe", at(16)]);
+    expect(progress.wantsAppend(at(15))).toBe(true);
+    progress.send(at(15), 0, 0);
+    progress.accepted(at(15), at(12), 0);
+    expect(progress.state).toBe("replicate");
+    expect(progress.wantsAppend(at(15))).toBe(false);
+  });
+
+  test("that failed may be there all the same: that is asked, once the follower is heard", () => {
+    const progress = waiting();
+    progress.missedSnapshot(at(13), 5);
+    expect(progress.wantsAppend(at(20))).toBe(false);
+    progress.answeredHeartbeat(8, 3);
+    expect(progress.wantsAppend(at(20))).toBe(true);
+    expect(progress.next).toBe(at(13));
+  });
+
+  test("is not needed any more by who has got that far in another way", () => {
+    const progress = waiting();
+    expect(progress.accepted(at(11), at(12), 0)).toBe(true);
+    expect(progress.state).toBe("snapshot");
+    progress.accepted(at(12), at(12), 0);
+    expect([progress.state, progress.match]).toEqual(["replicate", at(12)]);
+    progress.gotSnapshot(at(15));
+    progress.missedSnapshot(at(5), 0);
+    expect([progress.state, progress.next]).toEqual(["replicate", at(13)]);
   });
 });

@@ -1,6 +1,8 @@
 import { INDEX_ZERO, indexPlus, type LogIndex, logIndex, type NodeId } from "../../protocol/ids.ts";
 import type { RaftConfig } from "./types.ts";
 
+export type ProgressState = "probe" | "replicate" | "snapshot";
+
 /** The limits on what may be on its way to one follower. */
 export type FlowLimits = Pick<RaftConfig, "appendBytesMax" | "inflightAppendsMax" | "inflightBytesMax">;
 
@@ -11,6 +13,8 @@ export type FlowLimits = Pick<RaftConfig, "appendBytesMax" | "inflightAppendsMax
  * - `replicate`: the logs agree. Appends follow each other without waiting (thesis §10.2.1), `next` moving on with what
  *   was sent, up to the limits. A lost append shows as a rejection of the one behind it, or of a nudge, and leads back
  *   to `probe`.
+ * - `snapshot`: it needs entries that were compacted away (thesis §5). Nothing is sent until the snapshot is there, or
+ *   could not be sent, or the follower turns out to have got those entries in another way.
  */
 export class Progress {
   readonly node: NodeId;
@@ -20,7 +24,7 @@ export class Progress {
   /** The newest read round that it confirmed. */
   confirmedRound = 0;
 
-  #state: "probe" | "replicate" = "probe";
+  #state: ProgressState = "probe";
   #match: LogIndex = INDEX_ZERO;
   #next: LogIndex;
   #probeSent = false;
@@ -42,7 +46,7 @@ export class Progress {
     this.#waitingSince = now;
   }
 
-  get state(): "probe" | "replicate" {
+  get state(): ProgressState {
     return this.#state;
   }
 
@@ -58,9 +62,13 @@ export class Progress {
 
   /** An append would be sent now by a leader whose log ends at `lastIndex`. */
   wantsAppend(lastIndex: LogIndex): boolean {
+    if (this.#state === "snapshot") return false;
     if (this.#nudge) return true;
+    // A probe may have nothing to carry, and yet a question to ask.
+    if (this.#state === "probe") {
+      return !this.#probeSent && (this.#next <= lastIndex || this.#match < this.#next - 1);
+    }
     if (this.#next > lastIndex) return false;
-    if (this.#state === "probe") return !this.#probeSent;
     return !this.#full && this.#inflight.length < this.#limits.inflightAppendsMax;
   }
 
@@ -94,13 +102,35 @@ export class Progress {
     return true;
   }
 
-  /** The follower's log equals the leader's up to `index`. True if that was news. */
-  accepted(index: LogIndex, now: number): boolean {
+  /** The log no longer has what this follower needs next. */
+  needsSnapshot(): void {
+    this.#restart("snapshot", this.#next);
+  }
+
+  /** A snapshot up to `index` is in place, as its sender says: a probe behind it will tell. */
+  gotSnapshot(index: LogIndex): void {
+    if (this.#state === "snapshot") this.#restart("probe", logIndex(Math.max(this.#match, index) + 1));
+  }
+
+  /**
+   * The snapshot could not be sent, as its sender believes; it may be there all the same. So whether the follower has what
+   * comes before `first`, where the leader's log begins, is asked once more.
+   */
+  missedSnapshot(first: LogIndex, now: number): void {
+    if (this.#state === "snapshot") this.waitAt(first, now);
+  }
+
+  /**
+   * The follower's log equals the leader's up to `index`. True if that was news. `compacted`: the leader's log begins
+   * behind it.
+   */
+  accepted(index: LogIndex, compacted: LogIndex, now: number): boolean {
     if (index < this.#match) return false;
     const news = index > this.#match;
     this.#match = index;
     this.#waitingSince = now;
-    if (this.#state === "probe") {
+    if (this.#state === "snapshot" && index < compacted) return news;
+    if (this.#state !== "replicate") {
       this.#restart("replicate", indexPlus(index, 1));
       return news;
     }
@@ -117,6 +147,7 @@ export class Progress {
 
   /** Whether a rejection of an append behind `prevIndex` tells something, rather than being of an earlier attempt. */
   isNewRejection(prevIndex: LogIndex): boolean {
+    if (this.#state === "snapshot") return false;
     return this.#state === "probe" ? prevIndex === this.#next - 1 : prevIndex > this.#match;
   }
 
@@ -133,11 +164,13 @@ export class Progress {
     if (now - this.#waitingSince < patience) return;
     this.#waitingSince = now;
     if (this.#state === "probe") this.#probeSent = false;
-    else this.#nudge = this.#match < this.#next - 1;
+    else if (this.#state === "replicate") this.#nudge = this.#match < this.#next - 1;
   }
 
   /** What was in flight counts as lost, and nothing is sent until the follower answers a later heartbeat. */
   unreachable(now: number): void {
+    // Whoever streams a snapshot goes on with it when the connection is back, or says that it failed.
+    if (this.#state === "snapshot") return;
     // A probe's `next` may be above `match` and yet the best that is known: a new leader's match is 0.
     this.waitAt(this.#state === "probe" ? this.#next : indexPlus(this.#match, 1), now);
   }
@@ -149,7 +182,7 @@ export class Progress {
     this.#waitingSince = now;
   }
 
-  #restart(state: "probe" | "replicate", next: LogIndex): void {
+  #restart(state: ProgressState, next: LogIndex): void {
     this.#state = state;
     this.#next = next;
     this.#probeSent = false;

@@ -5,20 +5,31 @@
  *
  * This file sends each call to where it belongs, plays the follower, and gathers the Output. `election.ts` knows terms,
  * votes and roles, `leadership.ts` is what a leader does, `progress.ts` what it knows of one follower, `log.ts` what
- * happens to the log, `reads.ts` linearizable reads.
+ * happens to the log, `configuration.ts` who the members are, `reads.ts` linearizable reads and `lease.ts` cheaper ones.
  *
- * Not here: changes of membership, learners, snapshots (a follower that needs entries which were compacted away
- * stays behind), and lease reads.
+ * The bytes of a snapshot never come here. A leader's core says who needs one (`Output.snapshots`); the owners stream it;
+ * and when it is there, the follower's core says whether it takes the place of its log (`Output.install`).
  */
 import { INDEX_ZERO, type LogIndex, type NodeId, TERM_ZERO, type Term } from "../../protocol/ids.ts";
 import type { AppendRequest, Heartbeat, RaftMessage, VoteRequest } from "../../protocol/peer-messages.ts";
 import { assert, unreachable } from "../lib/assert.ts";
+import { isMember, type Members, type Membership } from "./configuration.ts";
 import { Election } from "./election.ts";
 import { Leadership } from "./leadership.ts";
 import { RaftLog } from "./log.ts";
-import { Outbox } from "./outbox.ts";
+import { NOTHING, Outbox } from "./outbox.ts";
 import { ReadRounds } from "./reads.ts";
-import type { HardState, LogReader, Output, RaftConfig, RaftCore, RaftStatus, Role } from "./types.ts";
+import type {
+  HardState,
+  LogReader,
+  MembershipRefusal,
+  Output,
+  RaftConfig,
+  RaftCore,
+  RaftStatus,
+  ReceivedSnapshot,
+  Role,
+} from "./types.ts";
 
 /** About how many bytes of committed entries one Output hands out; more wait for the next (`hasOutput` stays true). */
 const COMMITTED_BYTES_MAX = 16 * 1024 * 1024;
@@ -41,19 +52,18 @@ export function createRaft(
 
 class Raft implements RaftCore {
   readonly #config: RaftConfig;
-  readonly #others: readonly NodeId[];
   readonly #log: RaftLog;
   readonly #election: Election;
   readonly #reads = new ReadRounds();
   readonly #outbox = new Outbox();
   /** While this node leads. */
   #leadership: Leadership | undefined;
+  #quiescent = false;
   /** What the last Output with a HardState had. */
   #written: HardState;
 
   constructor(config: RaftConfig, log: LogReader, hardState: HardState, applied: LogIndex) {
-    assert(config.voters.includes(config.id), `raft: ${config.id} is none of the voters ${config.voters}`);
-    assert(new Set(config.voters).size === config.voters.length, `raft: a voter twice in ${config.voters}`);
+    assert(config.lease >= 0, `raft: a lease of ${config.lease}`);
     assert(
       config.heartbeatTicks >= 1 && config.electionTicks > config.heartbeatTicks,
       `raft: an election timeout of ${config.electionTicks} ticks with heartbeats every ${config.heartbeatTicks}`,
@@ -63,9 +73,8 @@ class Raft implements RaftCore {
       "raft: limits on appends must be positive",
     );
     this.#config = config;
-    this.#others = config.voters.filter((voter) => voter !== config.id).sort();
-    this.#log = new RaftLog(log, hardState.commit, applied);
-    this.#election = new Election(config, this.#others, this.#log, this.#outbox, hardState);
+    this.#log = new RaftLog(log, config.membership, hardState.commit, applied);
+    this.#election = new Election(config, this.#log, this.#outbox, hardState);
     this.#written = hardState;
     assert(
       this.#log.lastTerm <= hardState.term,
@@ -93,7 +102,34 @@ class Raft implements RaftCore {
     return this.#log.lastIndex;
   }
 
+  get membership(): Membership {
+    return this.#log.membership;
+  }
+
+  get quiescent(): boolean {
+    return this.#quiescent;
+  }
+
+  quiesce(): boolean {
+    if (this.#quiescent) return true;
+    if (this.#leadership?.isAtRest !== true || this.hasOutput) return false;
+    this.#leadership.sayQuiesce(this.#outbox);
+    this.#quiescent = true;
+    return true;
+  }
+
+  wake(): void {
+    if (!this.#quiescent) return;
+    this.#quiescent = false;
+    const { leader } = this;
+    if (leader === undefined || leader === this.#config.id) return;
+    // An answer that nobody asked for wakes the leader: it goes on with its heartbeats.
+    const { id } = this.#config;
+    this.#outbox.now({ kind: "heartbeatReply", from: id, to: leader, term: this.term, readRound: 0 });
+  }
+
   tick(): void {
+    if (this.#quiescent) return;
     if (this.#leadership === undefined) this.#election.tick();
     else {
       this.#leadership.tick();
@@ -103,7 +139,9 @@ class Raft implements RaftCore {
   }
 
   step(message: RaftMessage): void {
-    if (message.to !== this.#config.id || !this.#others.includes(message.from)) return;
+    if (message.to !== this.#config.id || message.from === this.#config.id) return;
+    if (isAnswer(message) && !isMember(this.membership.configuration, message.from)) return;
+    this.#quiescent = false;
     if (message.term < this.term) this.#answerOld(message);
     else if (message.kind === "vote") this.#election.onVoteRequest(message);
     else if (message.kind === "voteReply" && message.preVote && message.granted) {
@@ -147,34 +185,78 @@ class Raft implements RaftCore {
 
   propose(data: Uint8Array): LogIndex | undefined {
     if (this.#leadership === undefined || this.#leadership.handingOver) return undefined;
+    this.#quiescent = false;
     return this.#leadership.propose(data);
   }
 
-  readIndex(): number | undefined {
-    return this.#leadership === undefined ? undefined : this.#reads.join();
+  changeMembers(members: Members): LogIndex | MembershipRefusal {
+    if (this.#leadership === undefined || this.#leadership.handingOver) return "notLeader";
+    this.#quiescent = false;
+    return this.#leadership.changeMembers(members);
+  }
+
+  readIndex(now = 0): number | undefined {
+    if (this.#leadership === undefined) return undefined;
+    this.#quiescent = false;
+    return this.#leadership.readIndex(now);
+  }
+
+  endLease(): void {
+    this.#leadership?.endLease();
   }
 
   persisted(index: LogIndex, entryTerm: Term): void {
     this.#log.persistedTo(index, entryTerm);
     this.#leadership?.advanceCommit();
+    this.#takeRole();
   }
 
   campaign(): void {
+    this.#quiescent = false;
     this.#election.campaign();
     this.#takeRole();
   }
 
   transferLeadership(to: NodeId): void {
-    this.#leadership?.transferTo(to);
+    if (this.#leadership === undefined) return;
+    this.#quiescent = false;
+    this.#leadership.transferTo(to);
   }
 
   unreachable(node: NodeId): void {
+    // With its leader, if that lives: two who wait for heartbeats that nobody sends would elect another one.
+    this.wake();
     this.#leadership?.onUnreachable(node);
+    this.#election.suspect(node);
+  }
+
+  snapshotReceived(snapshot: ReceivedSnapshot): void {
+    const { from, term, index, lastTerm } = snapshot;
+    this.#quiescent = false;
+    if (term < this.term) {
+      this.#answerAppend(from, false, index, INDEX_ZERO);
+      return;
+    }
+    if (term > this.term) this.#election.follow(term);
+    this.#takeRole();
+    this.#election.hear(from);
+    if (index > this.#log.commit && this.#log.term(index) !== lastTerm) this.#log.install(snapshot);
+    else this.#log.commitTo(index);
+    this.#answerAppend(from, true, index, index);
+  }
+
+  snapshotDone(to: NodeId, index: LogIndex): void {
+    this.#leadership?.onSnapshotDone(to, index);
+  }
+
+  snapshotFailed(to: NodeId): void {
+    this.#leadership?.onSnapshotFailed(to);
   }
 
   get hasOutput(): boolean {
     return (
       this.#log.hasTail ||
+      this.#log.hasInstall ||
       this.#log.hasCommitted ||
       !this.#outbox.empty ||
       this.#reads.hasOutput ||
@@ -188,14 +270,17 @@ class Raft implements RaftCore {
     this.#leadership?.fill(this.#outbox);
     const hardState = this.#takeHardState();
     const committed = this.#log.takeCommitted(COMMITTED_BYTES_MAX);
+    const entries = this.#log.takeTail();
     return {
+      install: this.#log.takeInstall(),
       hardState,
-      entries: this.#log.takeTail(),
+      entries,
       messages: this.#outbox.takeNow(),
       messagesAfterSync: this.#outbox.takeAfterSync(),
       committed,
       reads: this.#reads.takeGranted(),
       lostReadsUpTo: this.#reads.takeLostUpTo(),
+      snapshots: this.#leadership?.takeSnapshots() ?? NOTHING,
     };
   }
 
@@ -207,6 +292,7 @@ class Raft implements RaftCore {
       leader: this.leader,
       lastIndex: this.#log.lastIndex,
       commitIndex: this.#log.commit,
+      membership: this.membership,
       replicas:
         leadership === undefined
           ? []
@@ -214,16 +300,22 @@ class Raft implements RaftCore {
               node: follower.node,
               matchIndex: follower.match,
               active: leadership.isActive(follower),
+              state: follower.state,
+              votes: this.membership.configuration.voters.includes(follower.node),
             })),
     };
   }
 
-  /** Begins or ends leading, as the election had it. */
+  /** Begins or ends leading, as the election had it, or as the members want it. */
   #takeRole(): void {
+    if (this.#leadership?.isRetired === true && this.#election.role === "leader") {
+      this.#leadership.retire(this.#outbox);
+      this.#election.follow(this.term);
+    }
     const leads = this.#election.role === "leader";
     if (leads === (this.#leadership !== undefined)) return;
     if (leads) {
-      this.#leadership = new Leadership(this.#config, this.#others, this.term, this.#log, this.#reads);
+      this.#leadership = new Leadership(this.#config, this.term, this.#log, this.#reads);
     } else {
       this.#leadership = undefined;
       this.#reads.lose();
@@ -233,29 +325,22 @@ class Raft implements RaftCore {
   #onAppend(request: AppendRequest): void {
     const matched = this.#log.accept(request);
     if (matched === undefined) this.#reject(request);
-    else {
-      this.#outbox.afterSync({
-        kind: "appendReply",
-        from: this.#config.id,
-        to: request.from,
-        term: this.term,
-        accepted: true,
-        index: matched,
-        hintIndex: matched,
-        hintTerm: this.#log.term(matched)!,
-      });
-    }
+    else this.#answerAppend(request.from, true, matched, matched);
   }
 
   #reject(request: AppendRequest): void {
     const hintIndex = this.#log.lastWithTermUpTo(request.prevIndex, request.prevTerm);
+    this.#answerAppend(request.from, false, request.prevIndex, hintIndex);
+  }
+
+  #answerAppend(to: NodeId, accepted: boolean, index: LogIndex, hintIndex: LogIndex): void {
     this.#outbox.afterSync({
       kind: "appendReply",
       from: this.#config.id,
-      to: request.from,
+      to,
       term: this.term,
-      accepted: false,
-      index: request.prevIndex,
+      accepted,
+      index,
       hintIndex,
       hintTerm: this.#log.term(hintIndex) ?? TERM_ZERO,
     });
@@ -263,7 +348,9 @@ class Raft implements RaftCore {
 
   #onHeartbeat(heartbeat: Heartbeat): void {
     this.#log.commitTo(heartbeat.commit);
-    this.#answerHeartbeat(heartbeat, heartbeat.readRound);
+    // An answer would wake the leader, and is meant to where this node can't go to sleep.
+    if (heartbeat.quiesce && this.#log.lastIndex === heartbeat.commit) this.#quiescent = true;
+    else this.#answerHeartbeat(heartbeat, heartbeat.readRound);
   }
 
   /**
@@ -298,4 +385,8 @@ class Raft implements RaftCore {
     this.#written = { term: this.term, votedFor: this.#election.votedFor, commit };
     return this.#written;
   }
+}
+
+function isAnswer({ kind }: RaftMessage): boolean {
+  return kind === "voteReply" || kind === "appendReply" || kind === "heartbeatReply";
 }

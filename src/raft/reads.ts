@@ -1,6 +1,12 @@
 import { type LogIndex, logIndex } from "../../protocol/ids.ts";
+import { assert } from "../lib/assert.ts";
 import { NOTHING } from "./outbox.ts";
 import type { ReadGrant } from "./types.ts";
+
+/** A closed round. `openedAt`: when its first read arrived. */
+interface WaitingRound extends ReadGrant {
+  readonly openedAt: number;
+}
 
 /**
  * ReadIndex (thesis §6.4): a leader may answer a read from its own state once it knows that it was still the leader
@@ -15,25 +21,39 @@ import type { ReadGrant } from "./types.ts";
 export class ReadRounds {
   #newest = 0;
   #open = false;
-  #waiting: ReadGrant[] = [];
+  #openedAt = 0;
+  #waiting: WaitingRound[] = [];
   #granted: ReadGrant[] = [];
   #lostUpTo = 0;
   #lossIsNews = false;
 
-  /** The round that a read which arrives now belongs to. */
-  join(): number {
+  /** The round that a read which arrives now, at `now`, belongs to. */
+  join(now = 0): number {
     if (!this.#open) {
       this.#open = true;
+      this.#openedAt = now;
       this.#newest++;
     }
     return this.#newest;
+  }
+
+  /** A round of its own for a read that needs nobody's word: no other leader can exist (`lease.ts`). None may be open. */
+  grantNow(index: LogIndex): number {
+    assert(!this.#open, "raft reads: a round granted beside an open one");
+    const round = ++this.#newest;
+    this.#granted.push({ round, index });
+    return round;
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
   }
 
   /** Closes the open round, if there is one: its reads need a state at least as new as `index`. */
   close(index: LogIndex): boolean {
     if (!this.#open) return false;
     this.#open = false;
-    this.#waiting.push({ round: this.#newest, index });
+    this.#waiting.push({ round: this.#newest, index, openedAt: this.#openedAt });
     return true;
   }
 
@@ -42,15 +62,27 @@ export class ReadRounds {
     return this.#waiting.length === 0 ? 0 : this.#waiting[this.#waiting.length - 1]!.round;
   }
 
-  /** Grants the rounds up to `confirmed`. `termStart` is the leader's own term's first entry, which is committed. */
-  grant(confirmed: number, termStart: LogIndex): void {
+  /**
+   * Grants the rounds up to `confirmed`. `termStart` is the leader's own term's first entry, which is committed. Returns
+   * when the newest of them was opened, `undefined` if there was none.
+   */
+  grant(confirmed: number, termStart: LogIndex): number | undefined {
     let count = 0;
     while (count < this.#waiting.length && this.#waiting[count]!.round <= confirmed) {
       const { round, index } = this.#waiting[count]!;
       this.#granted.push({ round, index: logIndex(Math.max(index, termStart)) });
       count++;
     }
-    if (count > 0) this.#waiting.splice(0, count);
+    if (count === 0) return undefined;
+    const { openedAt } = this.#waiting[count - 1]!;
+    this.#waiting.splice(0, count);
+    return openedAt;
+  }
+
+  /** When rounds were opened is not known any more: no lease begins with what waits, or is open. */
+  forgetTimes(): void {
+    this.#openedAt = Number.NEGATIVE_INFINITY;
+    this.#waiting = this.#waiting.map((round) => ({ ...round, openedAt: Number.NEGATIVE_INFINITY }));
   }
 
   /** Leadership was lost: what waits will not be granted. */

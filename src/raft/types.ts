@@ -1,6 +1,7 @@
 /** What goes into the Raft core and what comes out of it. */
 import type { LogIndex, NodeId, Term } from "../../protocol/ids.ts";
 import type { Entry, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { Members, Membership } from "./configuration.ts";
 
 /** What must survive a crash beside the log (Raft figure 2: currentTerm, votedFor). `commit` saves work, nothing hangs on it. */
 export interface HardState {
@@ -23,13 +24,18 @@ export interface LogReader {
   term(index: LogIndex): Term | undefined;
   /** Entries [low, high), cut off before their data exceeds `bytesMax`; at least one where the range isn't empty. */
   entries(low: LogIndex, high: LogIndex, bytesMax: number): Entry[];
+  /** All entries of kind config that are there, in order. Asked once, when a core is built over the log. */
+  configurations(): readonly Entry[];
 }
 
 /** Times are in ticks of the owner's clock. Relations are asserted when a core is built. */
 export interface RaftConfig {
   readonly id: NodeId;
-  /** All members, this one included. */
-  readonly voters: readonly NodeId[];
+  /**
+   * Who the members are as of the entries that count as applied, or of where the log begins: what a snapshot said, the
+   * entries of kind config since, or the founders'. What the log has behind that counts by itself.
+   */
+  readonly membership: Membership;
   readonly heartbeatTicks: number;
   /** A follower that hears nothing for this many ticks, up to twice as many at random, campaigns. */
   readonly electionTicks: number;
@@ -38,6 +44,11 @@ export interface RaftConfig {
   /** Most appends, and bytes of them, on their way to one follower. */
   readonly inflightAppendsMax: number;
   readonly inflightBytesMax: number;
+  /**
+   * For how long a leader may answer reads by itself after a majority has confirmed it, in the unit of the times given to
+   * `readIndex`; 0 for never. All members of a group must have the same. `lease.ts` says what it rests on.
+   */
+  readonly lease: number;
   /** A whole number from 0 up to and excluding its argument. */
   readonly random: { below(bound: number): number };
 }
@@ -45,12 +56,16 @@ export interface RaftConfig {
 export type Role = "leader" | "follower" | "preCandidate" | "candidate";
 
 /**
- * Work for the owner, in this order: append `entries` and `hardState` to the log and begin to make them durable; send
- * `messages` at once; when this Output's log write is durable call `persisted` and send `messagesAfterSync`; apply
+ * Work for the owner, in this order: carry out `install`; append `entries` and `hardState` to the log and begin to make
+ * them durable; send `messages` at once, and begin to stream `snapshots`; when this Output's log write is durable call `persisted` and send `messagesAfterSync`; apply
  * `committed`; answer `reads`. An Output without hardState and entries needs no log write: its messagesAfterSync may
  * leave as soon as all earlier writes of the group are durable.
+ *
+ * `install` is a log write, too: nothing of this Output or a later one may be durable, be sent after a sync or be applied
+ * before the snapshot is in the place of all data and all entries that the owner had of the group.
  */
 export interface Output {
+  readonly install: Install | undefined;
   readonly hardState: HardState | undefined;
   readonly entries: readonly Entry[];
   readonly messages: readonly RaftMessage[];
@@ -61,7 +76,44 @@ export interface Output {
   readonly reads: readonly ReadGrant[];
   /** Read rounds that will never be confirmed: leadership was lost. All rounds up to `lostReadsUpTo` that were not granted. */
   readonly lostReadsUpTo: number;
+  /** Followers that need what the log no longer has. */
+  readonly snapshots: readonly SnapshotRequest[];
 }
+
+/** The snapshot that was told by `snapshotReceived` takes the place of data and log; the next entry has `index + 1`. */
+export interface Install {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly membership: Membership;
+}
+
+/**
+ * `to` has to be sent a snapshot of the data as of `index` or later. The owner answers with `snapshotDone` or
+ * `snapshotFailed`; until then the follower gets heartbeats only. A leader that loses its office forgets its requests.
+ */
+export interface SnapshotRequest {
+  readonly to: NodeId;
+  readonly index: LogIndex;
+}
+
+/** A whole snapshot that a leader sent is there, and could be installed. */
+export interface ReceivedSnapshot {
+  readonly from: NodeId;
+  /** The leader's term. */
+  readonly term: Term;
+  /** The last entry whose effects it has, the term of that entry, and the members as of it. */
+  readonly index: LogIndex;
+  readonly lastTerm: Term;
+  readonly membership: Membership;
+}
+
+/**
+ * Why a change of members was not begun. `notLeader`: this node does not lead, or is handing over. `busy`: a change is
+ * under way. `newTerm`: nothing of the leader's own term is committed yet (thesis §4.1 with its correction). `notCaughtUp`:
+ * a node that is to vote is no learner yet, or one that is behind. `unchanged`: it is so already. `invalid`: no such
+ * members are possible.
+ */
+export type MembershipRefusal = "notLeader" | "busy" | "newTerm" | "notCaughtUp" | "unchanged" | "invalid";
 
 export interface ReadGrant {
   readonly round: number;
@@ -75,11 +127,16 @@ export interface RaftStatus {
   readonly leader: NodeId | undefined;
   readonly lastIndex: LogIndex;
   readonly commitIndex: LogIndex;
-  /** On the leader: each other voter. */
+  readonly membership: Membership;
+  /** On the leader: each other member. */
   readonly replicas: readonly {
     readonly node: NodeId;
     readonly matchIndex: LogIndex;
+    /** Heard within an election timeout. */
     readonly active: boolean;
+    readonly state: "probe" | "replicate" | "snapshot";
+    /** It has a vote, in the new set of voters where there are two. */
+    readonly votes: boolean;
   }[];
 }
 
@@ -94,25 +151,60 @@ export interface RaftCore {
   readonly commitIndex: LogIndex;
   readonly lastIndex: LogIndex;
 
-  /** One tick of time passed. */
+  /** The latest configuration in the log: it holds, committed or not. */
+  readonly membership: Membership;
+
+  /** One tick of time passed. Nothing to a quiescent core: its owner may stop to tick it. */
   tick(): void;
-  /** A message arrived from a member. Messages of strangers and of old terms are ignored or answered, never obeyed. */
+  /**
+   * Nothing happens in this group, and its leader sends no heartbeats until something does: a call that is no tick wakes
+   * it. A follower doesn't notice by itself that its leader is dead then. So whoever stops to tick must watch the node of
+   * the leader instead, and call `unreachable` or `wake` within an election timeout after it was last heard.
+   */
+  readonly quiescent: boolean;
+  /** On a leader: falls asleep, and tells the others to, if nothing is under way and all have everything. Whether it did. */
+  quiesce(): boolean;
+  /** Wakes this core, and if it follows, its leader. */
+  wake(): void;
+  /**
+   * A message arrived. Those of old terms are answered, never obeyed. Requests count whoever sends them, since this node
+   * may not have heard of the newest members (thesis §4.1); answers count from members only.
+   */
   step(message: RaftMessage): void;
   /** Appends one entry of commands; its index, or `undefined` when this node is not the leader or is handing leadership over. `data` is owned by the log from now on. */
   propose(data: Uint8Array): LogIndex | undefined;
   /**
-   * Opens a read round, or joins the one that was opened since the last takeOutput: its number, to be found in a later
-   * Output's `reads`. `undefined` when this node is not the leader. The round waits for the leader's own term's first commit.
+   * Begins to make `members` the members: the index of the entry that does so, or why not. A joint configuration is left
+   * by itself. A leader that is no voter any more steps down when that is committed, and has another one stand.
    */
-  readIndex(): number | undefined;
+  changeMembers(members: Members): LogIndex | MembershipRefusal;
+  /**
+   * Opens a read round, or joins the one that was opened since the last takeOutput: its number, to be found in a later
+   * Output's `reads`. `undefined` when this node is not the leader. The round waits for the leader's own term's first
+   * commit. `now` is the time of a clock that never stands still, asked after the read arrived; only leases need it.
+   */
+  readIndex(now?: number): number | undefined;
+  /** Time may have passed that the clock did not show: leases that began before are over. */
+  endLease(): void;
   /** Everything up to `index`, written in term `entryTerm`, is durable here. */
   persisted(index: LogIndex, entryTerm: Term): void;
   /** Campaign now (at bootstrap, by the node that is preferred). */
   campaign(): void;
-  /** Starts to hand leadership to `to` (thesis §3.10); proposals are refused until that worked or an election timeout passed. */
+  /** Starts to hand leadership to `to`, a voter (thesis §3.10); proposals are refused until that worked or an election timeout passed. */
   transferLeadership(to: NodeId): void;
-  /** The connection to `node` broke: appends in flight to it are lost. */
+  /**
+   * The connection to `node` broke. Appends in flight to it are lost; and if it leads, it is probably dead: the voters
+   * ask each other in turn whether they should stand, rather than wait for an election timeout. Who still hears that
+   * leader says no (PreVote, thesis §9.6), so a link that broke alone unseats nobody.
+   */
   unreachable(node: NodeId): void;
+
+  /** A leader's snapshot has arrived whole. The next Output says whether to install it; if it doesn't, it is not needed. */
+  snapshotReceived(snapshot: ReceivedSnapshot): void;
+  /** The snapshot that `to` was to be sent is installed there, and has everything up to `index`. */
+  snapshotDone(to: NodeId, index: LogIndex): void;
+  /** It could not be made or sent: asked for again once the follower is heard. */
+  snapshotFailed(to: NodeId): void;
 
   /** Whether takeOutput would have anything. */
   readonly hasOutput: boolean;

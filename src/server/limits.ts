@@ -74,7 +74,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   peerForwardsMax: 65_536,
   forwardMsMax: 5_000,
   peerHandshakeMsMax: 2_000,
-  peerPingMs: 500,
+  peerPingMs: 100,
   peerSilentMsMax: 2_000,
   reconnectMsMin: 50,
   reconnectMsMax: 1_000,

@@ -7,7 +7,7 @@ import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
 import { decodeBundle, encodeHello, encodePeerSignal, PEER_TYPES } from "../../protocol/peer.ts";
-import type { RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import type { Connection } from "../env/env.ts";
 import { Backpressure } from "./backpressure.ts";
 import { expectHello, HELLO_BYTES_MAX, judgeHello } from "./peer-hello.ts";
@@ -34,7 +34,7 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
   readonly #events: GuestEvents;
   readonly #backpressure: Backpressure;
   readonly #writer = new ByteWriter();
-  readonly #deliver: (group: GroupId, message: RaftMessage) => void;
+  readonly #deliver: (group: GroupId, message: GroupMessage) => void;
   #reader = new FrameReader(HELLO_BYTES_MAX);
   /** Set once the node is admitted. */
   #node: NodeId | undefined;

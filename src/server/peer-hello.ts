@@ -21,6 +21,7 @@ export function judgeHello(parts: PeersParts, hello: PeerHello): Refusal | undef
     return { error: "WRONG_CLUSTER", message: `this node is ${parts.self} itself` };
   }
   if (!parts.addresses.has(hello.node)) {
+    parts.stranger(hello.node);
     return {
       error: "WRONG_CLUSTER",
       message: `${hello.node} is not a member of the cluster of ${parts.self}`,

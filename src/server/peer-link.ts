@@ -14,7 +14,7 @@ import {
   endBundle,
   PEER_TYPES,
 } from "../../protocol/peer.ts";
-import type { RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
 import type { Connection, ConnectionHandler, Timer } from "../env/env.ts";
 import { concatBytes } from "../lib/bytes.ts";
@@ -96,6 +96,12 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     };
   }
 
+  /** How long ago anything was heard from the node, over either connection. */
+  get silentMs(): number {
+    if (this.#nodeHeardMs === undefined) return Number.POSITIVE_INFINITY;
+    return this.#parts.env.clock.nowMs() - this.#nodeHeardMs;
+  }
+
   /** The node was heard over the connection that it dialled. */
   heard(): void {
     this.#nodeHeardMs = this.#parts.env.clock.nowMs();
@@ -109,7 +115,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   }
 
   /** Adds a message to the frame that the next flush sends. Dropped if there is no connection, or it is full. */
-  send(group: GroupId, message: RaftMessage): void {
+  send(group: GroupId, message: GroupMessage): void {
     if (this.#phase !== "ready" || this.#full()) {
       this.#dropped++;
       return;

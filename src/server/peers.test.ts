@@ -14,7 +14,7 @@ import {
   endBundle,
   PEER_TYPES,
 } from "../../protocol/peer.ts";
-import type { PeerHello, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
 import { encodePreamble } from "../../protocol/preamble.ts";
 import { written } from "../../protocol/test-frames.ts";
 import { bunTransport } from "../env/bun-transport.ts";
@@ -35,7 +35,7 @@ class Node {
   readonly handler = new MapHandler();
   readonly log = new MemoryLog();
   readonly clock = pushableClock();
-  readonly received: { group: number; message: RaftMessage }[] = [];
+  readonly received: { group: number; message: GroupMessage }[] = [];
   readonly events: string[] = [];
   readonly refusals: { node: NodeId; error: ErrorName; message: string }[] = [];
   readonly addresses: Map<NodeId, PeerAddress>;
@@ -65,6 +65,7 @@ class Node {
       addresses: this.addresses,
       hello: () => helloOf(this.id),
       admit: (hello) => this.admit(hello),
+      stranger: (node) => void this.events.push(`stranger ${node}`),
       refused: (node, error, message) => this.refusals.push({ node, error, message }),
       listener: {
         received: (group, message) => this.received.push({ group, message }),
@@ -101,7 +102,15 @@ function helloOf(node: NodeId): PeerHello {
 }
 
 const heartbeat = (from: NodeId, to: NodeId, round: number) =>
-  ({ kind: "heartbeat", from, to, term: term(1), commit: INDEX_ZERO, readRound: round }) as const;
+  ({
+    kind: "heartbeat",
+    from,
+    to,
+    term: term(1),
+    commit: INDEX_ZERO,
+    readRound: round,
+    quiesce: false,
+  }) as const;
 /** From A to B: the first entry of a log. */
 const appendOf = (data: Uint8Array) =>
   ({

@@ -4,11 +4,11 @@
  * accepted (`peer-guest.ts`) is the same seen from the other end. So each side watches over its own way of sending, and
  * nobody has to agree on which of two crossing connections survives.
  */
-import type { ErrorName } from "../../protocol/errors.ts";
+import { type ErrorName, errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink, RequestHandler } from "../../protocol/handler.ts";
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import type { ClientRequest, PeerStatus } from "../../protocol/messages.ts";
-import type { PeerHello, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
 import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Connection, Env, Timer } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
@@ -33,12 +33,14 @@ export interface Refusal {
 export interface PeersParts {
   readonly env: Pick<Env, "clock" | "random" | "transport" | "log">;
   readonly self: NodeId;
-  /** All other members. */
+  /** All other members; may change, and `membersChanged` says so. */
   readonly addresses: ReadonlyMap<NodeId, PeerAddress>;
   /** What this node says of itself, asked for at each handshake. */
   readonly hello: () => PeerHello;
   /** Judges the hello of a node that is a member; `undefined` lets it in. */
   readonly admit: (hello: PeerHello) => Refusal | undefined;
+  /** A node that is in no `addresses` wants to talk to this one: it may be a member of which this node has not heard. */
+  readonly stranger: (node: NodeId) => void;
   /** `node` refused this one. Connecting is tried again, as long as `stop` is not called. */
   readonly refused: (node: NodeId, error: ErrorName, message: string) => void;
   readonly listener: PeerListener;
@@ -50,6 +52,8 @@ export interface PeersParts {
 export interface Peers extends PeerNetwork, PeerAcceptor {
   /** Starts to connect to all members. */
   start(): void;
+  /** `addresses` names other nodes now: connects to new ones, and leaves those that are gone. */
+  membersChanged(): void;
   /** Closes what was dialled, for good; forwarded requests that wait are answered as at a disconnect. */
   stop(): void;
   /** All other members, in the order of their ids. */
@@ -67,7 +71,9 @@ export function createPeers(parts: PeersParts): Peers {
 class PeerSet implements Peers {
   readonly #parts: PeersParts;
   readonly #turn: Turn;
-  readonly #links: ReadonlyMap<NodeId, PeerLink>;
+  readonly #links = new Map<NodeId, PeerLink>();
+  #droppedByFormer = 0;
+  #isStarted = false;
   /** The newest accepted connection of each node. */
   readonly #guests = new Map<NodeId, PeerGuest>();
   #sweepTimer: Timer | undefined;
@@ -75,37 +81,56 @@ class PeerSet implements Peers {
   constructor(parts: PeersParts) {
     this.#parts = parts;
     this.#turn = new Turn(parts.env.clock);
-    const nodes = [...parts.addresses.keys()].sort();
-    this.#links = new Map(
-      nodes.map((node) => [node, new PeerLink(node, parts.addresses.get(node)!, parts, this.#turn)]),
-    );
+    this.membersChanged();
+  }
+
+  membersChanged(): void {
+    const { addresses } = this.#parts;
+    for (const node of [...addresses.keys()].sort()) {
+      if (this.#links.has(node)) continue;
+      const link = new PeerLink(node, addresses.get(node)!, this.#parts, this.#turn);
+      this.#links.set(node, link);
+      if (this.#isStarted) link.start();
+    }
+    for (const [node, link] of this.#links) {
+      if (addresses.has(node)) continue;
+      this.#links.delete(node);
+      this.#droppedByFormer += link.droppedMessages;
+      link.stop();
+      this.#guests.get(node)?.replace();
+      this.#guests.delete(node);
+    }
   }
 
   start(): void {
+    this.#isStarted = true;
     for (const link of this.#links.values()) link.start();
     this.#scheduleSweep();
   }
 
   stop(): void {
+    this.#isStarted = false;
     this.#sweepTimer?.cancel();
     for (const link of this.#links.values()) link.stop();
   }
 
   status(): PeerStatus[] {
     const nowMs = this.#parts.env.clock.nowMs();
-    return [...this.#links.values()].map((link) => link.status(nowMs));
+    const nodes = [...this.#links.keys()].sort();
+    return nodes.map((node) => this.#links.get(node)!.status(nowMs));
   }
 
   get droppedMessages(): number {
-    let sum = 0;
+    let sum = this.#droppedByFormer;
     for (const link of this.#links.values()) sum += link.droppedMessages;
     return sum;
   }
 
-  send(group: GroupId, message: RaftMessage): void {
+  send(group: GroupId, message: GroupMessage): void {
+    // A group may know of a member before this node knows where it is, or after it has forgotten.
     const link = this.#links.get(message.to);
-    assert(link !== undefined, `a Raft message of group ${group} is for ${message.to}, which is no peer`);
-    link.send(group, message);
+    if (link === undefined) this.#droppedByFormer++;
+    else link.send(group, message);
   }
 
   flush(): void {
@@ -114,8 +139,13 @@ class PeerSet implements Peers {
 
   forward(node: NodeId, request: ClientRequest, sink: ReplySink, requestId: number): void {
     const link = this.#links.get(node);
-    assert(link !== undefined, `a request is to be forwarded to ${node}, which is no peer`);
-    link.forward(request, sink, requestId);
+    if (link === undefined) {
+      sink.reply(requestId, errorResponse("UNAVAILABLE", `${node} is no peer of this node`));
+    } else link.forward(request, sink, requestId);
+  }
+
+  silentMs(node: NodeId): number {
+    return this.#links.get(node)?.silentMs ?? Number.POSITIVE_INFINITY;
   }
 
   accept(connection: Connection): Served {
@@ -124,9 +154,9 @@ class PeerSet implements Peers {
         // A node has one way of sending. If it comes again, its old connection is dead, whether we noticed or not.
         this.#guests.get(node)?.replace();
         this.#guests.set(node, guest);
-        this.#links.get(node)!.hurry();
+        this.#links.get(node)?.hurry();
       },
-      heard: (node) => this.#links.get(node)!.heard(),
+      heard: (node) => this.#links.get(node)?.heard(),
       left: (guest, node) => {
         if (this.#guests.get(node) === guest) this.#guests.delete(node);
       },

@@ -117,6 +117,9 @@ export class MapHandler implements RequestHandler {
             };
       case "topology":
       case "openSession":
+      case "changeMember":
+      case "transferLeader":
+      case "groupLog":
         return failure("BAD_REQUEST", `the map knows no ${request.kind}`);
     }
   }
@@ -146,6 +149,9 @@ export const NODE_STATUS: NodeStatus = {
       lastIndex: 9,
       commitIndex: 9,
       appliedIndex: 9,
+      voters: [nodeId("n1")],
+      outgoing: [],
+      learners: [],
       replicas: [],
     },
   ],

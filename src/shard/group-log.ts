@@ -66,6 +66,30 @@ export class GroupLog implements LogReader {
     return found;
   }
 
+  configurations(): Entry[] {
+    const found: Entry[] = [];
+    for (let place = this.#head; place < this.#slots.length; place++) {
+      const { kind, term, data } = this.#slots[place]!;
+      if (kind !== "config") continue;
+      const index = indexPlus(this.#compactedIndex, 1 + place - this.#head);
+      found.push({ index, term, kind, data: data ?? readFromFile(this.#slots[place]!) });
+    }
+    return found;
+  }
+
+  /** What the entries [low, high) are, without their data. */
+  describe(
+    low: LogIndex,
+    high: LogIndex,
+  ): { index: LogIndex; term: Term; kind: Entry["kind"]; bytes: number }[] {
+    const found = [];
+    for (let index = low; index < high; index = indexPlus(index, 1)) {
+      const { term, kind, length } = this.#slotAt(index)!;
+      found.push({ index, term, kind, bytes: length });
+    }
+    return found;
+  }
+
   /** Adds the entry at `index`, dropping what the log had from there on. There is never a gap. */
   put(index: LogIndex, slot: EntrySlot): void {
     assert(
@@ -95,21 +119,24 @@ export class GroupLog implements LogReader {
     }
   }
 
-  /** Sets where the log begins, at recovery: entries up to `index` are not in it. */
+  /**
+   * Sets where the log begins, at recovery: entries up to `index` are not in it. If another entry than the one of `term` is
+   * in that place, a snapshot had taken the place of the log, and what is behind it does not count either.
+   */
   begin(index: LogIndex, term: Term): void {
     if (index < this.#compactedIndex) return;
     if (index === this.#compactedIndex) {
       this.#compactedTerm = term;
       return;
     }
-    if (index <= this.lastIndex) {
+    if (this.term(index) === term) {
       this.compact(index);
       return;
     }
     this.restart(index, term);
   }
 
-  /** Forgets all entries, at recovery: the next one is at `index + 1`. */
+  /** Forgets all entries: the next one is at `index + 1`. */
   restart(index: LogIndex, term: Term): void {
     this.#slots = [];
     this.#head = 0;

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { type NodeId, nodeId } from "../../protocol/ids.ts";
-import { LeaderPlan } from "./leader-plan.ts";
+import { HELD_MS, LeaderPlan } from "./leader-plan.ts";
 import type { Shard } from "./shard.ts";
 
 const [n1, n2, n3] = [nodeId("n1"), nodeId("n2"), nodeId("n3")];
@@ -74,4 +74,17 @@ test("few leaderships move at a time", () => {
   plan.connected(n2, 0);
   const shards = Array.from({ length: 20 }, (_, i) => shard(1 + 3 * i, { leads: true }));
   expect(plan.toTransfer(shards, LONG_MS)).toHaveLength(4);
+});
+
+test("what was moved here on purpose stays a while, unless the preferred member goes meanwhile", () => {
+  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  plan.connected(n2, 0);
+  const given = [shard(1, { leads: true })];
+  plan.hold(given[0]!, LONG_MS);
+  expect(plan.toTransfer(given, LONG_MS + HELD_MS - 1)).toEqual([]);
+  expect(plan.toTransfer(given, LONG_MS + HELD_MS)).toHaveLength(1);
+  plan.hold(given[0]!, LONG_MS);
+  plan.disconnected(n2);
+  plan.connected(n2, LONG_MS);
+  expect(plan.toTransfer(given, 2 * LONG_MS)).toHaveLength(1);
 });

@@ -3,6 +3,8 @@ import type { Shard } from "./shard.ts";
 
 /** How long a member must have been connected before leadership moves back to it. */
 const STEADY_MS = 2000;
+/** How long a leadership stays where it was moved on demand. */
+export const HELD_MS = 300_000;
 /** Most leaderships that one node gives away in one round, so that clients meet few redirects at a time. */
 const TRANSFERS_MAX = 4;
 
@@ -12,9 +14,11 @@ const TRANSFERS_MAX = 4;
  */
 export class LeaderPlan {
   readonly #self: NodeId;
-  readonly #members: readonly NodeId[];
+  #members: readonly NodeId[];
   readonly #settleMs: number;
   readonly #connectedSinceMs = new Map<NodeId, number>();
+  /** Until when groups stay that this node was given on demand. */
+  readonly #held = new Map<Shard, number>();
   #majoritySinceMs: number | undefined;
   #campaigned = false;
 
@@ -25,6 +29,11 @@ export class LeaderPlan {
     this.#noteMajority(Number.NEGATIVE_INFINITY);
   }
 
+  /** Those who can lead are others now. */
+  membersChanged(members: readonly NodeId[]): void {
+    this.#members = members;
+  }
+
   connected(node: NodeId, nowMs: number): void {
     this.#connectedSinceMs.set(node, nowMs);
     this.#noteMajority(nowMs);
@@ -32,6 +41,12 @@ export class LeaderPlan {
 
   disconnected(node: NodeId): void {
     this.#connectedSinceMs.delete(node);
+    for (const shard of this.#held.keys()) if (this.#preferred(shard) === node) this.#held.delete(shard);
+  }
+
+  /** Somebody wants this node to lead the group: it stays here for a while, or until the preferred member goes. */
+  hold(shard: Shard, nowMs: number): void {
+    this.#held.set(shard, nowMs + HELD_MS);
   }
 
   /** The groups that should campaign now: once after the start, those that prefer this node and have found no leader. */
@@ -53,6 +68,7 @@ export class LeaderPlan {
       if (!shard.isLeader || to === this.#self || transfers.length === TRANSFERS_MAX) continue;
       const sinceMs = this.#connectedSinceMs.get(to);
       if (sinceMs === undefined || nowMs < sinceMs + STEADY_MS) continue;
+      if (nowMs < (this.#held.get(shard) ?? 0)) continue;
       if (shard.caughtUpMembers().includes(to)) transfers.push({ shard, to });
     }
     return transfers;

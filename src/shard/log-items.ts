@@ -16,7 +16,7 @@ import type { HardState } from "../raft/types.ts";
 import { readU64, writeU64 } from "./log-segment.ts";
 
 const ITEM = { entries: 1, hardState: 2, compacted: 3 } as const;
-const ENTRY_KINDS = ["noop", "commands"] as const;
+const ENTRY_KINDS = ["noop", "commands", "config"] as const;
 const ENTRY_HEADER_BYTES = 17;
 
 /** Begins an item of `count` entries; that many `writeEntry` follow. */

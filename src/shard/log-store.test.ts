@@ -239,6 +239,24 @@ describe("log store", () => {
       again.close();
     }
   });
+
+  test("a snapshot takes the place of all entries, also of those that were behind its place", async () => {
+    const store = open();
+    store.append(G1, undefined, [entry(1, 1), entry(2, 1), entry(3, 1), entry(4, 1)]);
+    await store.flush();
+    store.restart(G1, logIndex(2), term(3));
+    await store.flush();
+    store.close();
+    const again = open();
+    expect([again.group(G1).firstIndex, again.group(G1).lastIndex]).toEqual([logIndex(3), logIndex(2)]);
+    expect(again.group(G1).term(logIndex(2))).toBe(term(3));
+    again.append(G1, undefined, [entry(3, 4)]);
+    await again.flush();
+    again.close();
+    const third = open();
+    expect(contents(third)).toEqual(["3/4:data 3 of term 4"]);
+    third.close();
+  });
 });
 
 describe("log store on a disk in trouble", () => {

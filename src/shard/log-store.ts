@@ -219,6 +219,12 @@ export class LogStore {
     writeCompacted(this.#gathering, group, log.compacted.index, log.compacted.term);
   }
 
+  /** Forgets all entries of a group: a snapshot has taken their place, and the next entry is the one behind `index`. */
+  restart(group: GroupId, index: LogIndex, term: Term): void {
+    this.group(group).restart(index, term);
+    writeCompacted(this.#gathering, group, index, term);
+  }
+
   close(): void {
     for (const segment of this.#segments) segment.file.close();
     this.#segments.length = 0;

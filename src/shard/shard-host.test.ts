@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { ReplySink } from "../../protocol/handler.ts";
 import {
   type GroupId,
@@ -10,7 +10,7 @@ import {
   term,
 } from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION } from "../../protocol/messages.ts";
-import type { RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { VirtualClock } from "../../test/support/virtual-clock.ts";
@@ -18,6 +18,7 @@ import { FileError } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { Slab } from "../lib/slab.ts";
+import { founders, type Members } from "../raft/configuration.ts";
 import { createRaft } from "../raft/raft.ts";
 import type { WritePressure } from "../storage/engine.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
@@ -30,17 +31,19 @@ import { SealTracker } from "./seal-tracker.ts";
 import { Shard } from "./shard.ts";
 import { ShardHost } from "./shard-host.ts";
 import { ShardReader } from "./shard-reader.ts";
+import { ShardSpace } from "./shard-space.ts";
 import { SystemMachine } from "./system-machine.ts";
 
 const TIMINGS = {
   tickMs: 50,
+  silentLeaderMs: 750,
   requestTimeoutMs: 5000,
   maintenanceMs: 1000,
   diskFullRetryMs: 500,
   handoverMs: 2000,
   settleMs: 200,
 };
-const LIMITS = { entryBytesMax: 1 << 20, waitingRequestsMax: 1000 };
+const LIMITS = { entryBytesMax: 1 << 20, waitingRequestsMax: 1000, quiesceTicks: 40 };
 const REPLICATION = { appendBytesMax: 1 << 20, inflightAppendsMax: 8, inflightBytesMax: 1 << 20 };
 /** The system group and three shards. */
 const GROUPS = 4;
@@ -54,9 +57,19 @@ class Hosts {
   readonly clock = new VirtualClock();
   readonly members: ReadonlyMap<NodeId, Member>;
   /** Messages that this refuses are lost. */
-  passes: (message: RaftMessage) => boolean = () => true;
+  passes: (message: GroupMessage) => boolean = () => true;
+  readonly logBytesMax: number;
+  /** Who the members of all groups should be. */
+  desired: Members | undefined;
+  /** What nodes that have not heard of that yet believe. */
+  readonly believed = new Map<NodeId, Members>();
+  /** What nodes said of snapshots. */
+  readonly told: string[] = [];
+  /** Nodes that are heard of no more, and since when. */
+  readonly diedAtMs = new Map<NodeId, number>();
 
-  constructor(size: number) {
+  constructor(size: number, logBytesMax = 1 << 30) {
+    this.logBytesMax = logBytesMax;
     const ids = Array.from({ length: size }, (_, i) => nodeId(`n${i + 1}`));
     this.members = new Map(ids.map((id) => [id, new Member(id, ids, this)]));
     for (const id of ids) for (const other of ids) if (id !== other) this.of(id).host.connected(other);
@@ -66,7 +79,7 @@ class Hosts {
     return this.members.get(nodeId(id))!;
   }
 
-  send(group: GroupId, message: RaftMessage): void {
+  send(group: GroupId, message: GroupMessage): void {
     if (!this.passes(message)) return;
     this.clock.timer(0, () => this.members.get(message.to)?.host.received(group, message));
   }
@@ -101,6 +114,7 @@ class Member {
   readonly fatal: Error[] = [];
 
   constructor(id: NodeId, ids: readonly NodeId[], hosts: Hosts) {
+    const membership = { index: logIndex(0), configuration: founders(ids) };
     this.id = id;
     this.clock = hosts.clock;
     const { clock } = hosts;
@@ -111,27 +125,39 @@ class Member {
     this.engine = new PressedEngine(seals);
     const { engine, disk } = this;
     const buffer = new ApplyBuffer(engine);
-    const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
+    const sizes = { segmentBytes: 128 * 1024, cacheBytes: 64 * 1024 };
+    const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log", sizes);
     this.logStore = logStore;
     const host: ShardHost = new ShardHost({
       env: { clock, log: { debug: silent, info: silent, warn: silent, error: silent } },
       self: id,
       members: ids,
+      desiredMembers: () => hosts.believed.get(id) ?? hosts.desired,
       timings: TIMINGS,
-      ...{ engine, buffer, logStore, seals, stats },
-      network: { send: (group, message) => hosts.send(group, message), flush: silent, forward: silent },
+      ...{ engine, buffer, logStore, seals, stats, logBytesMax: hosts.logBytesMax },
+      network: {
+        send: (group, message) => hosts.send(group, message),
+        ...{ flush: silent, forward: silent },
+        silentMs: (node) => clock.nowMs() - (hosts.diedAtMs.get(node) ?? clock.nowMs()),
+      },
       onFatal: (error) => void this.fatal.push(error),
       onMaintenance: silent,
     });
     this.host = host;
     const keys = new EngineKeys();
     const slab = new Slab(1024);
+    const streams = { active: 0, max: 2 };
     const shards = Array.from({ length: GROUPS }, (_, number) => {
       const group = groupId(number);
       const isSystem = number === 0;
       return Shard.recover(
         {
-          ...{ group, clock, logStore, slab, stats, limits: LIMITS },
+          ...{ self: id, group, clock, logStore, slab, stats, limits: LIMITS, streams },
+          founders: founders(ids),
+          space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
+          flushEngine: () => engine.flush(),
+          log: { info: (message) => void hosts.told.push(`${id} ${message}`) },
+          fail: (error) => void this.fatal.push(error),
           machine: isSystem
             ? new SystemMachine(silent)
             : new KeyValueMachine(shardOfGroup(group), buffer, keys),
@@ -142,7 +168,7 @@ class Member {
         undefined,
         (log, hardState, applied) =>
           createRaft(
-            { id, voters: ids, heartbeatTicks: 2, electionTicks: 10, random, ...REPLICATION },
+            { id, membership, heartbeatTicks: 2, electionTicks: 10, lease: 0, random, ...REPLICATION },
             log,
             hardState,
             applied,
@@ -339,4 +365,211 @@ test("a node that stops lets the flush under way end", async () => {
   n1.put(1, "k2", "v");
   await hosts.pass(500);
   expect(n1.host.shards[1]!.hasGatheredWrites).toBe(true);
+});
+
+test("who is removed stays in the system group, which says so, until the other groups have let it go", async () => {
+  const hosts = new Hosts(3);
+  for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
+  const [n1, n2, n3] = [...hosts.members.keys()] as [NodeId, NodeId, NodeId];
+  const votersOf = (group: number): string => {
+    const leader = [...hosts.members.values()].find(({ host }) => host.shards[group]!.isLeader);
+    return String(leader?.host.shards[group]?.members.voters);
+  };
+  hosts.believed.set(n3, { voters: [n1, n2, n3], learners: [] });
+  hosts.desired = { voters: [n1, n2], learners: [] };
+  await hosts.pass(10_000);
+  expect([0, 1, 2, 3].map(votersOf)).toEqual(["n1,n2,n3", "n1,n2", "n1,n2,n3", "n1,n2"]);
+  hosts.believed.clear();
+  await hosts.clock.until(() => [0, 1, 2, 3].every((group) => votersOf(group) === "n1,n2"), 10_000);
+});
+
+test("a leader of the system group that is removed has another one see to that, once it has a vote", async () => {
+  const hosts = new Hosts(3);
+  for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
+  const [n1, n2, n3] = [...hosts.members.keys()] as [NodeId, NodeId, NodeId];
+  expect((await hosts.leaderOf(0)).id).toBe(n1);
+  const led = (group: number) =>
+    [...hosts.members.values()].find(({ host }) => host.shards[group]!.isLeader)?.host.shards[group];
+  const untilMembers = async (voters: readonly NodeId[], learners: readonly NodeId[]): Promise<void> => {
+    hosts.desired = { voters, learners };
+    const isSo = (group: number) =>
+      String(led(group)?.members.voters) === String(voters) &&
+      String(led(group)?.members.learners) === String(learners);
+    await hosts.clock.until(() => [0, 1, 2, 3].every(isSo), 20_000);
+  };
+  await untilMembers([n2, n3], []);
+  await untilMembers([n2], [n3]);
+  await untilMembers([n3], []);
+});
+
+describe("groups in which nothing happens", () => {
+  async function asleep(): Promise<Hosts> {
+    const hosts = new Hosts(3);
+    for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
+    const members = [...hosts.members.values()];
+    await hosts.clock.until(() => members.every(({ host }) => host.shards.every((s) => s.isAsleep)), 10_000);
+    return hosts;
+  }
+
+  test("send nothing, until somebody writes", async () => {
+    const hosts = await asleep();
+    let messages = 0;
+    hosts.passes = () => {
+      messages++;
+      return true;
+    };
+    await hosts.pass(20_000);
+    expect(messages).toBe(0);
+    const leader = await hosts.leaderOf(1);
+    const written = leader.put(1, "k", "v");
+    await hosts.clock.until(() => written.answer !== undefined, 500);
+    expect(outcome(written)).toBe("boolean");
+  });
+
+  test("have another leader within an election timeout where the leader's node is silent", async () => {
+    const hosts = await asleep();
+    const dead = await hosts.leaderOf(1);
+    hosts.passes = ({ from, to }) => from !== dead.id && to !== dead.id;
+    hosts.diedAtMs.set(dead.id, hosts.clock.nowMs());
+    const others = [...hosts.members.values()].filter((member) => member !== dead);
+    const leads = () => others.find(({ host }) => host.shards[1]!.isLeader);
+    await hosts.clock.until(() => leads() !== undefined, 20 * TIMINGS.tickMs);
+    const written = leads()!.put(1, "k", "v");
+    await hosts.clock.until(() => written.answer !== undefined, 500);
+    expect(outcome(written)).toBe("boolean");
+  });
+
+  test("keep their leaders when the others lose each other", async () => {
+    const hosts = await asleep();
+    const ids = [...hosts.members.keys()];
+    const terms = () => hosts.of(ids[0]!).host.shards.map((shard) => shard.status().term);
+    const before = terms();
+    for (let round = 0; round < 5; round++) {
+      for (const one of ids) {
+        const [a, b] = ids.filter((id) => id !== one) as [NodeId, NodeId];
+        hosts.of(a).host.disconnected(b);
+        hosts.of(b).host.disconnected(a);
+        await hosts.pass(2000);
+      }
+      await hosts.pass(5000);
+    }
+    expect(terms()).toEqual(before);
+  });
+
+  test("tell the age of a stale read as it is, and know better the next time", async () => {
+    const hosts = await asleep();
+    await hosts.pass(10_000);
+    const leader = await hosts.leaderOf(1);
+    const follower = [...hosts.members.values()].find((member) => member !== leader)!;
+    const ageOf = (answer: ClientResponse) => (answer.kind === "value" ? answer.ageMs : -1);
+    expect(ageOf(follower.readStale(1, "k"))).toBeGreaterThan(9000);
+    await hosts.pass(300);
+    expect(ageOf(follower.readStale(1, "k"))).toBeLessThan(250);
+  });
+});
+
+describe("a member that needs what is compacted", () => {
+  /** n3 was away while so much was written that the others forgot it. */
+  async function away(
+    values: number,
+    valueBytes = 10,
+  ): Promise<{ hosts: Hosts; leader: Member; n3: Member }> {
+    const hosts = new Hosts(3, 0);
+    const leader = await hosts.leaderOf(1);
+    const before = leader.put(1, "old", "value");
+    await hosts.clock.until(() => before.answer !== undefined);
+    await hosts.pass(300);
+    const n3 = hosts.of("n3");
+    expect(n3.readStale(1, "old")).toMatchObject({ value: utf8("value") });
+    hosts.passes = ({ from, to }) => from !== n3.id && to !== n3.id;
+    for (let i = 0; i < values; i++) {
+      const written = leader.put(1, `k${i}`, `${i}`.padEnd(valueBytes, "."));
+      await hosts.clock.until(() => written.answer !== undefined);
+    }
+    const sink: ReplySink = { reply: () => {} };
+    const deleted = { kind: "delete", stamp: NO_SESSION, key: utf8("old") } as const;
+    leader.host.shards[1]!.write(deleted, sink, 1, leader.clock.nowMs());
+    await hosts.pass(200);
+    for (const member of hosts.members.values()) if (member !== n3) await member.engine.flush();
+    await hosts.pass(TIMINGS.maintenanceMs * 2);
+    expect(leader.logStore.group(groupId(1)).firstIndex).toBeGreaterThan(values);
+    return { hosts, leader, n3 };
+  }
+
+  const valueIn = (member: Member, key: string): Buffer | undefined => {
+    const answer = member.readStale(1, key);
+    return answer.kind === "value" && answer.value !== undefined ? Buffer.from(answer.value) : undefined;
+  };
+
+  const isEqual = (a: Member, b: Member, keys: number): boolean => {
+    for (let i = keys - 1; i >= 0; i--) {
+      const [one, other] = [valueIn(a, `k${i}`), valueIn(b, `k${i}`)];
+      if (one === undefined || other === undefined || !one.equals(other)) return false;
+    }
+    return true;
+  };
+
+  test("gets a snapshot, in the place of all it had, and goes on from there", async () => {
+    const { hosts, leader, n3 } = await away(40);
+    hosts.passes = () => true;
+    await hosts.clock.until(() => isEqual(n3, leader, 40), 10_000);
+    expect(hosts.told).toContain("n3 installed a snapshot");
+    expect(n3.readStale(1, "old")).toMatchObject({ value: undefined });
+    const written = leader.put(1, "more", "value");
+    await hosts.clock.until(() => written.answer !== undefined);
+    await hosts.clock.until(() => valueIn(n3, "more") !== undefined, 5000);
+    expect(n3.logStore.group(groupId(1)).firstIndex).toBeGreaterThan(40);
+    expect(n3.fatal).toEqual([]);
+  });
+
+  test("gets one of many parts through a connection that breaks, never more than a window at a time", async () => {
+    const { hosts, leader, n3 } = await away(60, 50_000);
+    let parts = 0;
+    let inFlight = 0;
+    let inFlightMax = 0;
+    hosts.passes = (message) => {
+      if (message.kind === "snapshotPart") {
+        parts++;
+        inFlight += message.data.length;
+        inFlightMax = Math.max(inFlightMax, inFlight);
+        // Two of the parts, and all that was behind them, are lost once.
+        if (parts === 5 || parts === 17) {
+          inFlight = 0;
+          return false;
+        }
+      }
+      if (message.kind === "snapshotAck") inFlight = 0;
+      return true;
+    };
+    await hosts.clock.until(() => isEqual(n3, leader, 60), 60_000);
+    expect(parts).toBeGreaterThan(24);
+    expect(inFlightMax).toBeLessThan(3 * 1024 * 1024);
+  });
+
+  test("keeps what it has until all of the snapshot is there", async () => {
+    const { hosts, leader, n3 } = await away(60, 50_000);
+    let parts = 0;
+    hosts.passes = ({ kind }) => kind !== "snapshotPart" || ++parts < 10;
+    await hosts.pass(5000);
+    expect(parts).toBeGreaterThan(10);
+    expect(n3.readStale(1, "old")).toMatchObject({ value: utf8("value") });
+    expect(n3.readStale(1, "k0")).toMatchObject({ value: undefined });
+    // The leader that sent it goes, and the next one begins anew.
+    leader.host.shards[1]!.transferLeadership(nodeId(leader.id === "n2" ? "n1" : "n2"));
+    await hosts.clock.until(() => !leader.host.shards[1]!.isLeader);
+    hosts.passes = () => true;
+    await hosts.clock.until(() => isEqual(n3, leader, 60), 60_000);
+    expect(n3.readStale(1, "old")).toMatchObject({ value: undefined });
+  });
+
+  test("takes nothing while its engine is behind", async () => {
+    const { hosts, leader, n3 } = await away(10);
+    n3.engine.pressure = "stop";
+    hosts.passes = () => true;
+    await hosts.pass(5000);
+    expect(hosts.told).toContain(`${leader.id} sends a snapshot`);
+    expect(hosts.told).not.toContain("n3 installed a snapshot");
+    n3.engine.pressure = "none";
+    await hosts.clock.until(() => isEqual(n3, leader, 10), 10_000);
+  });
 });

@@ -4,9 +4,10 @@
  * their log entries in one write and one fdatasync, and what was committed is applied to the engine in one batch.
  */
 import { type GroupId, groupOfShard, type NodeId, type ShardId, SYSTEM_GROUP } from "../../protocol/ids.ts";
-import type { RaftMessage } from "../../protocol/peer-messages.ts";
+import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Env, Timer } from "../env/env.ts";
+import type { Members } from "../raft/configuration.ts";
 import type { Engine } from "../storage/engine.ts";
 import type { ApplyBuffer } from "./apply-buffer.ts";
 import { LeaderPlan } from "./leader-plan.ts";
@@ -17,6 +18,8 @@ import type { Shard } from "./shard.ts";
 
 export interface HostTimings {
   readonly tickMs: number;
+  /** A leader that was not heard for so long is dead to the groups of it that are asleep. */
+  readonly silentLeaderMs: number;
   /** A request that was not answered for this long is answered with an error. */
   readonly requestTimeoutMs: number;
   /** How often logs are compacted, leaders balanced and the system group's chores done. */
@@ -32,14 +35,18 @@ export interface HostTimings {
 export interface HostParts {
   readonly env: Pick<Env, "clock" | "log">;
   readonly self: NodeId;
-  /** Sorted. */
+  /** Those who can lead when the node starts, sorted. */
   readonly members: readonly NodeId[];
+  /** Who the members of every group should be; `undefined` while nobody has said so. */
+  readonly desiredMembers: () => Members | undefined;
   readonly timings: HostTimings;
   readonly engine: Engine;
   readonly buffer: ApplyBuffer;
   readonly logStore: LogStore;
   readonly seals: SealTracker;
   readonly stats: RequestStats;
+  /** What members that lack something may keep of the log; beyond it they will need a snapshot. */
+  readonly logBytesMax: number;
   readonly network: PeerNetwork;
   /** The log can't be trusted any more, or an invariant is broken: the node must stop at once. */
   readonly onFatal: (error: Error) => void;
@@ -111,7 +118,7 @@ export class ShardHost implements PeerListener {
     this.#parts.env.clock.endOfTurn(() => this.#guard(() => this.#endTurn()));
   }
 
-  received(group: GroupId, message: RaftMessage): void {
+  received(group: GroupId, message: GroupMessage): void {
     const shard = this.#shards[group];
     if (shard === undefined || this.#stopped) return;
     // A log on a full disk can keep nothing new, and a disk that is behind must not be given more than it gets rid of.
@@ -120,8 +127,20 @@ export class ShardHost implements PeerListener {
     else shard.receive(message);
   }
 
+  /** Those who can lead are others now. */
+  membersChanged(voters: readonly NodeId[]): void {
+    this.#plan.membersChanged(voters);
+  }
+
+  /** This node shall go on to lead the group: leaders are not spread at once again. */
+  hold(shard: Shard): void {
+    this.#plan.hold(shard, this.#parts.env.clock.nowMs());
+  }
+
   connected(node: NodeId): void {
     this.#plan.connected(node, this.#parts.env.clock.nowMs());
+    // It may have been away, and not know who leads what.
+    for (const shard of this.#shards) shard.connected(node);
   }
 
   disconnected(node: NodeId): void {
@@ -236,7 +255,10 @@ export class ShardHost implements PeerListener {
   #tick(): void {
     const nowMs = this.#parts.env.clock.nowMs();
     const expireBeforeMs = nowMs - this.#parts.timings.requestTimeoutMs;
-    for (const shard of this.#shards) shard.tick(expireBeforeMs);
+    for (const shard of this.#shards) {
+      shard.tick(expireBeforeMs);
+      if (shard.isAsleep) this.#watchLeader(shard);
+    }
     this.#parts.stats.tick(nowMs);
     for (const shard of this.#plan.toCampaign(this.#shards, nowMs)) shard.campaign();
     if (nowMs - this.#lastMaintenanceMs < this.#parts.timings.maintenanceMs) return;
@@ -244,15 +266,52 @@ export class ShardHost implements PeerListener {
     this.#maintain(nowMs);
   }
 
+  /** A group that is asleep relies on this: it hears of its leader's death by nobody else. */
+  #watchLeader(shard: Shard): void {
+    const { network, self, timings } = this.#parts;
+    const { leader } = shard;
+    if (leader === undefined || leader === self) return;
+    if (network.silentMs(leader) >= timings.silentLeaderMs) shard.unreachable(leader);
+  }
+
   #maintain(nowMs: number): void {
     const { logStore, seals } = this.#parts;
     const oldestWanted = logStore.oldestWanted;
-    for (const shard of this.#shards) shard.maintain(seals.flushedIndex(shard.group), oldestWanted);
+    const desired = this.#parts.desiredMembers();
+    const mayForget = logStore.byteLength > this.#parts.logBytesMax;
+    for (const shard of this.#shards) {
+      shard.maintain(seals.flushedIndex(shard.group), oldestWanted, mayForget);
+      if (desired === undefined) continue;
+      if (shard === this.systemShard) this.#followInSystemGroup(desired);
+      else shard.followMembers(desired);
+    }
     if (this.#diskFull !== undefined) this.#giveAway();
     else for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) shard.transferLeadership(to);
     this.#parts.onMaintenance();
     // Compaction marks wait in the log store: they leave with the next flush, or with one of their own.
     this.#flush();
+  }
+
+  /**
+   * The system group lets go of a node last: there the node hears that it is removed, which it must if it leads another
+   * group. Only who stays in all groups sees when they have done so, hence it takes the lead when it has a vote.
+   */
+  #followInSystemGroup(desired: Members): void {
+    const { self } = this.#parts;
+    const [system, ...others] = this.#shards;
+    if (!system!.isLeader) return;
+    const { voters, learners } = system!.members;
+    const isWanted = (node: NodeId) => desired.voters.includes(node) || desired.learners.includes(node);
+    const canTell = desired.voters.includes(self) && others.every((shard) => shard.hasMember(self));
+    const stays = (node: NodeId) =>
+      !isWanted(node) && (!canTell || others.some((shard) => shard.hasMember(node)));
+    system!.followMembers({
+      voters: [...desired.voters, ...voters.filter(stays)].sort(),
+      learners: [...desired.learners, ...learners.filter(stays)].sort(),
+    });
+    if (desired.voters.includes(self)) return;
+    const next = system!.caughtUpMembers().find((node) => desired.voters.includes(node));
+    if (next !== undefined) system!.transferLeadership(next);
   }
 
   #timer(delayMs: number, callback: () => void): void {

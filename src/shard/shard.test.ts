@@ -1,23 +1,27 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { ReplySink } from "../../protocol/handler.ts";
 import { groupId, logIndex, nodeId, shardId, term } from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION, type Put, type WriteRequest } from "../../protocol/messages.ts";
-import type { AppendRequest, Heartbeat, RaftMessage } from "../../protocol/peer-messages.ts";
+import type { AppendRequest, GroupMessage, Heartbeat } from "../../protocol/peer-messages.ts";
 import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { Slab } from "../lib/slab.ts";
-import type { LogReader } from "../raft/types.ts";
+import { founders, type Membership } from "../raft/configuration.ts";
+import type { HardState, LogReader } from "../raft/types.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
 import { ApplyBuffer } from "./apply-buffer.ts";
 import { CommandBatch } from "./command-batch.ts";
 import { EngineKeys } from "./engine-keys.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 import { LogDamageError } from "./log-segment.ts";
-import { LogStore } from "./log-store.ts";
+import { DEFAULT_LOG_STORE_OPTIONS, LogStore } from "./log-store.ts";
 import { RequestStats } from "./request-stats.ts";
 import { Shard, type ShardParts } from "./shard.ts";
+import { decodeMeta, encodeMeta } from "./shard-meta.ts";
 import { ShardReader } from "./shard-reader.ts";
+import { ShardSpace } from "./shard-space.ts";
+import { SnapshotSender } from "./snapshot-sender.ts";
 import { entriesFrom, ScriptedCore } from "./testing/scripted-core.ts";
 
 const GROUP = groupId(1);
@@ -40,31 +44,44 @@ function dataOf(timeMs: number, floor: number, ...commands: WriteRequest[]): Uin
 }
 
 /** A shard on a memory disk and engine, with a core that does what the test says. */
-function setUp(disk = new MemoryFileSystem(), meta?: Uint8Array) {
+function setUp(
+  disk = new MemoryFileSystem(),
+  meta?: Uint8Array,
+  flushed?: Promise<void>,
+  log = DEFAULT_LOG_STORE_OPTIONS,
+) {
   const time = { nowMs: 1000, wallMs: 5000 };
   const engine = new MemoryEngine();
   const buffer = new ApplyBuffer(engine);
-  const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
+  const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log", log);
   const core = new ScriptedCore();
-  const sent: RaftMessage[] = [];
+  const sent: GroupMessage[] = [];
   const awake = { count: 0 };
   const keys = new EngineKeys();
   const machine = new KeyValueMachine(SHARD, buffer, keys);
+  const failures: Error[] = [];
   const parts: ShardParts = {
+    self: nodeId("n1"),
     group: GROUP,
+    founders: founders([nodeId("n1"), nodeId("n2")]),
     clock: { nowMs: () => time.nowMs, wallMs: () => time.wallMs },
     logStore,
     machine,
     reader: new ShardReader(SHARD, engine, keys),
+    space: new ShardSpace(SHARD, engine, keys),
+    streams: { active: 0, max: 1 },
+    flushEngine: () => flushed ?? engine.flush(),
+    log: { info: () => {} },
+    fail: (error) => void failures.push(error),
     slab: new Slab(1024),
     stats: new RequestStats(),
-    limits: { entryBytesMax: 1000, waitingRequestsMax: 4 },
+    limits: { entryBytesMax: 1000, waitingRequestsMax: 4, quiesceTicks: 40 },
     send: (_group, message) => void sent.push(message),
     wake: () => void awake.count++,
   };
-  let built: { log: LogReader; applied: number } | undefined;
-  const shard = Shard.recover(parts, meta, (log, _hardState, applied) => {
-    built = { log, applied };
+  let built: { log: LogReader; hardState: HardState; applied: number; members: Membership } | undefined;
+  const shard = Shard.recover(parts, meta, (log, hardState, applied, members) => {
+    built = { log, hardState, applied, members };
     return core;
   });
   const answers: [number, ClientResponse][] = [];
@@ -109,6 +126,7 @@ const heartbeat = (commit: number): Heartbeat => ({
   ...ENVELOPE,
   commit: logIndex(commit),
   readRound: 0,
+  quiesce: false,
 });
 const append = (commit: number): AppendRequest => ({
   kind: "append",
@@ -118,7 +136,7 @@ const append = (commit: number): AppendRequest => ({
   commit: logIndex(commit),
   entries: entriesFrom(commit + 1, 1, [dataOf(1, 0)]),
 });
-const VOTE: RaftMessage = { kind: "voteReply", ...ENVELOPE, preVote: false, granted: true };
+const VOTE: GroupMessage = { kind: "voteReply", ...ENVELOPE, preVote: false, granted: true };
 
 test("writes of one turn share an entry, and each is answered when the entry is applied", () => {
   const { core, turn, write, answers } = setUp();
@@ -376,12 +394,12 @@ test("the log is forgotten up to what is in tables, applied, and with every memb
   turn();
   await flush();
   core.script({ committed: entriesFrom(1, 1, data) });
-  shard.maintain(logIndex(4), 1);
+  shard.maintain(logIndex(4), 1, false);
   expect(logStore.group(GROUP).firstIndex).toBe(logIndex(1));
   turn();
-  shard.maintain(logIndex(1), 1);
+  shard.maintain(logIndex(1), 1, false);
   expect(logStore.group(GROUP).firstIndex).toBe(logIndex(2));
-  shard.maintain(logIndex(4), 1);
+  shard.maintain(logIndex(4), 1, false);
   expect(logStore.group(GROUP).firstIndex).toBe(logIndex(3));
 });
 
@@ -392,4 +410,180 @@ test("commands of the group's own are alone in their entry", () => {
   shard.proposeRaw(utf8("raw"));
   expect(core.proposed).toHaveLength(2);
   expect(fromUtf8(core.proposed[1]!.subarray(16))).toBe("raw");
+});
+
+describe("a node that died when the engine had a snapshot, and the log knew nothing of it", () => {
+  const membership = { index: logIndex(7), configuration: founders([nodeId("n1"), nodeId("n3")]) };
+  const base = { index: logIndex(9), term: term(4) };
+  const meta = () =>
+    encodeMeta({
+      ...{ applied: base.index, logTimeMs: 5, floor: logIndex(0), dump: null, half: 1, membership, base },
+    }).slice();
+
+  test("begins its log behind the snapshot, in a term that is not older", async () => {
+    const disk = new MemoryFileSystem();
+    const before = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
+    before.append(GROUP, { term: term(3), votedFor: nodeId("n2"), commit: logIndex(2) }, [
+      ...entriesFrom(
+        1,
+        3,
+        Array.from({ length: 20 }, () => dataOf(1, 0)),
+      ),
+    ]);
+    await before.flush();
+    const { built } = setUp(disk, meta());
+    expect([built.log.firstIndex, built.log.lastIndex]).toEqual([logIndex(10), logIndex(9)]);
+    expect(built.log.term(logIndex(9))).toBe(term(4));
+    // Its vote of term 3 is not one of term 4.
+    expect(built.hardState).toMatchObject({ term: term(4), votedFor: undefined });
+    expect(built).toMatchObject({ applied: 9, members: membership });
+  });
+
+  test("keeps a log that has the snapshot's last entry, and what it has voted since", async () => {
+    const disk = new MemoryFileSystem();
+    const before = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
+    before.restart(GROUP, base.index, base.term);
+    before.append(GROUP, { term: term(6), votedFor: nodeId("n2"), commit: logIndex(9) }, [
+      ...entriesFrom(10, 6, [dataOf(1, 0)]),
+    ]);
+    await before.flush();
+    const { built } = setUp(disk, meta());
+    expect(built.log.lastIndex).toBe(logIndex(10));
+    expect(built.hardState).toMatchObject({ term: term(6), votedFor: nodeId("n2") });
+  });
+});
+
+test("nobody hears of a snapshot, and the log stays, before the engine has it in tables", async () => {
+  const { promise: flushed, resolve } = Promise.withResolvers<void>();
+  const { shard, core, turn, flush, sent, logStore, readStale } = setUp(undefined, undefined, flushed);
+  const log = logStore.group(GROUP);
+  core.script({ entries: entriesFrom(1, 1, [dataOf(1, 0)]) });
+  turn();
+  const membership = { index: logIndex(7), configuration: founders([nodeId("n1"), nodeId("n3")]) };
+  const head = {
+    ...{ index: logIndex(9), term: term(4), membership, logTimeMs: 77, floor: logIndex(5) },
+    dump: [8, [[1, 2, 1, []]]],
+  };
+  const from = { engine: new MemoryEngine(), keys: new EngineKeys() };
+  const batch = from.engine.newBatch();
+  batch.put(from.keys.of(SHARD, utf8("k")), utf8("v"));
+  from.engine.writeUnlogged(batch);
+  const sender = new SnapshotSender({
+    ...{ self: nodeId("n2"), to: nodeId("n1"), term: term(5), stream: 1, head },
+    space: new ShardSpace(SHARD, from.engine, from.keys),
+    send: (part) => shard.receive(part),
+    nowMs: () => 0,
+  });
+  core.script({
+    install: { index: head.index, term: head.term, membership },
+    hardState: { term: term(5), votedFor: undefined, commit: head.index },
+    messagesAfterSync: [VOTE],
+  });
+  sender.fill();
+  turn();
+  // It is what this replica is from here on, as the next seal will say; but nothing that a crash could undo is said.
+  expect(readStale("k")?.value).toEqual(utf8("v"));
+  expect(decodeMeta(shard.metaForSeal(), membership.configuration)).toMatchObject({
+    ...{
+      applied: 9,
+      half: 1,
+      membership,
+      base: { index: 9, term: 4 },
+      logTimeMs: 77,
+      floor: 5,
+      dump: head.dump,
+    },
+  });
+  await flush();
+  shard.receive(heartbeat(9));
+  turn();
+  expect([log.firstIndex, log.lastIndex]).toEqual([logIndex(1), logIndex(1)]);
+  expect(sent.filter(({ kind }) => kind !== "snapshotAck")).toEqual([]);
+  expect(core.stepped).toEqual([]);
+  resolve();
+  await flushed;
+  await Promise.resolve();
+  turn();
+  expect([log.firstIndex, log.lastIndex]).toEqual([logIndex(10), logIndex(9)]);
+  expect(log.hardState.term).toBe(term(5));
+  expect(sent).not.toContain(VOTE);
+  await flush();
+  expect(sent).toContain(VOTE);
+});
+
+test("a log write that the disk did not take yet is never found behind the snapshot that replaced the log", async () => {
+  const disk = new MemoryFileSystem();
+  const log = { segmentBytes: 1, cacheBytes: 1024 };
+  const { shard, core, turn, logStore } = setUp(disk, undefined, undefined, log);
+  const entries = entriesFrom(
+    1,
+    1,
+    Array.from({ length: 12 }, () => dataOf(1, 0)),
+  );
+  core.script({ entries });
+  turn();
+  shard.flushStarted();
+  disk.capacityBytes = disk.usedBytes;
+  await expect(logStore.flush()).rejects.toThrow();
+  const membership = { index: logIndex(7), configuration: founders([nodeId("n1"), nodeId("n3")]) };
+  const head = {
+    index: logIndex(9),
+    term: term(4),
+    membership,
+    logTimeMs: 77,
+    floor: logIndex(5),
+    dump: null,
+  };
+  core.script({ install: { index: head.index, term: head.term, membership } });
+  const sender = new SnapshotSender({
+    ...{ self: nodeId("n2"), to: nodeId("n1"), term: term(5), stream: 1, head: { ...head, dump: [8, []] } },
+    space: new ShardSpace(SHARD, new MemoryEngine(), new EngineKeys()),
+    send: (part) => shard.receive(part),
+    nowMs: () => 0,
+  });
+  sender.fill();
+  turn();
+  await Promise.resolve();
+  turn();
+  // There is room again, and the write that waited goes to a new segment.
+  disk.capacityBytes = Number.POSITIVE_INFINITY;
+  const found = (): number[] => {
+    const files = disk.copy();
+    const group = LogStore.open({ fs: files, background: inlineBackground(files) }, "/log", log).group(GROUP);
+    return [group.firstIndex, group.lastIndex];
+  };
+  await logStore.flush();
+  expect(found()).toEqual([1, 12]);
+  shard.flushEnded();
+  turn();
+  shard.flushStarted();
+  await logStore.flush();
+  shard.flushEnded();
+  expect(found()).toEqual([10, 9]);
+});
+
+test("the log behind a snapshot that is being sent stays, however long the log has become", async () => {
+  const { shard, core, turn, flush, logStore } = setUp();
+  const entries = entriesFrom(
+    1,
+    1,
+    Array.from({ length: 8 }, () => dataOf(1, 0)),
+  );
+  core.lead(1);
+  core.script({ entries });
+  turn();
+  await flush();
+  core.script({ committed: entries.slice(0, 3) });
+  turn();
+  core.script({ snapshots: [{ to: nodeId("n2"), index: logIndex(0) }] });
+  turn();
+  core.script({ committed: entries.slice(3) });
+  turn();
+  shard.maintain(logIndex(8), 1, true);
+  expect(logStore.group(GROUP).firstIndex).toBe(logIndex(4));
+  // Nobody leads here any more, and nobody waits for the snapshot.
+  core.role = "follower";
+  shard.tick(0);
+  shard.maintain(logIndex(8), 1, true);
+  expect(logStore.group(GROUP).firstIndex).toBe(logIndex(9));
 });

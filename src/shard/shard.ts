@@ -6,69 +6,51 @@
  * A shard never acts by itself. The host calls `advance` at the end of a turn of the event loop in which anything
  * happened to it, so everything that arrived in that turn shares one log entry, one read round and one message a peer.
  */
+
+import { decodeConfiguration } from "../../protocol/configuration.ts";
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import {
   type GroupId,
   INDEX_ZERO,
+  indexPlus,
   type LogIndex,
   logIndex,
   type NodeId,
-  type Term,
 } from "../../protocol/ids.ts";
-import type { ErrorResponse, ReadRequest, ShardStatus, WriteRequest } from "../../protocol/messages.ts";
-import type { AppendRequest, Entry, Heartbeat, RaftMessage } from "../../protocol/peer-messages.ts";
-import { decodePlain, encodePlain } from "../../protocol/plain.ts";
-import type { Clock } from "../env/env.ts";
+import type {
+  ErrorResponse,
+  GroupLogStatus,
+  ReadRequest,
+  ShardStatus,
+  WriteRequest,
+} from "../../protocol/messages.ts";
+import type {
+  AppendRequest,
+  Configuration,
+  Entry,
+  GroupMessage,
+  Heartbeat,
+  SnapshotAck,
+  SnapshotPart,
+} from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
-import type { Slab } from "../lib/slab.ts";
-import type { HardState, LogReader, Output, RaftCore } from "../raft/types.ts";
+import { isMember, type Members, type Membership, stepTowards } from "../raft/configuration.ts";
+import type { HardState, LogReader, Output, RaftCore, SnapshotRequest } from "../raft/types.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import type { GroupLog } from "./group-log.ts";
 import { LogDamageError } from "./log-segment.ts";
-import type { LogStore } from "./log-store.ts";
 import { Proposal, ProposalQueue } from "./proposals.ts";
 import { ReadQueue } from "./read-queue.ts";
-import type { RequestStats } from "./request-stats.ts";
-import type { ShardReader } from "./shard-reader.ts";
-import type { StateMachine } from "./state-machine.ts";
+import { decodeMeta, encodeMeta, type ShardMeta } from "./shard-meta.ts";
+import type { LogWrite, ShardParts } from "./shard-parts.ts";
+import { shardStatus } from "./shard-status.ts";
+import { SnapshotExchange } from "./snapshot-exchange.ts";
+import type { WholeSnapshot } from "./snapshot-receiver.ts";
 
-export interface ShardParts {
-  readonly group: GroupId;
-  readonly clock: Pick<Clock, "nowMs" | "wallMs">;
-  readonly logStore: LogStore;
-  readonly machine: StateMachine;
-  /** Serves reads; the system group has none. */
-  readonly reader: ShardReader | undefined;
-  /** What the data of this node's entries are cut from; one for all shards. */
-  readonly slab: Slab;
-  readonly stats: RequestStats;
-  readonly limits: ShardLimits;
-  /** Queues a message to another member. */
-  readonly send: (group: GroupId, message: RaftMessage) => void;
-  /** Tells the host that `advance` has something to do. */
-  readonly wake: (shard: Shard) => void;
-}
-
-export interface ShardLimits {
-  /** Data of an entry beyond this goes out at once, and the rest of the turn into the next entry. */
-  readonly entryBytesMax: number;
-  /** Requests of a shard that may wait for replication, or for a read's quorum. */
-  readonly waitingRequestsMax: number;
-}
-
-/** Applied index, log time, agreed floor, and what the state machine dumped. */
-type Meta = [applied: number, logTimeMs: number, floor: number, dump: unknown];
-const NEW_META: Meta = [0, 0, 0, null];
+export type { ShardLimits, ShardParts } from "./shard-parts.ts";
 
 const NO_ENTRIES: readonly Entry[] = [];
-
-/** A log write on its way to the disk, and what may be said once it is there. */
-interface LogWrite {
-  lastIndex: LogIndex;
-  lastTerm: Term | undefined;
-  readonly messages: RaftMessage[];
-}
 
 export class Shard {
   readonly group: GroupId;
@@ -81,6 +63,8 @@ export class Shard {
   readonly #proposals = new ProposalQueue();
   readonly #reads = new ReadQueue();
   #lostReadsUpTo = 0;
+  /** Ticks since anything was asked of this group here. */
+  #idleTicks = 0;
   /** Committed entries that wait to be applied. */
   #unapplied = NO_ENTRIES;
   #appliedIndex: LogIndex;
@@ -98,14 +82,28 @@ export class Shard {
   /** When this replica last had applied everything that its leader had told it was committed. */
   #currentAtMs = Number.NEGATIVE_INFINITY;
   #leaderCommit: LogIndex = INDEX_ZERO;
+  /** The members as of what is applied. */
+  #membership: Membership;
+  /** Where the log began when the last snapshot took its place. */
+  #base: ShardMeta["base"];
+  readonly #exchange: SnapshotExchange;
+  /** A snapshot that arrived; the core says whether it is installed. */
+  #arrived: WholeSnapshot | undefined;
+  /** An Output with a snapshot that is being made durable; until it is, nothing else of the group happens. */
+  #installing: { readonly output: Output; isDurable: boolean } | undefined;
 
-  private constructor(parts: ShardParts, core: RaftCore, appliedIndex: LogIndex) {
+  private constructor(parts: ShardParts, core: RaftCore, meta: ShardMeta) {
     this.group = parts.group;
     this.#parts = parts;
     this.#core = core;
     this.#batch = new CommandBatch(parts.slab);
     this.#log = parts.logStore.group(parts.group);
-    this.#appliedIndex = appliedIndex;
+    this.#appliedIndex = meta.applied;
+    this.#logTimeMs = meta.logTimeMs;
+    this.#agreedFloor = meta.floor;
+    this.#membership = meta.membership;
+    this.#base = meta.base;
+    this.#exchange = new SnapshotExchange({ ...parts, slots: parts.streams });
   }
 
   /**
@@ -115,19 +113,28 @@ export class Shard {
   static recover(
     parts: ShardParts,
     meta: Uint8Array | undefined,
-    buildCore: (log: LogReader, hardState: HardState, applied: LogIndex) => RaftCore,
+    buildCore: (log: LogReader, hardState: HardState, applied: LogIndex, members: Membership) => RaftCore,
   ): Shard {
     const log = parts.logStore.group(parts.group);
-    const [applied, logTimeMs, floor, dump] = meta === undefined ? NEW_META : (decodePlain(meta) as Meta);
+    const known = decodeMeta(meta, parts.founders);
+    const { applied, base, dump } = known;
+    // The engine had a snapshot, and the node died before its log began anew behind it.
+    if (base.index > log.compacted.index && log.term(base.index) !== base.term) {
+      parts.logStore.restart(parts.group, base.index, base.term);
+    }
+    // Nor was the term written then, perhaps. What it voted in that term it can't have told anybody.
+    if (base.term > log.hardState.term) {
+      const state = { term: base.term, votedFor: undefined, commit: base.index };
+      parts.logStore.append(parts.group, state, []);
+    }
     if (applied > log.lastIndex || applied < log.compacted.index) {
       throw new LogDamageError(
         `the Raft log of group ${parts.group} holds entries ${log.firstIndex} to ${log.lastIndex}, but the data was built from entries up to ${applied}: a part of the log is missing`,
       );
     }
-    const appliedIndex = logIndex(applied);
-    const shard = new Shard(parts, buildCore(log, log.hardState, appliedIndex), appliedIndex);
-    shard.#logTimeMs = logTimeMs;
-    shard.#agreedFloor = logIndex(floor);
+    parts.space?.use(known.half);
+    parts.space?.clearOther();
+    const shard = new Shard(parts, buildCore(log, log.hardState, applied, known.membership), known);
     if (dump !== null) parts.machine.restore(dump);
     return shard;
   }
@@ -151,8 +158,15 @@ export class Shard {
 
   /** What has to be in the engine together with the data that was applied so far. Borrowed until the next such call. */
   metaForSeal(): Uint8Array {
-    const meta: Meta = [this.#appliedIndex, this.#logTimeMs, this.#agreedFloor, this.#parts.machine.dump()];
-    return encodePlain(meta);
+    return encodeMeta({
+      applied: this.#appliedIndex,
+      logTimeMs: this.#logTimeMs,
+      floor: this.#agreedFloor,
+      dump: this.#parts.machine.dump(),
+      half: this.#parts.space?.half ?? 0,
+      membership: this.#membership,
+      base: this.#base,
+    });
   }
 
   /** Proposes a write at the end of this turn. Only on the leader. */
@@ -174,6 +188,7 @@ export class Shard {
     this.#submitWrites();
     this.#batch.addRaw(command);
     this.#core.propose(this.#batch.take(this.#nextTimeMs(), this.#knownFloor));
+    this.#idleTicks = 0;
     this.#parts.wake(this);
   }
 
@@ -190,14 +205,30 @@ export class Shard {
   /** Reads whatever this replica has applied. */
   readStale(request: ReadRequest, sink: ReplySink, requestId: number, nowMs: number): void {
     const age = this.isLeader ? 0 : nowMs - this.#currentAtMs;
+    if (this.#core.quiescent && !this.isLeader) {
+      // Nobody says how current this replica is. The next reader will know better.
+      this.#core.wake();
+      this.#parts.wake(this);
+    }
     this.#parts.stats.read(0);
     sink.reply(requestId, this.#parts.reader!.read(request, Math.min(age, Number.MAX_SAFE_INTEGER)));
   }
 
-  receive(message: RaftMessage): void {
+  receive(message: GroupMessage): void {
+    // The core's log has been replaced, the one on the disk not yet: to the core, what comes meanwhile is lost.
+    if (this.#installing !== undefined) return;
+    if (this.isAsleep) this.#idleTicks = 0;
+    this.#parts.wake(this);
+    if (message.kind === "snapshotPart") {
+      this.#receivePart(message);
+      return;
+    }
+    if (message.kind === "snapshotAck") {
+      this.#acknowledged(message);
+      return;
+    }
     if (message.kind === "append" || message.kind === "heartbeat") this.#noteCommit(message);
     this.#core.step(message);
-    this.#parts.wake(this);
   }
 
   /**
@@ -209,11 +240,25 @@ export class Shard {
   }
 
   tick(expireBeforeMs: number): void {
-    this.#core.tick();
+    if (this.#installing === undefined) this.#core.tick();
     this.#expireGathered(expireBeforeMs);
     this.#proposals.expire(expireBeforeMs);
     this.#parts.stats.errors += this.#reads.expire(expireBeforeMs);
+    if (this.#exchange.isSending) this.#tickSenders();
+    if (this.isLeader && ++this.#idleTicks >= this.#parts.limits.quiesceTicks && this.#isIdle) {
+      this.#core.quiesce();
+    }
     if (this.#core.hasOutput) this.#parts.wake(this);
+  }
+
+  /** Nothing happens here, and nobody says that the leader is alive. */
+  get isAsleep(): boolean {
+    return this.#core.quiescent;
+  }
+
+  get #isIdle(): boolean {
+    const waits = this.#proposals.waiting > 0 || this.#reads.waiting > 0 || this.#gathering !== undefined;
+    return !waits && !this.#exchange.isSending && !this.#core.quiescent;
   }
 
   campaign(): void {
@@ -231,16 +276,34 @@ export class Shard {
     this.#parts.wake(this);
   }
 
+  connected(node: NodeId): void {
+    if (this.isLeader) this.#core.wake();
+    this.#idleTicks = 0;
+    this.#exchange.connected(node);
+  }
+
   /**
    * Does what others wait for: proposes, writes to the log store's record, sends. What was committed waits for
    * `applyCommitted`. Without `mayPropose` the writes that were gathered stay where they are, and more may join them.
    */
   advance(mayPropose: boolean): void {
+    if (this.#installing !== undefined) {
+      // A write of the old log that is under way could end up behind the mark that says where the new one begins.
+      if (!this.#installing.isDurable || this.#flushingWrite !== undefined) return;
+      this.#endInstall(this.#installing.output);
+    }
     if (mayPropose) this.#submitWrites();
     this.#submitReads();
     // One Output a turn: what it leaves are committed entries, and they have to be applied before there are more in
     // memory. The next message or tick comes back for them.
-    if (this.#core.hasOutput) this.#handle(this.#core.takeOutput());
+    if (!this.#core.hasOutput) return;
+    const output = this.#core.takeOutput();
+    if (output.install !== undefined) this.#beginInstall(output);
+    else this.#handle(output);
+    if (this.#arrived === undefined) return;
+    // It turned out not to be needed.
+    this.#arrived = undefined;
+    this.#parts.space?.clearOther();
   }
 
   /** Applies what the last `advance` found committed, and answers the writes that this node proposed. */
@@ -285,13 +348,15 @@ export class Shard {
 
   /**
    * To be called about once a second. `flushedIndex`: up to where the engine has the effects of the log in its tables;
-   * `oldestSegmentMax`: the log wants to get rid of segments before this one.
+   * `oldestSegmentMax`: the log wants to get rid of segments before this one; `mayForget`: it is so large that members
+   * that lack something will have to make do with a snapshot.
    */
-  maintain(flushedIndex: LogIndex, oldestSegmentMax: number): void {
+  maintain(flushedIndex: LogIndex, oldestSegmentMax: number, mayForget: boolean): void {
+    if (this.#installing !== undefined) return;
+    const { replicas } = this.#core.status();
     if (this.isLeader) {
       let floor: LogIndex = this.#core.lastIndex;
-      for (const replica of this.#core.status().replicas)
-        if (replica.matchIndex < floor) floor = replica.matchIndex;
+      for (const replica of replicas) if (replica.matchIndex < floor) floor = replica.matchIndex;
       this.#knownFloor = floor;
       const oldest = this.#log.oldestSegment;
       // An idle group would keep old segments alive for ever: an empty entry tells all members what they may drop.
@@ -301,28 +366,53 @@ export class Shard {
         this.#parts.wake(this);
       }
     }
-    const compactTo = logIndex(Math.min(flushedIndex, this.#agreedFloor, this.#appliedIndex));
+    const served = this.#exchange.oldestNeeded(replicas);
+    const needed = mayForget ? (served ?? this.#appliedIndex) : this.#agreedFloor;
+    const compactTo = logIndex(Math.min(flushedIndex, needed, this.#appliedIndex));
     if (compactTo > this.#log.compacted.index) this.#parts.logStore.compact(this.group, compactTo);
   }
 
-  status(): ShardStatus {
-    const status = this.#core.status();
+  /** On a leader: goes a step towards what the group's members should be, if none is under way. */
+  followMembers(desired: Members): void {
+    if (!this.isLeader || this.#installing !== undefined) return;
+    const next = stepTowards(this.members, desired);
+    if (next === undefined || typeof this.#core.changeMembers(next) !== "number") return;
+    this.#parts.log.info("changes the members of a group", { group: this.group, ...next });
+    this.#parts.wake(this);
+  }
+
+  /** The latest members, committed or not. */
+  get members(): Configuration {
+    return this.#core.membership.configuration;
+  }
+
+  /** Whether `node` belongs to the group by its latest members, or by those that are applied. */
+  hasMember(node: NodeId): boolean {
+    return isMember(this.members, node) || isMember(this.#membership.configuration, node);
+  }
+
+  /** What `cli log` shows, with the last `limit` entries. */
+  describeLog(limit: number): Omit<GroupLogStatus, "node"> {
+    const end = indexPlus(this.#log.lastIndex, 1);
+    const first = logIndex(Math.max(this.#log.firstIndex, end - limit));
     return {
-      shard: this.group - 1,
-      role: status.role,
-      leader: status.leader ?? null,
-      term: status.term,
-      lastIndex: status.lastIndex,
-      commitIndex: status.commitIndex,
-      appliedIndex: this.#appliedIndex,
-      replicas: status.replicas,
+      ...this.status(),
+      firstIndex: this.#log.firstIndex,
+      membersIndex: this.#core.membership.index,
+      entries: this.#log.describe(first, end),
     };
+  }
+
+  status(): ShardStatus {
+    return shardStatus(this.group, this.#core.status(), this.#appliedIndex);
   }
 
   /** Other members that have all of this leader's log and are heard from: leadership can move to them without a gap. */
   caughtUpMembers(): readonly NodeId[] {
     const status = this.#core.status();
-    return status.replicas.filter((r) => r.active && r.matchIndex >= status.commitIndex).map((r) => r.node);
+    return status.replicas
+      .filter((r) => r.votes && r.active && r.matchIndex >= status.commitIndex)
+      .map((r) => r.node);
   }
 
   /** Gives up on writes that the log has not taken for so long: a full or a hanging disk. */
@@ -346,6 +436,7 @@ export class Shard {
     const proposal = this.#gathering;
     if (proposal === undefined) return;
     this.#gathering = undefined;
+    this.#idleTicks = 0;
     const index = this.#core.propose(this.#batch.take(this.#nextTimeMs(), this.#knownFloor));
     if (index === undefined) {
       proposal.fail(this.#notLeader());
@@ -358,6 +449,7 @@ export class Shard {
 
   #submitReads(): void {
     if (!this.#reads.hasGathered) return;
+    this.#idleTicks = 0;
     const round = this.#core.readIndex();
     if (round !== undefined) this.#reads.submitted(round);
     else this.#parts.stats.errors += this.#reads.refuseGathered(this.#notLeader());
@@ -380,6 +472,7 @@ export class Shard {
       if (write !== undefined) write.messages.push(...output.messagesAfterSync);
       else for (const message of output.messagesAfterSync) send(this.group, message);
     }
+    for (const request of output.snapshots) this.#sendSnapshot(request);
     assert(this.#unapplied.length === 0, `group ${this.group}: a second Output before the first was applied`);
     this.#unapplied = output.committed;
     // Before the lost ones are looked for: what was granted was granted, though leadership is gone since.
@@ -405,8 +498,84 @@ export class Shard {
       if (reader.floor > this.#agreedFloor) this.#agreedFloor = reader.floor;
       proposal?.beginAnswers(this.#parts.clock.nowMs());
       this.#parts.machine.apply(reader, proposal);
+    } else if (entry.kind === "config") {
+      this.#membership = { index: entry.index, configuration: decodeConfiguration(entry.data) };
+      // No more entries come here: what became of later ones that this node proposed it will never know.
+      if (!isMember(this.#membership.configuration, this.#parts.self)) {
+        this.#proposals.expire(Number.POSITIVE_INFINITY);
+      }
     }
     this.#appliedIndex = entry.index;
+  }
+
+  #sendSnapshot({ to }: SnapshotRequest): void {
+    const index = this.#appliedIndex;
+    // Here the engine has what is applied, and nothing else: the entries of this turn are not applied yet.
+    const begun = this.#exchange.begin(to, this.#core.term, {
+      ...{ index, term: this.#log.term(index)!, membership: this.#membership },
+      ...{ logTimeMs: this.#logTimeMs, floor: this.#agreedFloor, dump: this.#parts.machine.dump() },
+    });
+    if (begun) this.#parts.log.info("sends a snapshot", { group: this.group, to, index });
+    else this.#core.snapshotFailed(to);
+  }
+
+  #acknowledged(ack: SnapshotAck): void {
+    const end = this.#exchange.acknowledged(ack);
+    if (end === "failed") this.#core.snapshotFailed(ack.from);
+    else if (end !== undefined) this.#core.snapshotDone(ack.from, end);
+  }
+
+  #tickSenders(): void {
+    if (!this.isLeader) this.#exchange.stopSending();
+    else for (const node of this.#exchange.tick()) this.#core.snapshotFailed(node);
+  }
+
+  #receivePart(part: SnapshotPart): void {
+    if (this.#arrived !== undefined) return;
+    if (part.term < this.#core.term) {
+      this.#exchange.refuse(part);
+      return;
+    }
+    const whole = this.#exchange.receive(part);
+    if (whole === undefined) return;
+    this.#arrived = whole;
+    const { index, term: lastTerm, membership } = whole.head;
+    this.#core.snapshotReceived({ from: whole.from, term: whole.leaderTerm, index, lastTerm, membership });
+  }
+
+  /**
+   * Changes over to the snapshot that arrived. From here on it is what this replica is; but until the engine has it in
+   * tables, with its applied index, a crash would bring the old state back, and nobody may hear of the new one.
+   */
+  #beginInstall(output: Output): void {
+    const { parts, head } = { parts: this.#parts, head: this.#arrived!.head };
+    this.#arrived = undefined;
+    assert(head.index === output.install!.index, `group ${this.group}: the core installs another snapshot`);
+    this.#proposals.expire(Number.POSITIVE_INFINITY);
+    parts.space?.changeOver();
+    this.#appliedIndex = head.index;
+    this.#logTimeMs = Math.max(this.#logTimeMs, head.logTimeMs);
+    this.#agreedFloor = head.floor;
+    this.#membership = head.membership;
+    this.#base = { index: head.index, term: head.term };
+    parts.machine.restore(head.dump);
+    const installing = { output, isDurable: false };
+    this.#installing = installing;
+    parts.flushEngine().then(() => {
+      installing.isDurable = true;
+      parts.log.info("installed a snapshot", { group: this.group, index: head.index });
+      parts.wake(this);
+    }, parts.fail);
+  }
+
+  /** The engine has the snapshot: the log begins behind it, and what waited for it goes on. */
+  #endInstall(output: Output): void {
+    const { logStore, space } = this.#parts;
+    this.#installing = undefined;
+    logStore.restart(this.group, output.install!.index, output.install!.term);
+    this.#gatheredWrite ??= { lastIndex: INDEX_ZERO, lastTerm: undefined, messages: [] };
+    space?.clearOther();
+    this.#handle(output);
   }
 
   /** The time for a new entry: the wall clock's, unless that went back. */

@@ -1,26 +1,65 @@
 /**
- * The cluster's own facts, agreed by the system group: which cluster this is, and which data directory each member came
- * with. A member that shows up with another directory has lost what it promised (votes, acknowledged entries), so it must
+ * The system group's state: what the cluster is called, who its nodes are, and which data directory each of them came
+ * with. A node that shows up with another directory has lost what it promised (votes, acknowledged entries), so it must
  * not speak under its old name.
+ *
+ * Who the nodes are is said here once for all groups; each group's leader sees to it that its group follows.
  */
+import { CONFIGURATION_NODES_MAX } from "../../protocol/configuration.ts";
 import type { NodeId } from "../../protocol/ids.ts";
 import { decodePlain, encodePlain } from "../../protocol/plain.ts";
 import type { CommandBatchReader } from "./command-batch.ts";
 import type { AnswerReceiver, StateMachine } from "./state-machine.ts";
 
+/** A `learner` gets copies of everything and has no vote. Who is `removed` was a member, and never will be again. */
+export interface NodeFact {
+  /** `host:port`, where the others reach it. */
+  readonly address: string;
+  readonly role: "voter" | "learner" | "removed";
+}
+
 export type SystemCommand =
-  /** Names the cluster; only the first of these has an effect. */
-  | { readonly kind: "found"; readonly clusterId: string }
+  /** Names the cluster and its founders; only the first of these has an effect. */
+  | {
+      readonly kind: "found";
+      readonly clusterId: string;
+      readonly nodes: Readonly<Record<string, NodeFact>>;
+    }
   /** Binds a member to its data directory; only the first of these for a member has an effect. */
-  | { readonly kind: "bind"; readonly node: NodeId; readonly incarnation: string };
+  | { readonly kind: "bind"; readonly node: NodeId; readonly incarnation: string }
+  /** Adds a node, gives it a vote, or removes it (`faultOfChange`); without effect where that can't be. */
+  | { readonly kind: "member"; readonly node: NodeId; readonly fact: NodeFact };
 
 export interface SystemFacts {
   /** Hexadecimal; empty until the cluster was founded. */
   readonly clusterId: string;
   readonly incarnations: Readonly<Record<string, string>>;
+  /** By id; empty until the cluster was founded. */
+  readonly nodes: Readonly<Record<string, NodeFact>>;
 }
 
-export const NO_FACTS: SystemFacts = { clusterId: "", incarnations: {} };
+export const NO_FACTS: SystemFacts = { clusterId: "", incarnations: {}, nodes: {} };
+
+/** Why `node` can't become what `fact` says, or `undefined` if it can. */
+export function faultOfChange({ nodes }: SystemFacts, node: NodeId, fact: NodeFact): string | undefined {
+  const known = nodes[node];
+  if (known?.role === "removed")
+    return `${node} was removed, for good: a name can't be used for another node`;
+  if (fact.role === "learner") {
+    if (known !== undefined) return `${node} is a member already, at ${known.address}`;
+    if (Object.values(nodes).filter(({ role }) => role !== "removed").length >= CONFIGURATION_NODES_MAX) {
+      return `there are ${CONFIGURATION_NODES_MAX} members already, and can't be more`;
+    }
+    const sharer = Object.keys(nodes).find(
+      (other) => nodes[other]!.address === fact.address && nodes[other]!.role !== "removed",
+    );
+    return sharer === undefined ? undefined : `${sharer} is at ${fact.address} already`;
+  }
+  if (known === undefined) return `${node} is no member`;
+  if (fact.role === "voter") return known.role === "voter" ? `${node} has a vote already` : undefined;
+  const voters = Object.keys(nodes).filter((other) => other !== node && nodes[other]!.role === "voter");
+  return voters.length === 0 ? `${node} is the only one with a vote` : undefined;
+}
 
 export class SystemMachine implements StateMachine {
   #facts: SystemFacts = NO_FACTS;
@@ -39,11 +78,17 @@ export class SystemMachine implements StateMachine {
     const bytes = commands.rest();
     if (bytes.length === 0) return;
     const command = decodePlain(bytes) as SystemCommand;
-    const { clusterId, incarnations } = this.#facts;
+    const { clusterId, incarnations, nodes } = this.#facts;
     if (command.kind === "found" && clusterId === "") {
-      this.#set({ clusterId: command.clusterId, incarnations });
+      this.#set({ clusterId: command.clusterId, incarnations, nodes: command.nodes });
     } else if (command.kind === "bind" && incarnations[command.node] === undefined) {
-      this.#set({ clusterId, incarnations: { ...incarnations, [command.node]: command.incarnation } });
+      this.#set({
+        ...this.#facts,
+        incarnations: { ...incarnations, [command.node]: command.incarnation },
+      });
+    } else if (command.kind === "member") {
+      if (faultOfChange(this.#facts, command.node, command.fact) !== undefined) return;
+      this.#set({ ...this.#facts, nodes: { ...nodes, [command.node]: command.fact } });
     }
   }
 

@@ -88,3 +88,40 @@ test("put, get and status, with a majority and without", async () => {
     expect(nobody.errors).toContain("Is a node running there?");
   });
 }, 60_000);
+
+test("members, changes of them and of leaders, and a group's log", async () => {
+  await withCluster({ shards: 2 }, async (cluster) => {
+    const at = cluster.addresses();
+    const members = JSON.parse((await cli(at, "members", "--json")).output);
+    expect(members).toMatchObject({ groups: 3, changing: 0 });
+    expect(members.members.map(({ node, votes }: { node: string; votes: number }) => [node, votes])).toEqual([
+      ["n1", 3],
+      ["n2", 3],
+      ["n3", 3],
+    ]);
+    expect((await cli(at, "members")).output).toContain("copies without a vote in");
+    expect(await cli(at, "transfer-leader", "n2", "1")).toMatchObject({ code: 0, output: "OK\n" });
+    const log = await cli(at, "log", "1", cluster.node("n2").address);
+    expect(log.output).toMatch(/^shard 1 on n2: leader in term \d+, leader n2\n/);
+    expect(log.output).toContain("voters n1, n2, n3");
+    expect(JSON.parse((await cli(at, "log", "--limit", "2", "--json")).output)).toMatchObject({ shard: -1 });
+
+    expect((await cli(at, "member", "add", "n4")).code).toBe(2);
+    expect((await cli(at, "member", "promote", "n4", "127.0.0.1:1")).code).toBe(2);
+    expect((await cli(at, "member", "praise", "n4")).code).toBe(2);
+    expect((await cli(at, "log", "one")).code).toBe(2);
+    const refused = await cli(at, "member", "promote", "n4");
+    expect(refused).toMatchObject({ code: 1 });
+    expect(refused.errors).toContain("n4 is no member");
+    expect(await cli(at, "member", "add", "n4", "127.0.0.1:1")).toMatchObject({ code: 0 });
+    await eventually("n4 gets copies of all groups", 10_000, async () => {
+      const { members: rows } = JSON.parse((await cli(at, "members", "--json")).output);
+      return rows.some(({ node, learns }: { node: string; learns: number }) => node === "n4" && learns === 3);
+    });
+    expect((await cli(at, "member", "remove", "n4")).output).toBe("n4 leaves all groups\n");
+    await eventually("n4 is gone", 10_000, async () => {
+      const { members: rows } = JSON.parse((await cli(at, "members", "--json")).output);
+      return rows.length === 3;
+    });
+  });
+}, 60_000);

@@ -70,7 +70,7 @@ async function startCluster(spec: ClusterSpec): Promise<TestCluster> {
 }
 
 export class TestCluster {
-  readonly nodes: readonly NodeProcess[];
+  nodes: readonly NodeProcess[];
   readonly #directory: string;
   /** By `from>to` for links, by the node's id for fronts. */
   readonly #proxies: ReadonlyMap<string, TcpProxy>;
@@ -124,6 +124,16 @@ export class TestCluster {
   /** Where clients may knock, by default at every node: at its proxy where it has one in front. */
   addresses(nodes: readonly NodeProcess[] = this.nodes): string[] {
     return nodes.map(({ id, port }) => `${this.#proxies.has(id) ? FRONT_HOST : "127.0.0.1"}:${port}`);
+  }
+
+  /** Lays out one more node, which waits to be added when it is started; of a cluster without proxies. */
+  joiner(id: string, shards: number): NodeProcess {
+    const [port] = freePorts(1) as [number];
+    const peers = [...this.nodes.map((node) => `${node.id}=${node.address}`), `${id}=127.0.0.1:${port}`];
+    const args = ["--host", "127.0.0.1", "--data", join(this.#directory, id), "--shards", String(shards)];
+    const node = new NodeProcess(id, port, [...args, "--join", "--peers", peers.join(",")]);
+    this.nodes = [...this.nodes, node];
+    return node;
   }
 
   /** A client, closed with the cluster at the latest. */

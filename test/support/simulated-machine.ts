@@ -20,8 +20,10 @@ export interface MachineParts {
   readonly network: MemoryNetwork;
   readonly member: Member;
   readonly members: readonly Member[];
+  /** It is to be added to a cluster that is there already. */
+  readonly joins: boolean;
   readonly shards: number;
-  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication">;
+  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "logBytesMax">;
   readonly random: Random;
   /** Hears what happens to the machine. */
   readonly tell: (event: string) => void;
@@ -80,7 +82,7 @@ export class SimulatedMachine implements ReplySink {
     if (this.#process !== undefined) return;
     this.#tell("boots");
     this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY;
-    const { network, random, member, members, shards, sizes } = this.#parts;
+    const { network, random, member, members, joins, shards, sizes } = this.#parts;
     const process = new SimulatedProcess(network.clock, (error) => this.#failed("uncaught", error));
     process.wallOffsetMs = this.wallOffsetMs;
     this.#process = process;
@@ -97,7 +99,12 @@ export class SimulatedMachine implements ReplySink {
       fs,
       transport: network.attach(this.name, process),
       background: inlineBackground(fs, () => process.sleep(random.below(3))),
-      log: { debug: silent, info: silent, warn: silent, error: silent },
+      log: {
+        ...{ debug: silent, warn: silent, error: silent },
+        info: (message) => {
+          if (message.includes("snapshot")) this.#tell(message);
+        },
+      },
     };
     const config: NodeConfig = {
       id: member.id,
@@ -105,6 +112,7 @@ export class SimulatedMachine implements ReplySink {
       port: member.port,
       dataDirectory: "/data",
       members,
+      joins,
       shards,
       logLevel: "error",
     };

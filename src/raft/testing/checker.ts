@@ -1,8 +1,10 @@
+import { decodeConfiguration } from "../../../protocol/configuration.ts";
 import { type LogIndex, logIndex, type NodeId, type Term } from "../../../protocol/ids.ts";
-import type { Entry, RaftMessage } from "../../../protocol/peer-messages.ts";
+import type { Configuration, Entry, RaftMessage } from "../../../protocol/peer-messages.ts";
 import { assert } from "../../lib/assert.ts";
-import { majority } from "../quorum-size.ts";
-import type { RaftCore } from "../types.ts";
+import { isVoter, sameNodes } from "../configuration.ts";
+import { majority } from "../quorum.ts";
+import type { Install, RaftCore } from "../types.ts";
 import type { MemoryDisk } from "./memory-disk.ts";
 
 /** One member as the checker sees it. `core` is undefined while the node is down. */
@@ -28,6 +30,20 @@ export class Checker {
   readonly #committed: Committed[] = [];
   readonly #commitOf = new Map<NodeId, LogIndex>();
   readonly #appliedOf = new Map<NodeId, LogIndex>();
+  readonly #seenOf = new Map<NodeId, Configuration>();
+  /** How many changes of members were committed, and snapshots installed. */
+  changes = 0;
+  installs = 0;
+  #configuration: Configuration;
+
+  constructor(founders: Configuration) {
+    this.#configuration = founders;
+  }
+
+  /** The latest configuration that was committed. */
+  get configuration(): Configuration {
+    return this.#configuration;
+  }
 
   /** The greatest index that any node ever knew to be committed. */
   get commit(): LogIndex {
@@ -49,13 +65,25 @@ export class Checker {
   }
 
   /**
-   * A node that is a group alone died. It may have led a term of which its disk knows nothing, and lead that term again
-   * with other entries: nobody saw the first ones.
+   * A node that voted alone died. It may have led a term of which its disk knows nothing, and lead that term again with
+   * other entries: nobody saw the first ones.
    */
-  forgotten(member: Member): void {
+  forgotten(lost: Term): void {
     for (const [name, { entry }] of this.#entries) {
-      if (entry.index > member.disk.durableLog.lastIndex) this.#entries.delete(name);
+      if (entry.term === lost) this.#entries.delete(name);
     }
+  }
+
+  /** A node is told to install a snapshot: it is of what was committed. */
+  installed(member: Member, { index, term, membership }: Install): void {
+    assert(index <= this.commit, `install: ${member.id} gets a snapshot of ${index}, which is not committed`);
+    assert(this.committedTerm(index) === term, `install: ${index} was not of term ${term}`);
+    assert(membership.index <= index, `install: members of ${membership.index} in a snapshot of ${index}`);
+    const before = this.#commitOf.get(member.id) ?? logIndex(0);
+    assert(index > before, `install: ${member.id} goes back from ${before} to ${index}`);
+    this.#commitOf.set(member.id, index);
+    this.#appliedOf.set(member.id, index);
+    this.installs++;
   }
 
   /** Entries that a node appends: log matching. */
@@ -121,6 +149,7 @@ export class Checker {
     const core = member.core;
     if (core === undefined) return;
     this.#checkCommit(member, core, all);
+    this.#seenOf.set(member.id, core.membership.configuration);
     if (core.role === "leader") this.#checkLeader(member, core);
   }
 
@@ -133,10 +162,14 @@ export class Checker {
     assert(commit <= log.lastIndex, `commit: ${member.id} is at ${commit}, its log ends at ${log.lastIndex}`);
     if (core.role === "leader" && commit > this.commit) {
       const term = log.term(commit);
-      const holders = all.filter(({ disk }) => disk.durableLog.term(commit) === term).length;
+      const holders = all.filter(
+        ({ disk: { durableLog } }) => durableLog.firstIndex > commit || durableLog.term(commit) === term,
+      );
+      // A change of members may have begun since the last look: then what held before it counted.
+      const configurations = [core.membership.configuration, this.#seenOf.get(member.id)];
       assert(
-        holders >= majority(all.length),
-        `durability: ${member.id} commits ${commit}, which ${holders} of ${all.length} disks have`,
+        configurations.some((one) => one !== undefined && holdQuorum(one, holders)),
+        `durability: ${member.id} commits ${commit}, which only ${holders.map(({ id }) => id)} have on disk`,
       );
     }
     const low = Math.max(before + 1, log.firstIndex);
@@ -151,6 +184,7 @@ export class Checker {
     if (known === undefined) {
       assert(entry.index === this.#committed.length + 1, `commit: ${entry.index} leaves a gap`);
       this.#committed.push({ entry, inTerm: member.core!.term });
+      if (entry.kind === "config") this.#reconfigured(entry);
       return;
     }
     assert(
@@ -159,7 +193,36 @@ export class Checker {
     );
   }
 
+  /** A change of members is committed: it shares its quorums with the one before. */
+  #reconfigured(entry: Entry): void {
+    const before = this.#configuration;
+    const { voters, outgoing, learners } = decodeConfiguration(entry.data);
+    const sameVoters = sameNodes(voters, before.voters);
+    const entersJoint = before.outgoing.length === 0 && sameNodes(outgoing, before.voters);
+    const leavesJoint = before.outgoing.length > 0 && outgoing.length === 0 && sameVoters;
+    assert(
+      leavesJoint || entersJoint || (sameVoters && before.outgoing.length === 0 && outgoing.length === 0),
+      `quorums: ${entry.index} leads from ${JSON.stringify(before)} to ${voters} and ${outgoing}`,
+    );
+    assert(voters.length > 0 && !learners.some((node) => voters.includes(node)), "members: no sound set");
+    this.#configuration = { voters, outgoing, learners };
+    this.changes++;
+  }
+
+  /** What holds of every leader, all the time. */
+  #checkOffice(member: Member, core: RaftCore): void {
+    const { index, configuration } = core.membership;
+    assert(
+      index > core.commitIndex || isVoter(configuration, member.id),
+      `members: ${member.id} leads a group that it does not belong to`,
+    );
+    const { log } = member.disk;
+    const open = log.configurations().filter((entry) => entry.index > this.commit).length;
+    assert(open <= 1, `members: ${member.id} has ${open} changes under way`);
+  }
+
   #checkLeader(member: Member, core: RaftCore): void {
+    this.#checkOffice(member, core);
     const known = this.#leaders.get(core.term);
     if (known === member.id) return;
     assert(known === undefined, `election: ${known} and ${member.id} both lead term ${core.term}`);
@@ -174,4 +237,9 @@ export class Checker {
       );
     }
   }
+}
+
+function holdQuorum({ voters, outgoing }: Configuration, holders: readonly Member[]): boolean {
+  const sets = outgoing.length > 0 ? [voters, outgoing] : [voters];
+  return sets.every((set) => holders.filter(({ id }) => set.includes(id)).length >= majority(set.length));
 }

@@ -34,8 +34,10 @@ export class MemoryDisk {
 
   /** Writes an Output's log part. What may leave already, because nothing that was written is still on its way. */
   write(output: Output): readonly RaftMessage[] {
-    this.log.append(output.entries);
-    if (output.hardState !== undefined || output.entries.length > 0) {
+    const { install, hardState, entries } = output;
+    if (install !== undefined) this.log.restart(install.index, install.term, install.membership);
+    this.log.append(entries);
+    if (install !== undefined || hardState !== undefined || entries.length > 0) {
       this.#writes.push({ output, messages: [...output.messagesAfterSync] });
       return [];
     }
@@ -49,7 +51,8 @@ export class MemoryDisk {
   sync(): Synced | undefined {
     const write = this.#writes.shift();
     if (write === undefined) return undefined;
-    const { hardState, entries } = write.output;
+    const { install, hardState, entries } = write.output;
+    if (install !== undefined) this.durableLog.restart(install.index, install.term, install.membership);
     this.durableLog.append(entries);
     if (hardState !== undefined) this.durableState = hardState;
     return write;

@@ -1,6 +1,8 @@
+import { decodeConfiguration } from "../../../protocol/configuration.ts";
 import { indexPlus, type LogIndex, logIndex, TERM_ZERO, type Term } from "../../../protocol/ids.ts";
 import type { Entry } from "../../../protocol/peer-messages.ts";
 import { assert } from "../../lib/assert.ts";
+import { type Membership, NO_MEMBERS } from "../configuration.ts";
 import type { LogReader } from "../types.ts";
 
 /** A log in memory, for tests and benchmarks of the core: what its owner was handed, with the owner's duty to truncate. */
@@ -8,6 +10,8 @@ export class MemoryLog implements LogReader {
   #entries: Entry[] = [];
   #firstIndex: LogIndex = logIndex(1);
   #termBefore: Term = TERM_ZERO;
+  /** Who the members are where the log begins. */
+  membership: Membership = { index: logIndex(0), configuration: NO_MEMBERS };
 
   get firstIndex(): LogIndex {
     return this.#firstIndex;
@@ -35,6 +39,10 @@ export class MemoryLog implements LogReader {
     return found;
   }
 
+  configurations(): Entry[] {
+    return this.#entries.filter(({ kind }) => kind === "config");
+  }
+
   /** Appends, cutting away what `entries` overwrite. */
   append(entries: readonly Entry[]): void {
     const first = entries[0];
@@ -50,8 +58,20 @@ export class MemoryLog implements LogReader {
     const count = index + 1 - this.#firstIndex;
     if (count <= 0) return;
     this.#termBefore = this.term(index)!;
+    const last = this.#entries.slice(0, count).findLast(({ kind }) => kind === "config");
+    if (last !== undefined) {
+      this.membership = { index: last.index, configuration: decodeConfiguration(last.data) };
+    }
     this.#entries.splice(0, count);
     this.#firstIndex = indexPlus(index, 1);
+  }
+
+  /** Forgets all entries for a snapshot. */
+  restart(index: LogIndex, termBefore: Term, membership: Membership): void {
+    this.#entries = [];
+    this.#firstIndex = indexPlus(index, 1);
+    this.#termBefore = termBefore;
+    this.membership = membership;
   }
 
   /** A log of its own with the same content. */
@@ -60,6 +80,7 @@ export class MemoryLog implements LogReader {
     copy.#entries = this.#entries.slice();
     copy.#firstIndex = this.#firstIndex;
     copy.#termBefore = this.#termBefore;
+    copy.membership = this.membership;
     return copy;
   }
 }

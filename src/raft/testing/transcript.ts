@@ -1,9 +1,10 @@
+import { decodeConfiguration } from "../../../protocol/configuration.ts";
 import { type LogIndex, logIndex, nextTerm, term } from "../../../protocol/ids.ts";
-import type { Entry, RaftMessage } from "../../../protocol/peer-messages.ts";
+import type { Configuration, Entry, RaftMessage } from "../../../protocol/peer-messages.ts";
 import { assert } from "../../lib/assert.ts";
 import { fromUtf8, utf8 } from "../../lib/bytes.ts";
 import type { Output, RaftCore } from "../types.ts";
-import { Cluster, type Node } from "./cluster.ts";
+import { Cluster, type ClusterConfig, type Node } from "./cluster.ts";
 
 /**
  * Replays a scenario and writes down what the cores answered.
@@ -12,7 +13,8 @@ import { Cluster, type Node } from "./cluster.ts";
  * to. `replay` keeps steps and remarks and writes the rest anew, so a transcript that is unchanged by it is one that
  * holds. Nothing moves by itself: a message waits until it is delivered or dropped, a log write until it is synced.
  *
- *     > cluster N [key=value ...]        N nodes n1...nN; keys of RaftConfig; randomness always gives 0
+ *     > cluster N [key=value ...]        N nodes n1...nN; keys of RaftConfig; randomness always gives 0; voters=M: the
+ *                                        first M found the group, and the others know of no members
  *     > log NODE TERM ...                before anything else: the node's log, an entry of each of these terms
  *     > state NODE TERM [VOTE]           likewise, its term and vote
  *     > lead NODE                        campaigns and settles, without a word about it
@@ -22,6 +24,11 @@ import { Cluster, type Node } from "./cluster.ts";
  *     > deliver [FROM|* [TO|*]]          what is on its way now; not what that leads to
  *     > drop [FROM|* [TO|*]]             loses it
  *     > sync NODE [COUNT]                its oldest log writes become durable (all of them)
+ *     > members NODE VOTER ... [+ LEARNER ...]    asks NODE to make these the members
+ *     > quiesce NODE                     asks it to fall asleep
+ *     > compact NODE INDEX               its log forgets everything up to there
+ *     > stream TO                        the snapshot on its way to TO arrives;  > lose TO  doesn't
+ *     > clock TIME                       what reads are told from now on;  > pause NODE  its owner noticed a pause
  *     > settle                           delivers and syncs until all is quiet
  *     > cut FROM TO                      > heal
  *     > crash NODE                       > restart NODE
@@ -81,6 +88,13 @@ class Transcript {
       case "heal":
         cluster.heal();
         return;
+      case "stream":
+      case "lose":
+        this.#endStream(cluster, cluster.node(first), command === "stream");
+        return;
+      case "clock":
+        cluster.now = Number(first);
+        return;
       case "logs":
         for (const node of cluster.nodes) this.#log(node);
         return;
@@ -117,6 +131,18 @@ class Transcript {
         if (core?.role === "leader") cluster.read(node);
         else this.#say(node, "refuses the read");
         return;
+      case "members":
+        this.#changeMembers(cluster, node, words);
+        return;
+      case "compact":
+        cluster.compactTo(node, logIndex(Number(word)));
+        return;
+      case "quiesce":
+        if (core?.quiesce() === false) this.#say(node, "has something to do");
+        return;
+      case "pause":
+        core?.endLease();
+        return;
       case "transfer":
         core?.transferLeadership(cluster.node(word).id);
         return;
@@ -141,17 +167,40 @@ class Transcript {
     }
   }
 
+  #changeMembers(cluster: Cluster, node: Node, words: readonly string[]): void {
+    const plus = words.indexOf("+");
+    const end = plus < 0 ? words.length : plus;
+    const nodes = words.map((word) => (word === "+" ? node.id : cluster.node(word).id));
+    const result = node.core?.changeMembers({
+      voters: nodes.slice(0, end),
+      learners: nodes.slice(end + 1),
+    });
+    if (typeof result === "string") this.#say(node, `refuses: ${result}`);
+  }
+
+  #endStream(cluster: Cluster, to: Node, arrives: boolean): void {
+    const stream = cluster.streams.find((candidate) => candidate.to === to.id);
+    assert(stream !== undefined, `transcript: no snapshot is on its way to ${to.id}`);
+    cluster.streams.splice(cluster.streams.indexOf(stream), 1);
+    cluster.endStream(stream, arrives);
+    this.#settle(to);
+    this.#settle(cluster.node(stream.snapshot.from));
+  }
+
   #build(words: readonly string[]): void {
     const options = Object.fromEntries(words.slice(1).map((word) => word.split("=")));
     const option = (name: string, usual: number): number => Number(options[name] ?? usual);
-    this.#cluster = new Cluster(Number(words[0]), {
+    const size = Number(words[0]);
+    const config: ClusterConfig = {
       electionTicks: option("electionTicks", 10),
       heartbeatTicks: option("heartbeatTicks", 3),
       appendBytesMax: option("appendBytesMax", 1000),
       inflightAppendsMax: option("inflightAppendsMax", 8),
       inflightBytesMax: option("inflightBytesMax", 10_000),
+      lease: option("lease", 0),
       random: { below: () => 0 },
-    });
+    };
+    this.#cluster = new Cluster(size, config, option("voters", size));
     this.#cluster.onOutput = (node, output) => this.#output(node, output);
   }
 
@@ -222,6 +271,10 @@ class Transcript {
 
   #output(node: Node, output: Output): void {
     const { hardState } = output;
+    if (output.install !== undefined) {
+      const { index, term: of, membership } = output.install;
+      this.#say(node, `installs a snapshot up to ${index}/${of}, ${membersIn(membership.configuration)}`);
+    }
     if (hardState !== undefined) {
       this.#say(node, `writes term ${hardState.term}, vote ${hardState.votedFor ?? "none"}`);
     }
@@ -232,6 +285,9 @@ class Transcript {
     }
     if (output.committed.length > 0) this.#say(node, `applies ${listed(output.committed)}`);
     for (const { round, index } of output.reads) this.#say(node, `grants read round ${round} at ${index}`);
+    for (const { to, index } of output.snapshots) {
+      this.#say(node, `has to send ${to} a snapshot, up to ${index} at least`);
+    }
     if (output.lostReadsUpTo > node.lostReadsUpTo) {
       this.#say(node, `gives up read rounds to ${output.lostReadsUpTo}`);
     }
@@ -243,7 +299,8 @@ class Transcript {
     for (let index: LogIndex = log.firstIndex; index <= log.lastIndex; index = logIndex(index + 1)) {
       terms.push(`${log.term(index)}`);
     }
-    this.#say(node, `${terms.join(" ")}  commit ${node.core?.commitIndex ?? "(down)"}`);
+    const before = log.firstIndex > 1 ? `(${log.firstIndex - 1} compacted) ` : "";
+    this.#say(node, `${before}${terms.join(" ")}  commit ${node.core?.commitIndex ?? "(down)"}`);
   }
 
   #say(node: Node, what: string): void {
@@ -251,18 +308,25 @@ class Transcript {
   }
 }
 
-function standing({ role, term: current, leader }: RaftCore): string {
-  return `${role} in term ${current}${role === "leader" || leader === undefined ? "" : `, follows ${leader}`}`;
+function standing({ role, term: current, leader, quiescent }: RaftCore): string {
+  const follows = role === "leader" || leader === undefined ? "" : `, follows ${leader}`;
+  return `${role} in term ${current}${follows}${quiescent ? ", asleep" : ""}`;
 }
 
 /** `index/term "data"` of each entry. */
 function listed(entries: readonly Entry[]): string {
-  return entries
-    .map(
-      ({ index, term: of, kind, data }) =>
-        `${index}/${of} ${kind === "noop" ? "noop" : `"${fromUtf8(data)}"`}`,
-    )
-    .join(", ");
+  return entries.map((entry) => `${entry.index}/${entry.term} ${content(entry)}`).join(", ");
+}
+
+function content({ kind, data }: Entry): string {
+  if (kind === "noop") return "noop";
+  return kind === "config" ? membersIn(decodeConfiguration(data)) : `"${fromUtf8(data)}"`;
+}
+
+function membersIn({ voters, outgoing, learners }: Configuration): string {
+  const old = outgoing.length === 0 ? "" : ` and ${outgoing.join(" ")}`;
+  const rest = learners.length === 0 ? "" : `, learners ${learners.join(" ")}`;
+  return `voters ${voters.join(" ")}${old}${rest}`;
 }
 
 function described(message: RaftMessage): string {
@@ -285,7 +349,7 @@ function described(message: RaftMessage): string {
         ? `have it up to ${message.index}, term ${message.term}`
         : `don't have ${message.index}, perhaps ${message.hintIndex}/${message.hintTerm}, term ${message.term}`;
     case "heartbeat":
-      return `heartbeat: commit ${message.commit}, read round ${message.readRound}, term ${message.term}`;
+      return `heartbeat: commit ${message.commit}, read round ${message.readRound}, term ${message.term}${message.quiesce ? ", the last for a while" : ""}`;
     case "heartbeatReply":
       return `heard: read round ${message.readRound}, term ${message.term}`;
     case "timeoutNow":

@@ -8,9 +8,11 @@ import {
   term,
 } from "../../../protocol/ids.ts";
 import type { Entry, RaftMessage } from "../../../protocol/peer-messages.ts";
+import { type Membership, NO_MEMBERS } from "../../raft/configuration.ts";
 import type { Output, RaftCore, RaftStatus, Role } from "../../raft/types.ts";
 
 const NOTHING_TO_DO: Output = {
+  install: undefined,
   hardState: undefined,
   entries: [],
   messages: [],
@@ -18,6 +20,7 @@ const NOTHING_TO_DO: Output = {
   committed: [],
   reads: [],
   lostReadsUpTo: 0,
+  snapshots: [],
 };
 
 /** A Raft core that does what a test says: its Outputs are those that were put there. It counts what it is told. */
@@ -31,6 +34,7 @@ export class ScriptedCore implements RaftCore {
   readonly stepped: RaftMessage[] = [];
   readonly proposed: Uint8Array[] = [];
   readonly persistedUpTo: [index: number, term: number][] = [];
+  readonly membership: Membership = { index: INDEX_ZERO, configuration: NO_MEMBERS };
   ticks = 0;
   #round = 0;
 
@@ -66,6 +70,18 @@ export class ScriptedCore implements RaftCore {
   campaign(): void {}
   transferLeadership(): void {}
   unreachable(): void {}
+  changeMembers(): "notLeader" {
+    return "notLeader";
+  }
+  endLease(): void {}
+  readonly quiescent = false;
+  quiesce(): boolean {
+    return false;
+  }
+  wake(): void {}
+  snapshotReceived(): void {}
+  snapshotDone(): void {}
+  snapshotFailed(): void {}
   get hasOutput(): boolean {
     return this.outputs.length > 0;
   }
@@ -74,7 +90,7 @@ export class ScriptedCore implements RaftCore {
   }
   status(): RaftStatus {
     const { role, term, leader, lastIndex, commitIndex } = this;
-    return { role, term, leader, lastIndex, commitIndex, replicas: [] };
+    return { role, term, leader, lastIndex, commitIndex, membership: this.membership, replicas: [] };
   }
 }
 

@@ -1,0 +1,140 @@
+import { type GroupId, type LogIndex, logIndex, type NodeId, type Term } from "../../protocol/ids.ts";
+import type { GroupMessage, SnapshotAck, SnapshotPart } from "../../protocol/peer-messages.ts";
+import type { Clock } from "../env/env.ts";
+import type { ShardSpace } from "./shard-space.ts";
+import type { SnapshotHead } from "./snapshot-format.ts";
+import { SnapshotReceiver, type WholeSnapshot } from "./snapshot-receiver.ts";
+import { GIVE_UP_MS, SnapshotSender } from "./snapshot-sender.ts";
+
+/** How many snapshots a node sends at a time, of all its groups: each pins memory and takes from the network. */
+export interface StreamSlots {
+  active: number;
+  readonly max: number;
+}
+
+export interface ExchangeParts {
+  readonly self: NodeId;
+  readonly group: GroupId;
+  readonly clock: Pick<Clock, "nowMs" | "wallMs">;
+  /** `undefined` for a group whose whole state is in its head. */
+  readonly space: ShardSpace | undefined;
+  readonly slots: StreamSlots;
+  readonly send: (group: GroupId, message: GroupMessage) => void;
+}
+
+/** Who got a snapshot of what comes up to `index`, and until when it may take its time to go on from there. */
+interface Served {
+  readonly node: NodeId;
+  readonly index: LogIndex;
+  readonly untilMs: number;
+}
+
+/** The snapshots that one group's replica sends and takes. */
+export class SnapshotExchange {
+  readonly #parts: ExchangeParts;
+  readonly #receiver: SnapshotReceiver;
+  #senders: SnapshotSender[] = [];
+  #served: readonly Served[] = [];
+  #lastStream = 0;
+
+  constructor(parts: ExchangeParts) {
+    this.#parts = parts;
+    this.#receiver = new SnapshotReceiver(parts.self, parts.space);
+  }
+
+  /**
+   * Begins to send what the shard is now, instead of what is being sent to this node perhaps: two streams to one node would
+   * take the receiver away from each other for ever. False if too much is being sent already.
+   */
+  begin(to: NodeId, term: Term, head: SnapshotHead): boolean {
+    const { self, group, clock, space, slots, send } = this.#parts;
+    for (const sender of this.#senders) if (sender.to === to) this.#end(sender);
+    if (slots.active >= slots.max) return false;
+    slots.active++;
+    // Never a number of an earlier life of this process: a receiver might go on with what it has of that.
+    this.#lastStream = Math.max(this.#lastStream + 1, Math.floor(clock.wallMs()));
+    const sender = new SnapshotSender({
+      ...{ self, to, term, head, space },
+      stream: this.#lastStream,
+      send: (part) => send(group, part),
+      nowMs: () => clock.nowMs(),
+    });
+    this.#senders.push(sender);
+    sender.fill();
+    return true;
+  }
+
+  /** What an answer means for its stream: the index that the receiver has got, or that it failed; `undefined`: it goes on. */
+  acknowledged(ack: SnapshotAck): LogIndex | "failed" | undefined {
+    const sender = this.#senders.find(({ to, stream }) => to === ack.from && stream === ack.stream);
+    if (sender === undefined) return undefined;
+    if (!ack.refused) sender.acknowledged(ack);
+    if (!ack.refused && !sender.isDone) return undefined;
+    this.#end(sender);
+    if (ack.refused) return "failed";
+    const { to: node, index } = sender;
+    this.#served = [...this.#served, { node, index, untilMs: this.#parts.clock.nowMs() + GIVE_UP_MS }];
+    return index;
+  }
+
+  /** Takes a part of a leader whose term is not an old one; the snapshot, once all of it is there. */
+  receive(part: SnapshotPart): WholeSnapshot | undefined {
+    const { ack, whole } = this.#receiver.receive(part);
+    if (ack !== undefined) this.#parts.send(this.#parts.group, ack);
+    return whole;
+  }
+
+  refuse(part: SnapshotPart): void {
+    this.#parts.send(this.#parts.group, this.#receiver.refuse(part));
+  }
+
+  /** Sends again what may be lost. Those who have been given up. */
+  tick(): readonly NodeId[] {
+    const givenUp = this.#senders.filter((sender) => !sender.tick());
+    for (const sender of givenUp) this.#end(sender);
+    return givenUp.map(({ to }) => to);
+  }
+
+  connected(node: NodeId): void {
+    for (const sender of this.#senders) if (sender.to === node) sender.resend();
+  }
+
+  /** The replica does not lead any more: nobody waits for what it sends. */
+  stopSending(): void {
+    for (const sender of [...this.#senders]) this.#end(sender);
+  }
+
+  get isSending(): boolean {
+    return this.#senders.length > 0;
+  }
+
+  /**
+   * The log behind this has to stay, as far as it goes by snapshots: whoever is sent one goes on from there, and whoever got
+   * one has a while to catch up, or it would need the next one at once. `replicas`: the others, and what they have; none
+   * where the replica does not lead.
+   */
+  oldestNeeded(
+    replicas: readonly { readonly node: NodeId; readonly matchIndex: LogIndex }[],
+  ): LogIndex | undefined {
+    let oldest: LogIndex | undefined;
+    const need = (index: LogIndex): void => {
+      if (oldest === undefined || index < oldest) oldest = index;
+    };
+    for (const { index } of this.#senders) need(index);
+    const nowMs = this.#parts.clock.nowMs();
+    this.#served = this.#served.filter(
+      ({ node, untilMs }) => nowMs < untilMs && replicas.some((replica) => replica.node === node),
+    );
+    for (const { node, index } of this.#served) {
+      const { matchIndex } = replicas.find((replica) => replica.node === node)!;
+      need(logIndex(Math.max(matchIndex, index)));
+    }
+    return oldest;
+  }
+
+  #end(sender: SnapshotSender): void {
+    sender.close();
+    this.#senders = this.#senders.filter((other) => other !== sender);
+    this.#parts.slots.active--;
+  }
+}

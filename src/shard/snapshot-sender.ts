@@ -1,0 +1,141 @@
+import type { LogIndex, NodeId, Term } from "../../protocol/ids.ts";
+import type { SnapshotAck, SnapshotPart } from "../../protocol/peer-messages.ts";
+import { xxh32 } from "../lib/hash.ts";
+import type { EngineIterator, Snapshot } from "../storage/engine.ts";
+import { DATA_PREFIX_BYTES } from "./engine-keys.ts";
+import type { ShardSpace } from "./shard-space.ts";
+import {
+  EntriesPart,
+  encodeHead,
+  encodeHeadSlice,
+  PART_BYTES,
+  type SnapshotHead,
+} from "./snapshot-format.ts";
+
+/** Most bytes of parts that are on their way; one part alone may be larger. They are kept, to be sent again. */
+export const WINDOW_BYTES = 1024 * 1024;
+/** Parts that were not acknowledged for so long are sent again. */
+const RESEND_MS = 1000;
+/** A receiver that takes nothing for so long is given up. */
+export const GIVE_UP_MS = 30_000;
+
+export interface SenderParts {
+  readonly self: NodeId;
+  readonly to: NodeId;
+  readonly term: Term;
+  readonly stream: number;
+  readonly head: SnapshotHead;
+  /** The data; a group without any has none. Must not change before the constructor returns. */
+  readonly space: ShardSpace | undefined;
+  readonly send: (part: SnapshotPart) => void;
+  readonly nowMs: () => number;
+}
+
+/**
+ * Sends one snapshot to one node: what the shard was at one moment, while it goes on. Never more than a window of it is
+ * in memory or on its way, and what was lost is sent again, after a while or when a connection comes back.
+ */
+export class SnapshotSender {
+  readonly to: NodeId;
+  readonly stream: number;
+  readonly index: LogIndex;
+  readonly #parts: SenderParts;
+  readonly #head: Uint8Array;
+  readonly #snapshot: Snapshot | undefined;
+  readonly #iterator: EngineIterator | undefined;
+  readonly #entries = new EntriesPart();
+  #headAt = 0;
+  #next = 0;
+  #digest = 0;
+  #ended = false;
+  /** Sent and not acknowledged, oldest first. */
+  #window: SnapshotPart[] = [];
+  #windowBytes = 0;
+  #sentMs: number;
+  #progressMs: number;
+
+  constructor(parts: SenderParts) {
+    this.#parts = parts;
+    this.to = parts.to;
+    this.stream = parts.stream;
+    this.index = parts.head.index;
+    this.#head = encodeHead(parts.head);
+    this.#snapshot = parts.space?.snapshot();
+    this.#iterator = parts.space?.iterate(this.#snapshot!);
+    this.#sentMs = parts.nowMs();
+    this.#progressMs = this.#sentMs;
+  }
+
+  /** Everything was sent and taken. */
+  get isDone(): boolean {
+    return this.#ended && this.#window.length === 0;
+  }
+
+  /** Fills the window. */
+  fill(): void {
+    while (!this.#ended && this.#windowBytes < WINDOW_BYTES) {
+      const data = this.#read();
+      this.#digest = xxh32(data, this.#digest);
+      const { self, to, term, stream, send } = this.#parts;
+      const part: SnapshotPart = {
+        ...{ kind: "snapshotPart", from: self, to, term, stream },
+        ...{ part: this.#next++, last: this.#ended, digest: this.#digest, data },
+      };
+      this.#window.push(part);
+      this.#windowBytes += data.length;
+      this.#sentMs = this.#parts.nowMs();
+      send(part);
+    }
+  }
+
+  acknowledged({ next }: SnapshotAck): void {
+    let taken = 0;
+    while (taken < this.#window.length && this.#window[taken]!.part < next) {
+      this.#windowBytes -= this.#window[taken]!.data.length;
+      taken++;
+    }
+    if (taken === 0) return;
+    this.#window.splice(0, taken);
+    this.#progressMs = this.#parts.nowMs();
+    this.fill();
+  }
+
+  /** Sends again what may be lost. False: the receiver is given up. */
+  tick(): boolean {
+    const nowMs = this.#parts.nowMs();
+    if (nowMs - this.#progressMs >= GIVE_UP_MS) return false;
+    if (nowMs - Math.max(this.#sentMs, this.#progressMs) >= RESEND_MS) this.resend();
+    return true;
+  }
+
+  /** What is on its way is lost: the connection broke, and is back. */
+  resend(): void {
+    this.#sentMs = this.#parts.nowMs();
+    for (const part of this.#window) this.#parts.send(part);
+  }
+
+  close(): void {
+    this.#iterator?.close();
+    this.#snapshot?.release();
+  }
+
+  /** The data of the next part. */
+  #read(): Uint8Array {
+    if (this.#headAt < this.#head.length) {
+      const slice = encodeHeadSlice(this.#head, this.#headAt);
+      this.#headAt += PART_BYTES;
+      this.#ended = this.#headAt >= this.#head.length && this.#iterator === undefined;
+      return slice;
+    }
+    const iterator = this.#iterator!;
+    for (;;) {
+      if (!iterator.next()) {
+        this.#ended = true;
+        break;
+      }
+      this.#entries.add(iterator.key.subarray(DATA_PREFIX_BYTES), iterator.value);
+      if (this.#entries.isFull) break;
+    }
+    return this.#entries.take();
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * What operators ask of a cluster, seen through to its end: whole nodes on a virtual clock. A node that is removed is needed
+ * until every group has let it go, since the group it still votes in can't decide without it that it may go.
+ */
+import { expect, test } from "bun:test";
+import { nodeId, shardId } from "../protocol/ids.ts";
+import { memberAt } from "../src/config.ts";
+import { seededRandom } from "../src/lib/prng.ts";
+import { MemoryNetwork } from "./support/memory-network.ts";
+import { testSeed } from "./support/seed.ts";
+import { SimulatedMachine } from "./support/simulated-machine.ts";
+import { VirtualClock } from "./support/virtual-clock.ts";
+
+const SHARDS = 4;
+const CHANGE_MS_MAX = 20_000;
+const TEST_MS_MAX = 60_000;
+
+class Machines {
+  readonly clock = new VirtualClock();
+  readonly #machines: readonly SimulatedMachine[];
+
+  constructor(names: readonly string[]) {
+    const random = seededRandom(testSeed("administration"));
+    const network = new MemoryNetwork(this.clock, random);
+    const members = names.map((name) => memberAt(nodeId(name), name, 7001));
+    this.#machines = members.map(
+      (member) =>
+        new SimulatedMachine({
+          ...{ network, member, members, joins: false, shards: SHARDS, random },
+          ...{ sizes: {}, tell: () => {} },
+        }),
+    );
+    for (const machine of this.#machines) machine.boot();
+  }
+
+  machine(name: string): SimulatedMachine {
+    return this.#machines.find((machine) => machine.name === name)!;
+  }
+
+  async until(condition: () => boolean, what: string): Promise<void> {
+    const deadlineMs = this.clock.nowMs() + CHANGE_MS_MAX;
+    while (!condition()) {
+      const failures = this.#machines.flatMap((machine) => machine.failures);
+      if (failures.length > 0) throw new Error(failures.join("\n"));
+      if (this.clock.nowMs() > deadlineMs) throw new Error(`not within ${CHANGE_MS_MAX} ms: ${what}`);
+      await this.clock.step();
+    }
+  }
+
+  /** Asks until the cluster has noted that `name` is removed. */
+  async remove(name: string): Promise<void> {
+    const change = { kind: "changeMember", action: "remove", address: "", forwarded: false } as const;
+    const request = { ...change, node: nodeId(name) };
+    let isDone = false;
+    const ask = async (): Promise<void> => {
+      while (!isDone) {
+        const answer = await this.machine("n1").execute(request, "redirect");
+        isDone = typeof answer !== "string" && answer.kind === "boolean";
+        await new Promise<void>((resolve) => this.clock.timer(50, resolve));
+      }
+    };
+    ask();
+    await this.until(() => isDone, `${name} is removed`);
+  }
+
+  /** Whether the groups that are led by one of `voters` are all, and have these voters. */
+  areMembers(voters: readonly string[]): boolean {
+    const views = voters.flatMap((name) => this.machine(name).status()?.shards ?? []);
+    const led = views.filter(
+      (view) => view.role === "leader" && view.voters.join() === voters.join() && view.outgoing.length === 0,
+    );
+    return new Set(led.map(({ shard }) => shard)).size === SHARDS + 1;
+  }
+
+  async serve(name: string): Promise<void> {
+    let served = 0;
+    for (let shard = 0; shard < SHARDS; shard++) {
+      const ask = async (): Promise<void> => {
+        const answer = await this.machine(name).execute(
+          { kind: "openSession", shard: shardId(shard) },
+          "forward",
+        );
+        if (typeof answer !== "string" && answer.kind === "integer") served++;
+      };
+      ask();
+    }
+    await this.until(() => served === SHARDS, "every shard serves");
+  }
+}
+
+test(
+  "of two nodes one can go",
+  async () => {
+    const machines = new Machines(["n1", "n2"]);
+    await machines.until(() => machines.areMembers(["n1", "n2"]), "the cluster is there");
+    await machines.remove("n2");
+    await machines.until(() => machines.areMembers(["n1"]), "n1 is alone");
+    await machines.serve("n1");
+  },
+  TEST_MS_MAX,
+);
+
+test(
+  "most of the nodes can go at a time, and are let in no more then",
+  async () => {
+    const machines = new Machines(["n1", "n2", "n3", "n4", "n5"]);
+    await machines.until(() => machines.areMembers(["n1", "n2", "n3", "n4", "n5"]), "the cluster is there");
+    for (const name of ["n2", "n3", "n4"]) await machines.remove(name);
+    await machines.until(() => machines.areMembers(["n1", "n5"]), "n1 and n5 are alone");
+    await machines.serve("n5");
+    machines.machine("n3").end("killed");
+    machines.machine("n3").boot();
+    const connected = (): string[] =>
+      machines
+        .machine("n1")
+        .status()!
+        .peers.filter((peer) => peer.connected)
+        .map(({ id }) => id);
+    await machines.until(() => connected().join() === "n5", "n1 talks to n5 only");
+    await machines.until(() => machines.areMembers(["n1", "n5"]), "nothing has changed");
+    expect(connected()).toEqual(["n5"]);
+  },
+  TEST_MS_MAX,
+);
+
+test(
+  "leadership that was moved on demand stays where it is",
+  async () => {
+    const machines = new Machines(["n1", "n2", "n3"]);
+    await machines.until(() => machines.areMembers(["n1", "n2", "n3"]), "the cluster is there");
+    const leads = (): string =>
+      ["n1", "n2", "n3"]
+        .filter((name) => {
+          const view = machines
+            .machine(name)
+            .status()
+            ?.shards.find(({ shard }) => shard === 1);
+          return view?.role === "leader";
+        })
+        .join();
+    const wanted = leads() === "n3" ? "n1" : "n3";
+    const request = {
+      kind: "transferLeader",
+      to: nodeId(wanted),
+      shard: shardId(1),
+      forwarded: false,
+    } as const;
+    const answer = machines.machine("n2").execute(request, "redirect");
+    let isMoved = false;
+    answer.then((response) => {
+      isMoved = typeof response !== "string" && response.kind === "boolean";
+    });
+    await machines.until(() => isMoved, "leadership is moved");
+    const untilMs = machines.clock.nowMs() + 15_000;
+    await machines.until(() => leads() !== wanted || machines.clock.nowMs() >= untilMs, "time passes");
+    expect(leads()).toBe(wanted);
+  },
+  TEST_MS_MAX,
+);

@@ -1,0 +1,218 @@
+/**
+ * Whole nodes that come and go by the handful, under every fault: clusters of two to five founders, to which up to two nodes
+ * are added and from which all but one may be removed, in any order, while clients write. When the faults are over every
+ * group has the members that were asked for, and serves. `cluster-faults.test.ts` looks at what clients are told.
+ *
+ * `SEED` decides all of it. `RUNS` in the environment makes it that many runs, of the seeds that follow.
+ */
+import { test } from "bun:test";
+import { nodeId, shardId } from "../protocol/ids.ts";
+import { NO_SESSION } from "../protocol/messages.ts";
+import { memberAt } from "../src/config.ts";
+import { utf8 } from "../src/lib/bytes.ts";
+import { type Random, seededRandom } from "../src/lib/prng.ts";
+import { MemoryNetwork } from "./support/memory-network.ts";
+import { testSeed } from "./support/seed.ts";
+import { SimulatedFaults } from "./support/simulated-faults.ts";
+import { SimulatedMachine } from "./support/simulated-machine.ts";
+import { VirtualClock } from "./support/virtual-clock.ts";
+
+const RUNS = Number(process.env.RUNS ?? 5);
+const TEST_MS_MAX = Math.max(60_000, RUNS * 10_000);
+/** The system group is led by a node of which one that was added has never heard. */
+const FOUND = [50_010];
+const SHARDS = 3;
+const WRITERS = 4;
+const KEYS = 200;
+const FAULTS_MS = 8_000;
+const FOLLOW_MS_MAX = 60_000;
+const SERVE_MS_MAX = 5_000;
+const EVENTS_SHOWN = 50;
+
+type Action = "add" | "promote" | "remove";
+
+test(
+  `groups follow what is asked of them through every fault, ${RUNS} times`,
+  async () => {
+    const seed = testSeed("members-faults");
+    for (const found of FOUND) await new Run(found).run();
+    for (let run = 0; run < RUNS; run++) await new Run(seed + run).run();
+  },
+  TEST_MS_MAX,
+);
+
+class Run {
+  readonly #seed: number;
+  readonly #random: Random;
+  readonly #clock = new VirtualClock();
+  readonly #machines: readonly SimulatedMachine[];
+  readonly #faults: SimulatedFaults;
+  readonly #joiners: readonly string[];
+  /** Who the members should be. */
+  readonly #roles: Map<string, "voter" | "learner">;
+  readonly #events: string[] = [];
+  #isOver = false;
+
+  constructor(seed: number) {
+    this.#seed = seed;
+    const random = seededRandom(seed);
+    this.#random = random;
+    const network = new MemoryNetwork(this.#clock, random);
+    const members = (letter: string, count: number) =>
+      Array.from({ length: count }, (_, i) => `${letter}${i + 1}`).map((id) =>
+        memberAt(nodeId(id), id, 7001),
+      );
+    const founders = members("n", 2 + random.below(4));
+    const joiners = members("m", random.below(3));
+    this.#joiners = joiners.map(({ id }) => id);
+    this.#roles = new Map(founders.map(({ id }) => [id, "voter"]));
+    const engine = { memtableBytes: 1024 << random.below(3), blockBytes: 256, tableBytes: 2048 };
+    const sizes = {
+      engine: { ...engine, level0Tables: 2, level1Bytes: 8192, manifestBytes: 2048 },
+      log: { segmentBytes: 2048 << random.below(3), cacheBytes: 1024 },
+      logBytesMax: random.below(3) === 0 ? 1 << 30 : 4096 << random.below(3),
+    };
+    const tell = (event: string) => void this.#events.push(`${this.#clock.nowMs().toFixed(0)} ${event}`);
+    this.#machines = [...founders, ...joiners].map((member) => {
+      const joins = joiners.includes(member);
+      const known = joins ? [...founders, member] : founders;
+      return new SimulatedMachine({
+        ...{ network, member, members: known, joins, shards: SHARDS, sizes, random, tell },
+      });
+    });
+    this.#faults = new SimulatedFaults({
+      clock: this.#clock,
+      random,
+      network,
+      machines: this.#machines,
+      tell,
+    });
+  }
+
+  /** Throws with the seed and what happened to the cluster where it does not come to what was asked for. */
+  async run(): Promise<void> {
+    try {
+      await this.#run();
+    } catch (error) {
+      const views = this.#machines.map(
+        (machine) => `${machine.name} ${JSON.stringify(machine.status()?.shards)}`,
+      );
+      const shown = [...this.#events.slice(-EVENTS_SHOWN), ...views].join("\n");
+      throw new Error(`SEED=${this.#seed}: ${(error as Error).message}\n${shown}`, { cause: error });
+    }
+  }
+
+  async #run(): Promise<void> {
+    for (const machine of this.#machines) machine.boot();
+    await this.#until(() => this.#followed(), FOLLOW_MS_MAX, "the cluster is founded");
+    for (let number = 0; number < WRITERS; number++) this.#write();
+    let areFaultsOver = false;
+    const over = (): void => {
+      areFaultsOver = true;
+    };
+    this.#faults.makeFor(this.#random.below(4) === 0 ? 0 : FAULTS_MS).then(over);
+    let areChangesOver = false;
+    this.#changeMembers().then(() => {
+      areChangesOver = true;
+    });
+    await this.#until(() => areFaultsOver, FAULTS_MS * 2, "the faults are over");
+    this.#faults.heal();
+    const haveStopped = () => this.#machines.every((machine) => machine.isRunning && !machine.isStopping);
+    await this.#until(haveStopped, FOLLOW_MS_MAX, "nodes that were stopping have ended");
+    await this.#until(() => areChangesOver, FOLLOW_MS_MAX, "the changes are noted");
+    const wanted = [...this.#roles].map(([name, role]) => `${name} ${role}`);
+    await this.#until(() => this.#followed(), FOLLOW_MS_MAX, `all groups have ${wanted}`);
+    let served = 0;
+    for (const name of this.#roles.keys()) {
+      for (let shard = 0; shard < SHARDS; shard++) this.#untilServed(name, shard).then(() => served++);
+    }
+    await this.#until(() => served === this.#roles.size * SHARDS, SERVE_MS_MAX, "every shard serves");
+    this.#isOver = true;
+  }
+
+  /** Steps the clock, several events a turn now and then, until `condition` holds. */
+  async #until(condition: () => boolean, limitMs: number, what: string): Promise<void> {
+    const deadlineMs = this.#clock.nowMs() + limitMs;
+    while (!condition()) {
+      const failures = this.#machines.flatMap((machine) => machine.failures);
+      if (failures.length > 0) throw new Error(failures.join("\n"));
+      if (this.#clock.nowMs() > deadlineMs) throw new Error(`not within ${limitMs} ms: ${what}`);
+      await this.#clock.step();
+      if (this.#random.below(3) === 0) this.#clock.advance(this.#random.float() * 2);
+    }
+  }
+
+  async #changeMembers(): Promise<void> {
+    const random = this.#random;
+    const voters = () => [...this.#roles.values()].filter((role) => role === "voter").length;
+    for (const name of this.#joiners) {
+      await this.#change("add", name);
+      if (random.below(3) > 0) await this.#change("promote", name);
+    }
+    for (let left = random.below(this.#roles.size); left > 0; left--) {
+      const names = [...this.#roles.keys()];
+      const name = names[random.below(names.length)]!;
+      if (this.#roles.get(name) === "learner" || voters() > 1) await this.#change("remove", name);
+    }
+  }
+
+  /** Asks one node after the other for a change, after a while, until one says that the cluster has noted it. */
+  async #change(action: Action, name: string): Promise<void> {
+    await this.#sleep(this.#random.float() * (this.#random.below(2) === 0 ? 50 : 2000));
+    const address = action === "add" ? `${name}:7001` : "";
+    const request = { kind: "changeMember", action, node: nodeId(name), address, forwarded: false } as const;
+    for (let attempt = 0; ; attempt++) {
+      const answer = await this.#machines[attempt % this.#machines.length]!.execute(request, "redirect");
+      if (typeof answer !== "string" && answer.kind === "boolean") break;
+      await this.#sleep(50);
+    }
+    this.#events.push(`${this.#clock.nowMs().toFixed(0)} ${name}: ${action}`);
+    if (action === "remove") this.#roles.delete(name);
+    else this.#roles.set(name, action === "add" ? "learner" : "voter");
+  }
+
+  /** Every group has a leader that says that its members are those that there should be. */
+  #followed(): boolean {
+    const named = (role: string) =>
+      String([...this.#roles.keys()].filter((name) => this.#roles.get(name) === role).sort());
+    const led = this.#members
+      .flatMap((machine) => machine.status()?.shards ?? [])
+      .filter(
+        ({ role, voters, outgoing, learners }) =>
+          role === "leader" &&
+          outgoing.length === 0 &&
+          String(voters) === named("voter") &&
+          String(learners) === named("learner"),
+      );
+    return new Set(led.map(({ shard }) => shard)).size === SHARDS + 1;
+  }
+
+  get #members(): readonly SimulatedMachine[] {
+    return this.#machines.filter(({ name }) => this.#roles.has(name));
+  }
+
+  async #write(): Promise<void> {
+    const random = this.#random;
+    while (!this.#isOver) {
+      const members = this.#members;
+      const key = utf8(`key${random.below(KEYS)}`);
+      const put = { kind: "put", stamp: NO_SESSION, key, condition: "always" } as const;
+      const machine = members[random.below(members.length)]!;
+      await machine.execute({ ...put, value: new Uint8Array(random.below(100)) }, "forward");
+      await this.#sleep(5 + random.float() * 40);
+    }
+  }
+
+  async #untilServed(name: string, shard: number): Promise<void> {
+    const machine = this.#machines.find((candidate) => candidate.name === name)!;
+    for (;;) {
+      const answer = await machine.execute({ kind: "openSession", shard: shardId(shard) }, "forward");
+      if (typeof answer !== "string" && answer.kind === "integer") return;
+      await this.#sleep(20);
+    }
+  }
+
+  #sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.#clock.timer(delayMs, resolve));
+  }
+}
