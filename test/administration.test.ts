@@ -3,7 +3,9 @@
  * until every group has let it go, since the group it still votes in can't decide without it that it may go.
  */
 import { expect, test } from "bun:test";
+import type { Routing } from "../protocol/handler.ts";
 import { nodeId, shardId } from "../protocol/ids.ts";
+import type { ClientRequest, ClientResponse } from "../protocol/messages.ts";
 import { memberAt } from "../src/config.ts";
 import { seededRandom } from "../src/lib/prng.ts";
 import { MemoryNetwork } from "./support/memory-network.ts";
@@ -47,20 +49,34 @@ class Machines {
     }
   }
 
-  /** Asks until the cluster has noted that `name` is removed. */
-  async remove(name: string): Promise<void> {
-    const change = { kind: "changeMember", action: "remove", address: "", forwarded: false } as const;
-    const request = { ...change, node: nodeId(name) };
+  /** Asks `name` until it answers as wanted: what can't be done just now is answered with an error that may be retried. */
+  async ask(
+    name: string,
+    request: ClientRequest,
+    routing: Routing,
+    wanted: ClientResponse["kind"],
+    what: string,
+  ): Promise<void> {
     let isDone = false;
+    let lastError = "";
     const ask = async (): Promise<void> => {
       while (!isDone) {
-        const answer = await this.machine("n1").execute(request, "redirect");
-        isDone = typeof answer !== "string" && answer.kind === "boolean";
+        const answer = await this.machine(name).execute(request, routing);
+        isDone = typeof answer !== "string" && answer.kind === wanted;
+        if (typeof answer !== "string" && answer.kind === "error") lastError = answer.message;
         await new Promise<void>((resolve) => this.clock.timer(50, resolve));
       }
     };
     ask();
-    await this.until(() => isDone, `${name} is removed`);
+    await this.until(() => isDone, what).catch((error) => {
+      throw new Error(`${error.message}; the last answer was: ${lastError}`);
+    });
+  }
+
+  /** Asks until the cluster has noted that `name` is removed. */
+  remove(name: string): Promise<void> {
+    const change = { kind: "changeMember", action: "remove", address: "", forwarded: false } as const;
+    return this.ask("n1", { ...change, node: nodeId(name) }, "redirect", "boolean", `${name} is removed`);
   }
 
   /** Whether the groups that are led by one of `voters` are all, and have these voters. */
@@ -73,18 +89,10 @@ class Machines {
   }
 
   async serve(name: string): Promise<void> {
-    let served = 0;
     for (let shard = 0; shard < SHARDS; shard++) {
-      const ask = async (): Promise<void> => {
-        const answer = await this.machine(name).execute(
-          { kind: "openSession", shard: shardId(shard) },
-          "forward",
-        );
-        if (typeof answer !== "string" && answer.kind === "integer") served++;
-      };
-      ask();
+      const request = { kind: "openSession", shard: shardId(shard) } as const;
+      await this.ask(name, request, "forward", "integer", `shard ${shard} serves`);
     }
-    await this.until(() => served === SHARDS, "every shard serves");
   }
 }
 
@@ -145,12 +153,7 @@ test(
       shard: shardId(1),
       forwarded: false,
     } as const;
-    const answer = machines.machine("n2").execute(request, "redirect");
-    let isMoved = false;
-    answer.then((response) => {
-      isMoved = typeof response !== "string" && response.kind === "boolean";
-    });
-    await machines.until(() => isMoved, "leadership is moved");
+    await machines.ask("n2", request, "redirect", "boolean", "leadership is moved");
     const untilMs = machines.clock.nowMs() + 15_000;
     await machines.until(() => leads() !== wanted || machines.clock.nowMs() >= untilMs, "time passes");
     expect(leads()).toBe(wanted);
