@@ -139,11 +139,14 @@ export class Leadership {
     return this.#reconfigure(next);
   }
 
-  /** A learner that is heard, and has all that this leader had an election timeout ago or more recently. */
+  /**
+   * A learner that is heard, and has all that this leader had an election timeout ago or more recently. Whether it is being
+   * probed since its connection broke says nothing: in a group at rest no append would ever end that.
+   */
   #isCaughtUp(node: NodeId): boolean {
     const follower = this.#find(node);
     if (follower === undefined || !this.isActive(follower)) return false;
-    return follower.state === "replicate" && follower.match >= this.#endBefore;
+    return follower.match >= this.#endBefore;
   }
 
   #reconfigure(configuration: Configuration): LogIndex {

@@ -65,6 +65,14 @@ describe("a change of members", () => {
     expect(solo.core.changeMembers({ voters: [n1, n2, n3], learners: [] })).toBe("notCaughtUp");
   });
 
+  test("makes a voter of a learner that has everything, though its connection broke and the group is at rest", () => {
+    const solo = leadWithLearner();
+    solo.core.unreachable(n4);
+    solo.heard(n4);
+    solo.take();
+    expect(solo.core.changeMembers({ voters: [n1, n2, n3, n4], learners: [] })).toBe(at(3));
+  });
+
   test("makes a voter only of a learner that is there and has what there was", () => {
     const solo = leadWithLearner();
     for (let i = 0; i < 8; i++) solo.core.propose(BYTES);

@@ -393,13 +393,15 @@ export class Shard {
 
   /** What `cli log` shows, with the last `limit` entries. */
   describeLog(limit: number): Omit<GroupLogStatus, "node"> {
-    const end = indexPlus(this.#log.lastIndex, 1);
-    const first = logIndex(Math.max(this.#log.firstIndex, end - limit));
+    // What the log store still has while a snapshot takes its place is not the group's any more.
+    const isReplaced = this.#installing !== undefined;
+    const end = indexPlus((isReplaced ? this.#core : this.#log).lastIndex, 1);
+    const begin = isReplaced ? end : this.#log.firstIndex;
     return {
       ...this.status(),
-      firstIndex: this.#log.firstIndex,
+      firstIndex: begin,
       membersIndex: this.#core.membership.index,
-      entries: this.#log.describe(first, end),
+      entries: this.#log.describe(logIndex(Math.max(begin, end - limit)), end),
     };
   }
 
