@@ -77,7 +77,7 @@ function writes(action: Action, value: string): boolean {
 }
 
 /** One operation on a line: `client 3  put "a"  unknown  [12.1, ...]`. */
-function show({ client, action, outcome, invokedAt, returnedAt }: Operation): string {
+export function show({ client, action, outcome, invokedAt, returnedAt }: Operation): string {
   const end = outcome === "done" ? returnedAt.toFixed(3) : "...";
   const result = "result" in action && outcome === "done" ? ` → ${showValue(action.result)}` : "";
   const told = action.kind === "put" || outcome !== "done" ? ` ${outcome}` : result || " → absent";

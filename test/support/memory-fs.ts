@@ -83,6 +83,18 @@ export class MemoryFileSystem implements FileSystem {
     return bytes;
   }
 
+  /** Changes bits of a byte, on the disk and for everybody who reads it from now on. */
+  flip(path: string, position: number, mask: number): void {
+    const inode = this.#inode(path);
+    inode.bytes[position]! ^= mask;
+    if (position < inode.durableSize) inode.durable[position]! ^= mask;
+  }
+
+  /** The paths of all files, in the order of their creation within a directory. */
+  paths(): string[] {
+    return [...walk(this.#root, "")].filter(([, entry]) => entry.kind === "file").map(([path]) => path);
+  }
+
   /** All of a file, owned by the caller. */
   readFile(path: string): Uint8Array {
     const inode = this.#inode(path);

@@ -1,9 +1,20 @@
 import type { Clock } from "../../src/env/env.ts";
 
+interface WaitingTimer {
+  readonly atMs: number;
+  /** The order in which timers were set: of two for one instant the older one goes off first. */
+  readonly number: number;
+  /** Nothing once it was cancelled. */
+  callback: (() => void) | undefined;
+}
+
 /** A clock that stands still until it is told to go on; ends of turns come when the event loop has nothing else to do. */
 export class VirtualClock implements Clock {
   #nowMs = 0;
-  #timers: { readonly atMs: number; readonly callback: () => void }[] = [];
+  /** A binary heap: no timer goes off before its parent, that at half its place. */
+  readonly #timers: WaitingTimer[] = [];
+  #timersSet = 0;
+  #timersRun = 0;
   #ends: (() => void)[] = [];
   #scheduled = false;
 
@@ -15,12 +26,17 @@ export class VirtualClock implements Clock {
     return 1_700_000_000_000 + this.#nowMs;
   }
 
+  /** How many timers have gone off so far. */
+  get timersRun(): number {
+    return this.#timersRun;
+  }
+
   timer(delayMs: number, callback: () => void): { cancel(): void } {
-    const timer = { atMs: this.#nowMs + delayMs, callback };
-    this.#timers.push(timer);
+    const timer: WaitingTimer = { atMs: this.#nowMs + delayMs, number: this.#timersSet++, callback };
+    this.#add(timer);
     return {
       cancel: () => {
-        this.#timers = this.#timers.filter((other) => other !== timer);
+        timer.callback = undefined;
       },
     };
   }
@@ -49,13 +65,46 @@ export class VirtualClock implements Clock {
   }
 
   #runNextTimer(untilMs: number): boolean {
-    if (this.#timers.length === 0) return false;
-    const next = this.#timers.reduce((a, b) => (b.atMs < a.atMs ? b : a));
-    if (next.atMs > untilMs) return false;
-    this.#timers = this.#timers.filter((timer) => timer !== next);
+    this.#dropCancelled();
+    const next = this.#timers[0];
+    if (next === undefined || next.atMs > untilMs) return false;
+    this.#removeFirst();
     this.#nowMs = Math.max(this.#nowMs, next.atMs);
-    next.callback();
+    this.#timersRun++;
+    next.callback!();
     return true;
+  }
+
+  #dropCancelled(): void {
+    while (this.#timers.length > 0 && this.#timers[0]!.callback === undefined) this.#removeFirst();
+  }
+
+  #add(timer: WaitingTimer): void {
+    const heap = this.#timers;
+    let at = heap.push(timer) - 1;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!isBefore(timer, heap[parent]!)) break;
+      heap[at] = heap[parent]!;
+      at = parent;
+    }
+    heap[at] = timer;
+  }
+
+  #removeFirst(): void {
+    const heap = this.#timers;
+    const last = heap.pop()!;
+    if (heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
+      if (!isBefore(heap[child]!, last)) break;
+      heap[at] = heap[child]!;
+      at = child;
+    }
+    heap[at] = last;
   }
 
   /** Steps until `condition` holds. Throws when `limitMs` of virtual time have passed without it. */
@@ -67,4 +116,8 @@ export class VirtualClock implements Clock {
       await this.step();
     }
   }
+}
+
+function isBefore(a: WaitingTimer, b: WaitingTimer): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number);
 }

@@ -3,15 +3,17 @@
  * is the one that ships; clock, disk, network and threads are twins that can fail at any operation.
  */
 import type { ReplySink, Routing } from "../../protocol/handler.ts";
-import type { ClientRequest, ClientResponse, NodeStatus } from "../../protocol/messages.ts";
+import type { ShardId } from "../../protocol/ids.ts";
+import type { ClientRequest, ClientResponse, GroupLogStatus, NodeStatus } from "../../protocol/messages.ts";
 import type { Member, NodeConfig } from "../../src/config.ts";
 import { type Env, FileError, type FileHandle, type FileSystem } from "../../src/env/env.ts";
+import { fromUtf8 } from "../../src/lib/bytes.ts";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
 import { createNode, type FlotillaNode, type NodeOptions } from "../../src/node.ts";
-import { inlineBackground } from "./inline-background.ts";
-import { MemoryFileSystem } from "./memory-fs.ts";
-import type { MemoryNetwork } from "./memory-network.ts";
-import { SimulatedProcess } from "./simulated-process.ts";
+import { inlineBackground } from "../support/inline-background.ts";
+import { MemoryFileSystem } from "../support/memory-fs.ts";
+import type { MemoryNetwork } from "./network.ts";
+import { SimulatedProcess } from "./process.ts";
 
 /** How a process ends: with its page cache kept, or with everything lost that was not synced. */
 export type EndOfProcess = "killed" | "powerLost";
@@ -58,7 +60,12 @@ export class SimulatedMachine implements ReplySink {
   #mayFail = false;
   /** Longest time that a sync takes, in milliseconds. */
   syncMsMax = 4;
-  wallOffsetMs = 0;
+  #wallOffsetMs = 0;
+  #clockRate = 1;
+  /** The path of a file of which a bit was changed. */
+  #damaged: string | undefined;
+  #isWiped = false;
+  #failedStarts = 0;
   /** What went wrong that no injected fault explains. */
   readonly failures: string[] = [];
 
@@ -79,12 +86,14 @@ export class SimulatedMachine implements ReplySink {
 
   /** Starts a process, if there is none. */
   boot(): void {
-    if (this.#process !== undefined) return;
+    // Nobody tries for ever to start a node that says that its disk is damaged.
+    if (this.#process !== undefined || this.#failedStarts === STARTS_MAX) return;
     this.#tell("boots");
-    this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY;
+    this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY || this.#damaged !== undefined;
     const { network, random, member, members, joins, shards, sizes } = this.#parts;
     const process = new SimulatedProcess(network.clock, (error) => this.#failed("uncaught", error));
-    process.wallOffsetMs = this.wallOffsetMs;
+    process.wallOffsetMs = this.#wallOffsetMs;
+    process.drift(this.#clockRate);
     this.#process = process;
     const fs = processFiles(
       this.#disk,
@@ -126,11 +135,67 @@ export class SimulatedMachine implements ReplySink {
         () => {
           if (this.#node !== node) return;
           this.#tell("has started");
+          this.#failedStarts = 0;
           this.#isServing = true;
         },
-        (error) => process.run(() => this.#failed("start", error)),
+        (error) =>
+          process.run(() => {
+            if (this.#damaged !== undefined) this.#failedStarts++;
+            this.#failed("start", error);
+          }),
       );
     });
+  }
+
+  /** Whether its disk was damaged or lost: the cluster has to do without it, and may do so for ever. */
+  get isExcused(): boolean {
+    return this.#isWiped || this.#damaged !== undefined;
+  }
+
+  /** Whether this node's disk says which data directory the node `name` came with: only then is it missed when it is gone. */
+  knowsDirectoryOf(name: string): boolean {
+    if (!this.#disk.exists(IDENTITY)) return false;
+    const identity = JSON.parse(fromUtf8(this.#disk.readFile(IDENTITY)));
+    return identity.facts.incarnations[name] !== undefined;
+  }
+
+  /** The node comes back with an empty disk. */
+  wipe(): void {
+    this.end("powerLost");
+    this.#tell("has lost its disk");
+    this.#isWiped = true;
+    this.#disk = new MemoryFileSystem();
+    this.#watchDisk();
+  }
+
+  /**
+   * Changes a bit of a file that was written for good: not of the log segment and the manifest at whose ends is written,
+   * where nobody could tell it from a write that the power cut short.
+   */
+  flipBit(random: Random): void {
+    const paths = this.#disk.paths().filter((path) => SETTLED_FILE.test(path));
+    const path = paths[random.below(Math.max(1, paths.length))];
+    if (path === undefined) return;
+    const size = this.#disk.readFile(path).length;
+    if (size === 0) return;
+    const position = random.below(size);
+    this.#disk.flip(path, position, 1 << random.below(8));
+    this.#damaged = path;
+    this.#mayFail = true;
+    this.#tell(`has a wrong bit in byte ${position} of ${path}, of ${size}`);
+  }
+
+  /** The monotonic clock runs `rate` times as fast as time. */
+  drift(rate: number): void {
+    this.#clockRate = rate;
+    this.#process?.drift(rate);
+  }
+
+  /** The wall clock is off by so much from now on. */
+  setWallClock(offsetMs: number): void {
+    this.#tell(`has a wall clock that is off by ${offsetMs} ms`);
+    this.#wallOffsetMs = offsetMs;
+    if (this.#process !== undefined) this.#process.wallOffsetMs = offsetMs;
   }
 
   /** Ends the process at once. */
@@ -206,7 +271,9 @@ export class SimulatedMachine implements ReplySink {
     const { promise, resolve } = Promise.withResolvers<Answer>();
     const process = this.#process;
     const node = this.#node;
-    if (process === undefined || node === undefined) {
+    // A node that stops closes its connections before its engine: what reads the engine at once comes before that.
+    const isLate = this.#isStopping && "consistency" in request && request.consistency === "stale";
+    if (process === undefined || node === undefined || isLate) {
       resolve("refused");
       return promise;
     }
@@ -239,16 +306,27 @@ export class SimulatedMachine implements ReplySink {
 
   /** What the node says of itself, if it can be asked now. */
   status(): NodeStatus | undefined {
-    const process = this.#process;
-    if (process === undefined || process.isPaused || !this.#isServing) return undefined;
     let status: NodeStatus | undefined;
-    const sink: ReplySink = {
-      reply: (_id, response) => {
-        if (response.kind === "nodeStatus") status = response.status;
-      },
-    };
-    this.#node!.execute({ kind: "status", scope: "node" }, sink, 1, "redirect");
+    this.#look({ kind: "status", scope: "node" }, (response) => {
+      if (response.kind === "nodeStatus") status = response.status;
+    });
     return status;
+  }
+
+  /** What the node says of a replica and the last `limit` entries of its log, if it can be asked now. */
+  describe(shard: ShardId | undefined, limit: number): GroupLogStatus | undefined {
+    let log: GroupLogStatus | undefined;
+    this.#look({ kind: "groupLog", shard, limit }, (response) => {
+      if (response.kind === "groupLog") log = response.log;
+    });
+    return log;
+  }
+
+  /** Asks what is answered at once, if there is somebody to ask. */
+  #look(request: ClientRequest, use: (response: ClientResponse) => void): void {
+    const process = this.#process;
+    if (process === undefined || process.isPaused || !this.#isServing) return;
+    this.#node!.execute(request, { reply: (_id, response) => use(response) }, 1, "redirect");
   }
 
   #tell(event: string): void {
@@ -281,6 +359,12 @@ export class SimulatedMachine implements ReplySink {
 }
 
 const silent = (): void => {};
+
+const IDENTITY = "/data/identity.json";
+/** Tables are written once; of what else there is, the end is still being written. */
+const SETTLED_FILE = /\.table$/;
+/** How often a node whose disk is damaged is started again. */
+const STARTS_MAX = 3;
 
 /** A response whose bytes stay as they are. */
 function ownedCopy(response: ClientResponse): ClientResponse {

@@ -11,9 +11,9 @@ import { NO_SESSION } from "../../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import { fromUtf8, utf8 } from "../../src/lib/bytes.ts";
 import type { Random } from "../../src/lib/prng.ts";
-import type { Action, Operation } from "./history.ts";
-import type { Answer, SimulatedMachine } from "./simulated-machine.ts";
-import type { VirtualClock } from "./virtual-clock.ts";
+import type { Action, Operation } from "../support/history.ts";
+import type { VirtualClock } from "../support/virtual-clock.ts";
+import type { Answer, SimulatedMachine } from "./machine.ts";
 
 export interface ClientsParts {
   readonly clock: VirtualClock;
@@ -22,7 +22,17 @@ export interface ClientsParts {
   readonly shards: number;
   /** A third of them are counters. */
   readonly keys: number;
+  /** Rows: keys of one shard that are written by batches only, so that all of them always have one value. */
+  readonly rows: number;
+  /** How many operations are begun at most. */
+  readonly operationsMax: number;
+  /** Hears of each operation that is over. */
+  readonly observe: (operation: Operation) => void;
 }
+
+/** The keys of a row. */
+const ROW_PARTS = ["a", "b", "c"] as const;
+const SCAN_LIMIT = 1000;
 
 /** How often a write of a session is sent again before its outcome is left unknown. */
 const ATTEMPTS_MAX = 12;
@@ -43,9 +53,13 @@ const VALUE_BYTES_MAX = 200;
 export class SimulatedClients {
   readonly #parts: ClientsParts;
   readonly history: Operation[] = [];
+  readonly #keys: readonly string[];
+  /** By key: every value that somebody tried to write. */
+  readonly #attempted = new Map<string, Set<string>>();
   #isStopped = false;
   #running = 0;
   #serial = 0;
+  #begun = 0;
   #instants = 0;
   /** What was last seen under a key, so that a compare-and-set has a chance. */
   readonly #seen = new Map<string, string | undefined>();
@@ -56,6 +70,10 @@ export class SimulatedClients {
 
   constructor(parts: ClientsParts) {
     this.#parts = parts;
+    this.#keys = [
+      ...Array.from({ length: parts.keys }, (_, number) => `key${number}`),
+      ...Array.from({ length: parts.rows }, (_, number) => `row${number}`),
+    ];
   }
 
   start(count: number): void {
@@ -74,27 +92,34 @@ export class SimulatedClients {
     return this.#running === 0;
   }
 
-  get keys(): string[] {
-    return Array.from({ length: this.#parts.keys }, (_, number) => `key${number}`);
+  get keys(): readonly string[] {
+    return this.#keys;
   }
 
   /** Reads a key through `machine`, as part of the history. Whether it was answered. */
   async read(machine: SimulatedMachine, key: string): Promise<boolean> {
     const invokedAt = this.#instant();
     const action: Action = { kind: "get" };
-    const judged = this.#judge(action, await machine.execute(requestOf(action, key, NO_SESSION), "forward"));
+    const request = requestOf(action, key, NO_SESSION, ROW_PARTS[0]);
+    const judged = this.#judge(action, await machine.execute(request, "forward"), machine);
     this.#record(-1, key, judged, invokedAt);
     return judged.outcome === "done";
   }
 
   async #loop(number: number): Promise<void> {
-    const { random, clock } = this.#parts;
+    const { random, clock, operationsMax } = this.#parts;
     const session = number % 2 === 1 ? new ClientSessions() : undefined;
-    while (!this.#isStopped) {
-      const key = `key${random.below(this.#parts.keys)}`;
-      const action = this.#choose(key);
-      if (session === undefined || action.kind === "get") await this.#once(number, key, action);
-      else await this.#inSession(number, key, action, session);
+    while (!this.#isStopped && this.#begun < operationsMax) {
+      this.#begun++;
+      const key = this.#keys[random.below(this.#keys.length)]!;
+      const dice = random.below(20);
+      if (dice < 2) await this.#scan(number);
+      else if (dice === 2) await this.#readStale(key);
+      else {
+        const action = this.#choose(key);
+        if (session === undefined || action.kind === "get") await this.#once(number, key, action);
+        else await this.#inSession(number, key, action, session);
+      }
       await sleep(clock, random.float() * PAUSE_MS_MAX);
     }
   }
@@ -103,39 +128,101 @@ export class SimulatedClients {
     const { random } = this.#parts;
     const dice = random.below(20);
     if (dice < 6) return { kind: "get" };
+    if (isRow(key)) return { kind: "put", value: this.#fresh(key) };
     if (isCounter(key)) return { kind: "increment", delta: BigInt(1 + random.below(3)) };
-    if (dice < 12) return { kind: "put", value: this.#fresh() };
+    if (dice < 12) return { kind: "put", value: this.#fresh(key) };
     if (dice < 15) return { kind: "delete" };
-    const value = random.below(4) === 0 ? undefined : this.#fresh();
+    const value = random.below(4) === 0 ? undefined : this.#fresh(key);
     return { kind: "cas", expected: this.#seen.get(key), value };
   }
 
   /** A value that nobody else ever writes. */
-  #fresh(): string {
-    return `v${this.#serial++}`.padEnd(this.#parts.random.below(VALUE_BYTES_MAX), ".");
+  #fresh(key: string): string {
+    const value = `v${this.#serial++}`.padEnd(this.#parts.random.below(VALUE_BYTES_MAX), ".");
+    const attempted = this.#attempted.get(key) ?? new Set();
+    this.#attempted.set(key, attempted.add(value));
+    return value;
+  }
+
+  /** Reads a range, of one shard or of all: a read of each key in it, all at some instant until the answer. */
+  async #scan(client: number): Promise<void> {
+    const { random, shards } = this.#parts;
+    const shard = random.below(2) === 0 ? undefined : random.below(shards);
+    const bounds = [
+      this.#keys[random.below(this.#keys.length)]!,
+      this.#keys[random.below(this.#keys.length)]!,
+    ];
+    const [start, end] = bounds.map((key) => nameOf(key)).sort() as [string, string];
+    const invokedAt = this.#instant();
+    const request: ClientRequest = {
+      kind: "scan",
+      start: utf8(start),
+      end: random.below(2) === 0 ? undefined : utf8(end),
+      limit: SCAN_LIMIT,
+      keysOnly: false,
+      consistency: "linearizable",
+      shard: shard === undefined ? undefined : shardId(shard),
+    };
+    const { answer, machine } = await this.#ask(request, shard ?? 0);
+    if (typeof answer === "string" || answer.kind !== "entries") {
+      this.#judge({ kind: "get" }, answer, machine);
+      return;
+    }
+    const found = new Map(answer.entries.map(({ key, value }) => [fromUtf8(key), fromUtf8(value)]));
+    for (const key of this.#keys) {
+      if (shard !== undefined && shardOf(key, shards) !== shard) continue;
+      const isInside = (name: string) => name >= start && (request.end === undefined || name < end);
+      const names = isRow(key) ? ROW_PARTS.map((part) => nameOf(key, part)) : [key];
+      const values = names.filter(isInside).map((name) => found.get(name));
+      if (values.length === 0) continue;
+      if (values.some((value) => value !== values[0])) {
+        this.failures.push(`a scan found half of a batch: ${names.join()} are ${values.join()}`);
+      }
+      this.#record(client, key, { action: { kind: "get", result: values[0] }, outcome: "done" }, invokedAt);
+    }
+  }
+
+  /** Reads what some node has: some value that somebody wrote, of whatever age. */
+  async #readStale(key: string): Promise<void> {
+    const { random, machines } = this.#parts;
+    const machine = machines[random.below(machines.length)]!;
+    const name = utf8(nameOf(key, ROW_PARTS[random.below(ROW_PARTS.length)]));
+    const answer = await this.#patiently(
+      machine.execute({ kind: "get", key: name, consistency: "stale" }, "redirect"),
+    );
+    if (typeof answer === "string" || answer.kind !== "value" || answer.value === undefined) return;
+    if (isCounter(key)) return;
+    const value = fromUtf8(answer.value);
+    if (!this.#attempted.get(key)?.has(value)) {
+      this.failures.push(`${machine.name} has ${value} under ${key}, which nobody ever wrote`);
+    }
   }
 
   async #once(client: number, key: string, action: Action): Promise<void> {
     const invokedAt = this.#instant();
-    const answer = await this.#ask(requestOf(action, key, NO_SESSION), key);
-    this.#record(client, key, this.#judge(action, answer), invokedAt);
+    const { random, shards } = this.#parts;
+    const part = ROW_PARTS[random.below(ROW_PARTS.length)]!;
+    const isConditional = random.below(2) === 0;
+    const request = requestOf(action, key, NO_SESSION, part, isConditional);
+    const { answer, machine } = await this.#ask(request, shardOf(key, shards));
+    this.#record(client, key, this.#judge(action, answer, machine), invokedAt);
   }
 
   async #inSession(client: number, key: string, action: Action, sessions: ClientSessions): Promise<void> {
     const { random, clock, shards } = this.#parts;
-    const shard = shardOfSlot(slotOf(utf8(key)), shards);
+    const shard = shardOf(key, shards);
     if (!sessions.has(shard)) {
-      const opened = await this.#ask({ kind: "openSession", shard: shardId(shard) }, key);
+      const { answer: opened } = await this.#ask({ kind: "openSession", shard }, shard);
       if (typeof opened === "string" || opened.kind !== "integer") return;
       sessions.open(shard, Number(opened.value));
     }
-    const request = requestOf(action, key, sessions.next(shard));
+    const request = requestOf(action, key, sessions.next(shard), ROW_PARTS[0]);
     const invokedAt = this.#instant();
     let outcome: Operation["outcome"] = "failed";
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       if (attempt > 0) await sleep(clock, random.float() * RETRY_MS_MAX);
-      const answer = await this.#ask(request, key);
-      const judged = this.#judge(action, answer);
+      const { answer, machine } = await this.#ask(request, shard);
+      const judged = this.#judge(action, answer, machine);
       if (judged.outcome === "done") {
         this.#record(client, key, judged, invokedAt);
         return;
@@ -148,31 +235,37 @@ export class SimulatedClients {
   }
 
   /** Asks one node, mostly the one that was last said to lead, and waits for a while. */
-  async #ask(request: ClientRequest, key: string): Promise<Answer> {
-    const { random, clock, machines, shards } = this.#parts;
-    const shard = shardOfSlot(slotOf(utf8(key)), shards);
+  async #ask(
+    request: ClientRequest,
+    shard: number,
+  ): Promise<{ readonly answer: Answer; readonly machine: SimulatedMachine }> {
+    const { random, machines } = this.#parts;
     const hinted = random.below(4) > 0 ? this.#leaders.get(shard) : undefined;
     const machine = hinted ?? machines[random.below(machines.length)]!;
     const routing: Routing = random.below(2) === 0 ? "forward" : "redirect";
-    const patienceMs = random.float() * (random.below(8) === 0 ? 20 : PATIENCE_MS_MAX);
-    const answer = await Promise.race([
-      machine.execute(request, routing),
-      sleep(clock, patienceMs).then(() => "lost" as const),
-    ]);
+    const answer = await this.#patiently(machine.execute(request, routing));
     if (typeof answer === "string" || answer.kind === "error") {
       const hint = typeof answer === "string" ? undefined : answer.leader?.node;
       const leader = machines.find(({ name }) => name === hint);
       if (leader === undefined) this.#leaders.delete(shard);
       else this.#leaders.set(shard, leader);
     }
-    return answer;
+    return { answer, machine };
   }
 
-  #judge(action: Action, answer: Answer): Judged {
+  #patiently(answer: Promise<Answer>): Promise<Answer> {
+    const { random, clock } = this.#parts;
+    const patienceMs = random.float() * (random.below(8) === 0 ? 20 : PATIENCE_MS_MAX);
+    return Promise.race([answer, sleep(clock, patienceMs).then(() => "lost" as const)]);
+  }
+
+  #judge(action: Action, answer: Answer, machine: SimulatedMachine): Judged {
     if (answer === "lost") return { action, outcome: "unknown" };
     if (answer === "refused") return { action, outcome: "failed" };
     if (answer.kind === "error") {
-      if (UNEXPECTED.has(answer.error)) {
+      // A node may pass on what a damaged one said.
+      const isExplained = machine.isExcused || this.#parts.machines.some(({ isExcused }) => isExcused);
+      if (UNEXPECTED.has(answer.error) && !isExplained) {
         this.failures.push(`a ${action.kind} was answered with ${answer.error}: ${answer.message}`);
       }
       return { action, outcome: ERRORS[answer.error].outcome === "unknown" ? "unknown" : "failed" };
@@ -184,7 +277,9 @@ export class SimulatedClients {
   }
 
   #record(client: number, key: string, { action, outcome }: Judged, invokedAt: number): void {
-    this.history.push({ client, key, action, outcome, invokedAt, returnedAt: this.#instant() });
+    const operation = { client, key, action, outcome, invokedAt, returnedAt: this.#instant() };
+    this.history.push(operation);
+    this.#parts.observe(operation);
     if (outcome !== "done") return;
     if (action.kind === "get") this.#seen.set(key, action.result);
     if (action.kind === "put") this.#seen.set(key, action.value);
@@ -226,15 +321,40 @@ class ClientSessions {
 }
 
 function isCounter(key: string): boolean {
-  return Number(key.slice("key".length)) % 3 === 0;
+  return !isRow(key) && Number(key.slice("key".length)) % 3 === 0;
 }
 
-function requestOf(action: Action, key: string, stamp: SessionStamp): ClientRequest {
-  const name = utf8(key);
+function isRow(key: string): boolean {
+  return key.startsWith("row");
+}
+
+/** What a key of the history is called in the store; of a row, one of its parts. */
+function nameOf(key: string, part: string = ROW_PARTS[0]): string {
+  return isRow(key) ? `{${key}}${part}` : key;
+}
+
+function shardOf(key: string, shards: number): ShardId {
+  return shardOfSlot(slotOf(utf8(nameOf(key))), shards);
+}
+
+/** `part`: which key of a row is read. `isConditional`: a put that wants no such key there stands for the swap that says so. */
+function requestOf(
+  action: Action,
+  key: string,
+  stamp: SessionStamp,
+  part: string,
+  isConditional = false,
+): ClientRequest {
+  const name = utf8(nameOf(key, part));
   switch (action.kind) {
     case "get":
       return { kind: "get", key: name, consistency: "linearizable" };
     case "put":
+      if (isRow(key)) {
+        const value = utf8(action.value);
+        const entries = ROW_PARTS.map((each) => ({ key: utf8(nameOf(key, each)), value }));
+        return { kind: "batch", stamp, entries };
+      }
       return { kind: "put", stamp, key: name, value: utf8(action.value), condition: "always" };
     case "delete":
       return { kind: "delete", stamp, key: name };
@@ -243,6 +363,9 @@ function requestOf(action: Action, key: string, stamp: SessionStamp): ClientRequ
     case "cas": {
       const expected = action.expected === undefined ? undefined : utf8(action.expected);
       const value = action.value === undefined ? undefined : utf8(action.value);
+      if (isConditional && expected === undefined && value !== undefined) {
+        return { kind: "put", stamp, key: name, value, condition: "ifAbsent" };
+      }
       return { kind: "compareAndSet", stamp, key: name, expected, value };
     }
   }

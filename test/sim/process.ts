@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../../src/env/env.ts";
-import type { VirtualClock } from "./virtual-clock.ts";
+import type { VirtualClock } from "../support/virtual-clock.ts";
 
 /**
  * One process on a machine of a simulated cluster: whatever happens to it goes through `run`, so it can be stopped for a
@@ -14,6 +14,10 @@ export class SimulatedProcess implements Clock {
   #held: (() => void)[] = [];
   /** How far the wall clock of the machine is off, in milliseconds. */
   wallOffsetMs = 0;
+  /** How fast its monotonic clock runs, and what both clocks showed when that was last changed. */
+  #rate = 1;
+  #worldBaseMs = 0;
+  #ownBaseMs = 0;
 
   /** `onUncaught` hears what a callback throws while the process lives. */
   constructor(world: VirtualClock, onUncaught: (error: unknown) => void) {
@@ -61,8 +65,15 @@ export class SimulatedProcess implements Clock {
     this.#held = [];
   }
 
+  /** From now on the monotonic clock runs `rate` times as fast as time does. */
+  drift(rate: number): void {
+    this.#ownBaseMs = this.nowMs();
+    this.#worldBaseMs = this.#world.nowMs();
+    this.#rate = rate;
+  }
+
   nowMs(): number {
-    return this.#world.nowMs();
+    return this.#ownBaseMs + (this.#world.nowMs() - this.#worldBaseMs) * this.#rate;
   }
 
   wallMs(): number {
@@ -71,7 +82,7 @@ export class SimulatedProcess implements Clock {
 
   timer(delayMs: number, callback: () => void): Timer {
     let isCancelled = false;
-    const timer = this.#world.timer(delayMs, () => {
+    const timer = this.#world.timer(delayMs / this.#rate, () => {
       this.run(() => {
         if (!isCancelled) callback();
       });

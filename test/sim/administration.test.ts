@@ -3,15 +3,15 @@
  * until every group has let it go, since the group it still votes in can't decide without it that it may go.
  */
 import { expect, test } from "bun:test";
-import type { Routing } from "../protocol/handler.ts";
-import { nodeId, shardId } from "../protocol/ids.ts";
-import type { ClientRequest, ClientResponse } from "../protocol/messages.ts";
-import { memberAt } from "../src/config.ts";
-import { seededRandom } from "../src/lib/prng.ts";
-import { MemoryNetwork } from "./support/memory-network.ts";
-import { testSeed } from "./support/seed.ts";
-import { SimulatedMachine } from "./support/simulated-machine.ts";
-import { VirtualClock } from "./support/virtual-clock.ts";
+import type { Routing } from "../../protocol/handler.ts";
+import { nodeId, shardId } from "../../protocol/ids.ts";
+import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
+import { memberAt } from "../../src/config.ts";
+import { seededRandom } from "../../src/lib/prng.ts";
+import { testSeed } from "../support/seed.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
+import { SimulatedMachine } from "./machine.ts";
+import { MemoryNetwork } from "./network.ts";
 
 const SHARDS = 4;
 const CHANGE_MS_MAX = 20_000;

@@ -4,7 +4,9 @@
  * with TCP over a cut cable, and nobody is told) or refuse; connections can be broken with both sides, or only one, being
  * told; a machine that lost its power is silent, and resets what reaches it once it is back.
  *
- * What it does not do: lose or reorder bytes within a connection (TCP does not either), and bound what is on its way.
+ * Bytes within a connection are neither lost nor reordered (TCP does not do that either). But Raft relies on less than
+ * TCP, and nodes drop messages where queues are full, so frames of Raft messages can be lost, repeated and overtaken by
+ * the next one on demand. What is on its way has no bound.
  */
 import {
   type Connection,
@@ -14,11 +16,15 @@ import {
   type Transport,
 } from "../../src/env/env.ts";
 import type { Random } from "../../src/lib/prng.ts";
-import type { SimulatedProcess } from "./simulated-process.ts";
-import type { VirtualClock } from "./virtual-clock.ts";
+import type { VirtualClock } from "../support/virtual-clock.ts";
+import { messageFrames } from "./message-frames.ts";
+import type { SimulatedProcess } from "./process.ts";
 
 /** What a direction between two machines does. */
 export type LinkState = "open" | "stalled" | "refused";
+
+/** Hears that `bytes` of `from` have come to `to`. They are borrowed. */
+export type Observer = (from: string, to: string, bytes: Uint8Array) => void;
 
 /** Bytes beyond this are queued at the sender, as far as it can tell. */
 const SOCKET_BUFFER_BYTES = 64 * 1024;
@@ -32,15 +38,36 @@ export class MemoryNetwork {
   readonly random: Random;
   /** Longest time that bytes are on their way, when nothing stalls. */
   latencyMsMax = 2;
+  /** Of the frames of Raft messages, how many are lost, come twice, and let the next one pass. */
+  lossPercent = 0;
+  repeatPercent = 0;
+  reorderPercent = 0;
+  /** Hears of all bytes that arrive, and of what is done to them. */
+  readonly #observe: Observer;
   readonly #links = new Map<string, LinkState>();
   /** The process that runs on each machine that has power, by host. */
   readonly #processes = new Map<string, SimulatedProcess>();
   readonly #listeners = new Map<string, { process: SimulatedProcess; handler: ConnectionHandler }>();
   #endpoints: Endpoint[] = [];
 
-  constructor(clock: VirtualClock, random: Random) {
+  constructor(clock: VirtualClock, random: Random, observe: Observer = () => {}) {
     this.clock = clock;
     this.random = random;
+    this.#observe = observe;
+  }
+
+  get observe(): Observer {
+    return this.#observe;
+  }
+
+  /** Whether frames may be lost, repeated or overtaken now. */
+  get isUnreliable(): boolean {
+    return this.lossPercent > 0 || this.repeatPercent > 0 || this.reorderPercent > 0;
+  }
+
+  /** A coin that says yes in `percent` of all cases. */
+  chance(percent: number): boolean {
+    return percent > 0 && this.random.below(100) < percent;
   }
 
   /** A process begins on `host`; this is its network. */
@@ -82,6 +109,9 @@ export class MemoryNetwork {
 
   healAll(): void {
     this.#links.clear();
+    this.lossPercent = 0;
+    this.repeatPercent = 0;
+    this.reorderPercent = 0;
   }
 
   /** Breaks every connection between two hosts. With `one`, only the ends on `a` are told: the others are half open. */
@@ -172,6 +202,8 @@ class Endpoint implements Connection {
   #arriving: { readonly atMs: number; readonly item: Item }[] = [];
   #arrivingBytes = 0;
   #isScheduled = false;
+  /** A frame that the next one is to pass. */
+  #overtaken: Uint8Array | undefined;
 
   constructor(
     network: MemoryNetwork,
@@ -207,6 +239,35 @@ class Endpoint implements Connection {
 
   send(bytes: Uint8Array): void {
     if (this.#phase !== "open" || this.#process.isDead) return;
+    if (!this.#network.isUnreliable && this.#overtaken === undefined) {
+      this.#transmit(bytes);
+      return;
+    }
+    for (const { start, end, isRaft } of messageFrames(bytes))
+      this.#sendFrame(bytes.subarray(start, end), isRaft);
+  }
+
+  /** Sends a frame, or several that have no messages of Raft in them, perhaps not, or twice, or later. */
+  #sendFrame(bytes: Uint8Array, isRaft: boolean): void {
+    const network = this.#network;
+    if (!isRaft) {
+      this.#transmit(bytes);
+      return;
+    }
+    const held = this.#overtaken;
+    this.#overtaken = undefined;
+    if (network.chance(network.lossPercent)) {
+      // Lost.
+    } else if (held === undefined && network.chance(network.reorderPercent)) {
+      this.#overtaken = bytes.slice();
+    } else {
+      this.#transmit(bytes);
+      if (network.chance(network.repeatPercent)) this.#transmit(bytes);
+    }
+    if (held !== undefined) this.#transmit(held);
+  }
+
+  #transmit(bytes: Uint8Array): void {
     const { random } = this.#network;
     for (let start = 0; start < bytes.length; ) {
       const isCut = random.below(4) === 0;
@@ -327,8 +388,10 @@ class Endpoint implements Connection {
         else this.#handler.ended(this);
       }
     } else if (this.#phase === "open") {
-      if (item.kind === "bytes") this.#handler.received(this, item.bytes);
-      else this.#handler.opened(this);
+      if (item.kind === "bytes") {
+        this.#network.observe(this.otherHost, this.host, item.bytes);
+        this.#handler.received(this, item.bytes);
+      } else this.#handler.opened(this);
     }
   }
 

@@ -1,0 +1,346 @@
+/**
+ * What goes wrong in a simulated cluster. Each run has its own mixture, drawn from its seed: some kinds of faults more often
+ * than others, some not at all, and more or less time between them, so that rare combinations come up in some of the runs.
+ *
+ * All faults are planned before the run begins, each with a seed of its own, so that any of them can be left out and the
+ * others stay what they are: that is what makes a failing run shrink.
+ */
+import type { NodeId, ShardId } from "../../protocol/ids.ts";
+import { nodeId, shardId } from "../../protocol/ids.ts";
+import { type Random, seededRandom } from "../../src/lib/prng.ts";
+import type { VirtualClock } from "../support/virtual-clock.ts";
+import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
+import type { SimulatedMachine } from "./machine.ts";
+import type { LinkState, MemoryNetwork } from "./network.ts";
+
+/** The same in the end, when all is well. */
+const HEALED_SYNC_MS = 4;
+const HEALED_LATENCY_MS = 2;
+/** How often a machine whose process has ended may get a new one. */
+const LOOK_MS = 100;
+/** How far monotonic clocks may run fast or slow. */
+const DRIFT_MAX = 0.1;
+
+export interface PlannedFault {
+  readonly number: number;
+  readonly atMs: number;
+  /** `members` is none of these: members change beside the faults. */
+  readonly kind: FaultKind;
+  readonly lastingMs: number;
+  readonly seed: number;
+}
+
+/** Draws how often there is each of `kinds`, and when. */
+export function planFaults(random: Random, kinds: readonly FaultKind[], durationMs: number): PlannedFault[] {
+  const weights = FAULT_KINDS.map(() => 1 + random.below(1 << random.below(4)));
+  const chosen = kinds.filter((kind) => kind !== "members");
+  const meanPauseMs = 100 << random.below(4);
+  const planned: PlannedFault[] = [];
+  if (chosen.length === 0) return planned;
+  const bag = chosen.flatMap((kind) => Array<FaultKind>(weights[FAULT_KINDS.indexOf(kind)]!).fill(kind));
+  let atMs = random.float() * 2 * meanPauseMs;
+  for (let number = 0; atMs < durationMs; number++) {
+    const kind = bag[random.below(bag.length)]!;
+    const lastingMs = random.float() * (random.below(4) === 0 ? 5000 : 800);
+    planned.push({ number, atMs, kind, lastingMs, seed: random.below(2 ** 31) });
+    atMs += random.float() * 2 * meanPauseMs;
+  }
+  return planned;
+}
+
+export interface FaultsParts {
+  readonly clock: VirtualClock;
+  readonly random: Random;
+  readonly network: MemoryNetwork;
+  readonly machines: readonly SimulatedMachine[];
+  /** Of the machines, the first so many founded the cluster. */
+  readonly founders: number;
+  readonly shards: number;
+  readonly plan: readonly PlannedFault[];
+  /** Longest time of a sync and of bytes on their way while no fault makes it longer, in milliseconds. */
+  readonly usual: { readonly syncMs: number; readonly latencyMs: number };
+  /** Hears what is done. */
+  readonly tell: (event: string) => void;
+}
+
+type Fault = (machine: SimulatedMachine, lastingMs: number, random: Random) => void;
+
+export class SimulatedFaults {
+  readonly #parts: FaultsParts;
+  /** One chance in so many that an ended process is restarted at a look. */
+  readonly #restartChance: number;
+  readonly #random: Random;
+  #isHealed = false;
+  /** Those that the cluster has to do without, until the very end. */
+  #off: readonly SimulatedMachine[] = [];
+  /** How many faults of each kind there were. */
+  readonly counts: Partial<Record<FaultKind, number>> = {};
+
+  constructor(parts: FaultsParts) {
+    this.#parts = parts;
+    this.#random = parts.random;
+    this.#restartChance = 1 << parts.random.below(5);
+    parts.network.latencyMsMax = parts.usual.latencyMs;
+    for (const machine of parts.machines) machine.syncMsMax = parts.usual.syncMs;
+    for (const fault of parts.plan) parts.clock.timer(fault.atMs, () => this.#make(fault));
+    this.#restart();
+  }
+
+  /** Machines that can lose their disk or be damaged without the cluster losing what it promised. */
+  get #lossesAllowed(): number {
+    return Math.floor((this.#parts.founders - 1) / 2);
+  }
+
+  /** Whether `machine` may be damaged for good. */
+  #mayDamage(machine: SimulatedMachine): boolean {
+    const { machines, founders } = this.#parts;
+    if (machines.indexOf(machine) >= founders) return false;
+    if (machine.isExcused) return true;
+    // A cluster that is being founded can't tell yet that a node has come with another disk.
+    if (!machines.slice(0, founders).every((other) => other.knowsDirectoryOf(machine.name))) return false;
+    return machines.filter(({ isExcused }) => isExcused).length < this.#lossesAllowed;
+  }
+
+  /** Ends all faults, for good; `off` stay without a process for now. */
+  heal(off: readonly SimulatedMachine[]): void {
+    const { network, machines, tell } = this.#parts;
+    tell(`everything is healed, but ${off.map(({ name }) => name).join() || "nothing"} stays off`);
+    this.#isHealed = true;
+    this.#off = off;
+    network.healAll();
+    network.latencyMsMax = HEALED_LATENCY_MS;
+    for (const machine of machines) {
+      machine.limitDisk(undefined);
+      machine.endAtOperation(Number.POSITIVE_INFINITY, "killed");
+      machine.syncMsMax = HEALED_SYNC_MS;
+      machine.drift(1);
+      if (off.includes(machine)) machine.end("killed");
+      else {
+        machine.resume();
+        machine.boot();
+      }
+    }
+  }
+
+  /** Those that were left off come back. */
+  healAll(): void {
+    this.#off = [];
+  }
+
+  /** Starts new processes where there is none. After `heal` only a process that was being stopped can still end. */
+  #restart(): void {
+    this.#parts.clock.timer(LOOK_MS, () => {
+      for (const machine of this.#parts.machines) {
+        const isDue = this.#isHealed || this.#random.below(this.#restartChance) === 0;
+        if (!machine.isRunning && isDue && !this.#off.includes(machine)) machine.boot();
+      }
+      this.#restart();
+    });
+  }
+
+  #make({ number, kind, lastingMs, seed }: PlannedFault): void {
+    if (this.#isHealed || kind === "members") return;
+    const { tell } = this.#parts;
+    const random = seededRandom(seed);
+    const machine = this.#victim(random);
+    tell(`fault ${number}: ${kind}, ${machine.name}`);
+    this.counts[kind] = (this.counts[kind] ?? 0) + 1;
+    this.#faults[kind](machine, lastingMs, random);
+  }
+
+  /** Any machine; every other time one that leads a shard, if there is one: what goes wrong there has more to it. */
+  #victim(random: Random): SimulatedMachine {
+    const { machines, shards } = this.#parts;
+    const any = machines[random.below(machines.length)]!;
+    const shard = shardId(random.below(shards));
+    const prefersLeader = random.below(2) === 0;
+    const leads = (machine: SimulatedMachine): boolean => machine.describe(shard, 0)?.role === "leader";
+    return (prefersLeader ? machines.find(leads) : undefined) ?? any;
+  }
+
+  readonly #faults: Readonly<Record<Exclude<FaultKind, "members">, Fault>> = {
+    loss: (_, lastingMs, random) => this.#weather("lossPercent", 1 + random.below(40), lastingMs),
+    repeat: (_, lastingMs, random) => this.#weather("repeatPercent", 1 + random.below(40), lastingMs),
+    reorder: (_, lastingMs, random) => this.#weather("reorderPercent", 1 + random.below(40), lastingMs),
+    delay: (_, lastingMs, random) => {
+      const { network } = this.#parts;
+      network.latencyMsMax = 1 + random.below(100);
+      this.#tell(`the network takes ${network.latencyMsMax} ms`, lastingMs);
+      this.#after(lastingMs, () => {
+        network.latencyMsMax = this.#parts.usual.latencyMs;
+      });
+    },
+    partition: (machine, lastingMs, random) => this.#partition(machine, lastingMs, random),
+    swizzle: (_, lastingMs, random) => this.#swizzle(lastingMs, random),
+    break: (machine, _, random) => {
+      const other = this.#other(machine, random);
+      const told = random.below(2) === 0 ? "both" : "one";
+      this.#parts.tell(`${machine.name} loses its connections with ${other.name}, ${told} told`);
+      this.#parts.network.breakConnections(machine.name, other.name, told);
+    },
+    crash: (machine, _, random) => {
+      if (random.below(4) > 0) machine.endAtOperation(random.below(60), "killed");
+      else this.#endMany(random);
+    },
+    powerloss: (machine, _, random) => {
+      if (random.below(4) > 0) machine.endAtOperation(random.below(60), "powerLost");
+      else for (const each of this.#parts.machines) each.end("powerLost");
+    },
+    stop: (machine) => machine.stop(),
+    pause: (machine, lastingMs, random) => {
+      if (random.below(2) === 0) this.#move(machine, lastingMs, random);
+      else {
+        machine.pause();
+        this.#after(lastingMs, () => machine.resume());
+      }
+    },
+    drift: (machine, lastingMs, random) => {
+      const rate = 1 + (2 * random.float() - 1) * DRIFT_MAX;
+      machine.drift(rate);
+      this.#tell(`the clock of ${machine.name} runs ${rate.toFixed(3)} times as fast`, 4 * lastingMs);
+      this.#after(4 * lastingMs, () => machine.drift(1));
+    },
+    jump: (machine, _, random) => {
+      // Now and then to a time at which sessions have expired.
+      const farMs = random.below(4) === 0 ? 5_000_000 : 10_000;
+      machine.setWallClock(Math.floor((random.float() * 2 - 1) * farMs));
+      if (random.below(2) === 0) machine.endAtOperation(random.below(10), "killed");
+    },
+    slowdisk: (machine, lastingMs, random) => {
+      machine.syncMsMax = 1 + random.below(300);
+      this.#tell(`${machine.name} takes ${machine.syncMsMax} ms to sync`, lastingMs);
+      this.#after(lastingMs, () => {
+        machine.syncMsMax = this.#parts.usual.syncMs;
+      });
+    },
+    fsync: (machine) => machine.failNextSync(),
+    diskfull: (machine, lastingMs, random) => {
+      machine.limitDisk(random.below(4096));
+      this.#after(lastingMs, () => machine.limitDisk(undefined));
+    },
+    bitflip: (machine, _, random) => {
+      if (this.#mayDamage(machine)) machine.flipBit(random);
+    },
+    wipe: (machine) => {
+      if (this.#mayDamage(machine)) machine.wipe();
+    },
+    transfer: (machine, _, random) => {
+      const to: NodeId = nodeId(this.#other(machine, random).name);
+      const shard: ShardId | undefined =
+        random.below(2) === 0 ? undefined : shardId(random.below(this.#parts.shards));
+      machine.execute({ kind: "transferLeader", to, shard, forwarded: false }, "redirect");
+    },
+  };
+
+  #weather(
+    what: "lossPercent" | "repeatPercent" | "reorderPercent",
+    percent: number,
+    lastingMs: number,
+  ): void {
+    const { network } = this.#parts;
+    network[what] = percent;
+    this.#tell(`${what} is ${percent}`, lastingMs);
+    this.#after(lastingMs, () => {
+      network[what] = 0;
+    });
+  }
+
+  #endMany(random: Random): void {
+    for (const machine of this.#parts.machines) {
+      if (random.below(4) > 0) machine.end(random.below(2) === 0 ? "powerLost" : "killed");
+    }
+  }
+
+  /** A machine is moved to another host: it stands still, and goes on before its network does. */
+  #move(machine: SimulatedMachine, lastingMs: number, random: Random): void {
+    const { network } = this.#parts;
+    const others = this.#others(machine);
+    const pauseMs = 500 + lastingMs;
+    const networkMs = pauseMs + random.float() * 500;
+    this.#tell(`${machine.name} is cut off from the others`, networkMs);
+    for (const { name } of others) network.setLink(name, machine.name, "stalled");
+    machine.pause();
+    this.#after(pauseMs, () => machine.resume());
+    this.#after(networkMs, () => {
+      for (const { name } of others) network.setLink(name, machine.name, "open");
+    });
+  }
+
+  /**
+   * Cuts all machines into two sets; or one machine off from one other, from some (who are a bridge then), or from all, in
+   * one direction or both.
+   */
+  #partition(machine: SimulatedMachine, lastingMs: number, random: Random): void {
+    const { network, machines } = this.#parts;
+    if (random.below(3) === 0) {
+      const side = machines.filter(() => random.below(2) === 0);
+      this.#tell(
+        `${side.map(({ name }) => name).join() || "nobody"} to all others, both ways: stalled`,
+        lastingMs,
+      );
+      const set = (to: LinkState): void => {
+        for (const one of side) {
+          for (const other of machines) {
+            if (side.includes(other)) continue;
+            network.setLink(one.name, other.name, to);
+            network.setLink(other.name, one.name, to);
+          }
+        }
+      };
+      set("stalled");
+      this.#after(lastingMs, () => set("open"));
+      return;
+    }
+    const state: LinkState = random.below(3) === 0 ? "refused" : "stalled";
+    const way = (["both ways", "both ways", "out", "in"] as const)[random.below(4)]!;
+    const all = this.#others(machine);
+    const isSome = random.below(2) === 0;
+    const some = all.filter(() => isSome && random.below(2) === 0);
+    const others = some.length === 0 ? all : some;
+    this.#tell(`${machine.name} to ${others.map(({ name }) => name)}, ${way}: ${state}`, lastingMs);
+    const set = (to: LinkState): void => {
+      for (const { name } of others) {
+        if (way !== "in") network.setLink(machine.name, name, to);
+        if (way !== "out") network.setLink(name, machine.name, to);
+      }
+    };
+    set(state);
+    this.#after(lastingMs, () => set("open"));
+  }
+
+  /** Cuts machines off one after the other, and lets them back in another order. */
+  #swizzle(lastingMs: number, random: Random): void {
+    const { network } = this.#parts;
+    const chosen = this.#parts.machines.filter(() => random.below(3) > 0);
+    const set = (machine: SimulatedMachine, to: LinkState): void => {
+      for (const { name } of this.#others(machine)) {
+        network.setLink(machine.name, name, to);
+        network.setLink(name, machine.name, to);
+      }
+    };
+    this.#tell(`${chosen.map(({ name }) => name)} are cut off by turns`, lastingMs);
+    for (const machine of chosen) {
+      this.#after((random.float() * lastingMs) / 2, () => set(machine, "stalled"));
+      this.#after((0.5 + random.float() / 2) * lastingMs, () => set(machine, "open"));
+    }
+  }
+
+  #others(machine: SimulatedMachine): SimulatedMachine[] {
+    return this.#parts.machines.filter((other) => other !== machine);
+  }
+
+  #other(machine: SimulatedMachine, random: Random): SimulatedMachine {
+    const others = this.#others(machine);
+    return others[random.below(others.length)]!;
+  }
+
+  #tell(event: string, lastingMs: number): void {
+    this.#parts.tell(`${event} for ${lastingMs.toFixed(0)} ms`);
+  }
+
+  #after(delayMs: number, action: () => void): void {
+    this.#parts.clock.timer(delayMs, () => {
+      if (!this.#isHealed) action();
+    });
+  }
+}

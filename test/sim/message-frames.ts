@@ -1,0 +1,30 @@
+import { FRAME_LENGTH_MIN } from "../../protocol/frame.ts";
+import { PEER_TYPES } from "../../protocol/peer.ts";
+
+/** A frame in a piece of a byte stream, its length field included. */
+interface Piece {
+  readonly start: number;
+  readonly end: number;
+  /** It holds messages of Raft. */
+  readonly isRaft: boolean;
+}
+
+const LENGTH_BYTES = 4;
+
+/**
+ * Cuts what a node sends at once, which is whole frames, into these. What is none (the preamble of a connection) is one
+ * piece.
+ */
+export function messageFrames(bytes: Uint8Array): Piece[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const pieces: Piece[] = [];
+  for (let start = 0; start < bytes.length; ) {
+    const length = start + LENGTH_BYTES < bytes.length ? view.getUint32(start) : 0;
+    const end = start + LENGTH_BYTES + length;
+    if (length < FRAME_LENGTH_MIN || end > bytes.length)
+      return [{ start: 0, end: bytes.length, isRaft: false }];
+    pieces.push({ start, end, isRaft: bytes[start + LENGTH_BYTES] === PEER_TYPES.raft });
+    start = end;
+  }
+  return pieces;
+}

@@ -1,0 +1,60 @@
+import type { Random } from "../../src/lib/prng.ts";
+import type { NodeOptions } from "../../src/node.ts";
+import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
+import type { SimulationOptions } from "./options.ts";
+
+/** What a run is like, faults aside. */
+export interface Profile {
+  readonly nodes: number;
+  readonly shards: number;
+  readonly clients: number;
+  readonly keys: number;
+  readonly rows: number;
+  readonly faultsMs: number;
+  /** How slow disks and the network are while nothing is wrong with them; the slower, the more is under way at any time. */
+  readonly usual: { readonly syncMs: number; readonly latencyMs: number };
+  /** The kinds of faults that there are. */
+  readonly kinds: readonly FaultKind[];
+  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication"> & { readonly logBytesMax: number };
+}
+
+/** Draws a profile; what the options say, they decide. */
+export function drawProfile(random: Random, options: SimulationOptions): Profile {
+  const drawn = {
+    nodes: random.below(8) === 0 ? 5 : 3,
+    shards: 1 << random.below(3),
+    clients: 3 + random.below(8),
+    keys: 4 + random.below(12),
+    rows: 1 + random.below(3),
+    usual: { syncMs: 4 << random.below(5), latencyMs: 2 << random.below(4) },
+    kinds: FAULT_KINDS.filter(() => random.below(2) === 0),
+    sizes: {
+      engine: {
+        memtableBytes: 1024 << random.below(4),
+        blockBytes: 256,
+        tableBytes: 512 << random.below(3),
+        level0Tables: 2,
+        // Small enough for data of a few kilobytes to reach several levels.
+        level1Bytes: 512 << random.below(5),
+        levelSizeRatio: 2 + random.below(3),
+        manifestBytes: 2048,
+      },
+      log: { segmentBytes: 2048 << random.below(4), cacheBytes: 1024 },
+      // In two runs of three, who was away needs a snapshot.
+      logBytesMax: random.below(3) === 0 ? 1 << 30 : 4096 << random.below(3),
+      // Small appends, so that what a follower misses comes in several, and some of them late.
+      replication: {
+        appendBytesMax: 64 << random.below(8),
+        inflightAppendsMax: 1 + random.below(16),
+        inflightBytesMax: 1 << 20,
+      },
+    },
+  };
+  return {
+    ...drawn,
+    nodes: options.nodes || drawn.nodes,
+    clients: options.clients || drawn.clients,
+    faultsMs: options.minutes * 60_000,
+    kinds: options.faults ?? drawn.kinds,
+  };
+}

@@ -1,0 +1,119 @@
+/**
+ * The simulator itself, some seeds of it with every run of the tests, and the seeds that once found something. `RUNS` and
+ * `SEED` in the environment make it other ones; `bun run sim --runs N` uses all cores.
+ */
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { testSeed } from "../support/seed.ts";
+import { FAULT_KINDS } from "./fault-kinds.ts";
+import { runMany } from "./many-runs.ts";
+import { CORE_MUTANTS } from "./mutants/core.ts";
+import { ENGINE_MUTANTS } from "./mutants/engine.ts";
+import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
+import { plant } from "./mutants/mutant.ts";
+import { SESSION_MUTANTS } from "./mutants/sessions.ts";
+import { DEFAULT_OPTIONS, flagsOf, parseFaults, type SimulationOptions } from "./options.ts";
+import { parseSimArguments } from "./sim-arguments.ts";
+import { type RunResult, simulate } from "./simulation.ts";
+
+const RUNS = Number(process.env.RUNS ?? 100);
+const ROOT = join(import.meta.dir, "../..");
+
+/** Runs `options`, and throws what was wrong with the command that shows it. */
+async function run(options: SimulationOptions): Promise<RunResult> {
+  const result = await simulate(options);
+  if (result.ok) return result;
+  throw new Error(reportOf(options, result));
+}
+
+function reportOf(options: SimulationOptions, { problem, lastEvents }: RunResult): string {
+  return `bun run sim ${flagsOf(options)} --trace\n${problem}\n${lastEvents.join("\n")}`;
+}
+
+test(
+  `a cluster keeps its word under what ${RUNS} seeds do to it`,
+  async () => {
+    const seed = testSeed("sim");
+    let snapshots = 0;
+    const faults = new Set<string>();
+    const failed: string[] = [];
+    await runMany({
+      options: { ...DEFAULT_OPTIONS, seed },
+      runs: RUNS,
+      workers: navigator.hardwareConcurrency,
+      done: (result) => {
+        if (!result.ok) failed.push(reportOf({ ...DEFAULT_OPTIONS, seed: result.seed }, result));
+        snapshots += result.snapshots;
+        for (const kind of Object.keys(result.faults)) faults.add(kind);
+        return failed.length === 0;
+      },
+    });
+    expect(failed).toEqual([]);
+    console.log(`sim: ${faults.size} kinds of faults, ${snapshots} snapshots installed`);
+    expect(faults.size).toBeGreaterThan(Math.min(RUNS, 12));
+    expect(snapshots).toBeGreaterThan(0);
+  },
+  Math.max(180_000, RUNS * 20_000),
+);
+
+test("what once went wrong goes well", async () => {
+  const lines = readFileSync(join(import.meta.dir, "regressions.txt"), "utf8").split("\n");
+  for (const line of lines) {
+    const flags = line.replace(/#.*/, "").trim();
+    if (flags !== "") await run(parseSimArguments(flags.split(" ")).options);
+  }
+}, 180_000);
+
+const SHORT: SimulationOptions = { ...DEFAULT_OPTIONS, minutes: 0.03, faults: FAULT_KINDS };
+
+test("a seed always does the same, to the byte, and another one does not", async () => {
+  const shown: string[][] = [[], []];
+  const first = await simulate({ ...SHORT, seed: 7 }, (line) => shown[0]!.push(line));
+  const again = await simulate({ ...SHORT, seed: 7 }, (line) => shown[1]!.push(line));
+  expect(shown[1]).toEqual(shown[0]!);
+  expect(again.trace).toBe(first.trace);
+  expect(again.events).toBe(first.events);
+  expect((await simulate({ ...SHORT, seed: 8 })).trace).not.toBe(first.trace);
+}, 60_000);
+
+test("a seed does the same in whatever process and after whatever runs", async () => {
+  const hashes = async (seed: number, runs: number, workers: number): Promise<Map<number, string>> => {
+    const found = new Map<number, string>();
+    const done = (result: RunResult): boolean => {
+      found.set(result.seed, result.trace);
+      return true;
+    };
+    await runMany({ options: { ...SHORT, seed }, runs, workers, done });
+    return found;
+  };
+  const together = await hashes(20, 4, 2);
+  const apart = await hashes(22, 2, 1);
+  expect([...together.keys()].sort()).toEqual([20, 21, 22, 23]);
+  for (const [seed, hash] of apart) expect(together.get(seed)).toBe(hash);
+}, 60_000);
+
+test("a run without faults makes none, and its clients get answers", async () => {
+  const result = await run({ ...SHORT, seed: 3, faults: [] });
+  expect(result.faults).toEqual({});
+  expect(result.operations).toBeGreaterThan(50);
+}, 60_000);
+
+test("the flags of a run say which one it was", () => {
+  const options: SimulationOptions = {
+    ...{ seed: 5, nodes: 5, faults: parseFaults("crash,wipe"), minutes: 0.5, clients: 2 },
+    ...{ operationsMax: 40, only: [1, 4] },
+  };
+  expect(parseSimArguments(flagsOf(options).split(" ")).options).toEqual(options);
+  expect(parseSimArguments(["--seed", "9"]).options).toEqual({ ...DEFAULT_OPTIONS, seed: 9 });
+  expect(() => parseFaults("crash,hail")).toThrow('there is no fault "hail"');
+});
+
+test("every mutant applies, and has a name of its own", () => {
+  const mutants = [...CORE_MUTANTS, ...LOG_STORE_MUTANTS, ...ENGINE_MUTANTS, ...SESSION_MUTANTS];
+  for (const mutant of mutants) {
+    const text = readFileSync(join(ROOT, mutant.file), "utf8");
+    expect(plant(mutant, text)).not.toBe(text);
+  }
+  expect(new Set(mutants.map(({ name }) => name)).size).toBe(mutants.length);
+});

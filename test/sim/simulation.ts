@@ -1,0 +1,377 @@
+/**
+ * A whole cluster in one process on a virtual clock: the code that ships, on disks that forget, over a network that loses,
+ * stalls, breaks and cuts, in processes that pause and end at any disk operation. Clients write and read all the time. Tiny
+ * memtables, tables and log segments make flushes, compactions and dropped and reused segments part of every run, and a
+ * short log snapshots part of most.
+ *
+ * The faults come first. Then all is healed but for a minority of the nodes, which stay off or keep their damaged disks,
+ * and every shard must serve again within ten election timeouts, through every node. In the end all replicas are equal,
+ * every request has been answered once, nothing that was looked at on the way was wrong (`state-checks.ts`), and one order
+ * of the operations explains everything that clients were told.
+ *
+ * The options decide all of it: two runs of the same do the same, to the byte. Each part has randomness of its own, so
+ * that with a fault or a client less the others begin alike.
+ */
+import { nodeId, shardId } from "../../protocol/ids.ts";
+import type { ClientRequest } from "../../protocol/messages.ts";
+import { DEFAULT_TIMINGS, memberAt } from "../../src/config.ts";
+import { type Random, seededRandom } from "../../src/lib/prng.ts";
+import { type Operation, show } from "../support/history.ts";
+import { assertLinearizable } from "../support/linearizability.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
+import { SimulatedClients } from "./clients.ts";
+import { FAULT_KINDS } from "./fault-kinds.ts";
+import { type PlannedFault, planFaults, SimulatedFaults } from "./faults.ts";
+import { SimulatedMachine } from "./machine.ts";
+import { MemberChanges } from "./member-changes.ts";
+import { MemoryNetwork, type Observer } from "./network.ts";
+import type { SimulationOptions } from "./options.ts";
+import { drawProfile, type Profile } from "./profile.ts";
+import { StateChecks } from "./state-checks.ts";
+import { Trace } from "./trace.ts";
+
+/** How long the last requests, and the last replica, may take once all is well. */
+const ANSWERS_MS = 40_000;
+const EQUAL_MS = 10_000;
+const ELECTION_TIMEOUT_MS = DEFAULT_TIMINGS.electionTicks * DEFAULT_TIMINGS.tickMs;
+/** How often replicas are looked at, and how often one's content is. */
+const LOOK_MS = 40;
+const CONTENT_MS = 150;
+const SCAN_LIMIT = 1000;
+
+/** What a run came to. */
+export interface RunResult {
+  readonly seed: number;
+  readonly ok: boolean;
+  /** The hash over everything that happened. */
+  readonly trace: string;
+  readonly events: number;
+  /** Simulated seconds. */
+  readonly simulatedS: number;
+  /** How often there was each kind of fault. */
+  readonly faults: Readonly<Record<string, number>>;
+  /** What was wrong, for people; and the last events before. */
+  readonly problem: string | undefined;
+  readonly lastEvents: readonly string[];
+  readonly operations: number;
+  readonly snapshots: number;
+  /** The faults that were planned; those that the options left out, too. */
+  readonly planned: number;
+  readonly profile: Profile | undefined;
+}
+
+/** `show` gets every event as a line. */
+export async function simulate(
+  options: SimulationOptions,
+  show?: (line: string) => void,
+): Promise<RunResult> {
+  return new Simulation(options, show).run();
+}
+
+class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #profile: Profile;
+  readonly #random: Random;
+  readonly #clock = new VirtualClock();
+  readonly #trace: Trace;
+  readonly #network: MemoryNetwork;
+  readonly #machines: readonly SimulatedMachine[];
+  readonly #clients: SimulatedClients;
+  readonly #members: MemberChanges;
+  readonly #plan: readonly PlannedFault[];
+  readonly #faults: SimulatedFaults;
+  readonly #checks: StateChecks;
+  readonly #problems: string[] = [];
+  #snapshots = 0;
+  #off: readonly SimulatedMachine[] = [];
+
+  constructor(options: SimulationOptions, showLine: ((line: string) => void) | undefined) {
+    this.#options = options;
+    const { seed } = options;
+    const profile = drawProfile(streamOf(seed, "profile"), options);
+    this.#profile = profile;
+    this.#random = streamOf(seed, "time");
+    this.#trace = new Trace(() => this.#clock.nowMs(), showLine);
+    const observe: Observer = (from, to, bytes) => {
+      this.#trace.mix(bytes.length ^ (bytes[bytes.length - 1]! << 24));
+      this.#trace.detail(() => `${from} to ${to}: ${bytes.length} bytes`);
+    };
+    this.#network = new MemoryNetwork(this.#clock, streamOf(seed, "network"), observe);
+    const founders = Array.from({ length: profile.nodes }, (_, i) => `n${i + 1}`);
+    const newcomer = `n${profile.nodes + 1}`;
+    const all = [...founders, newcomer].map((name) => memberAt(nodeId(name), name, 7001));
+    this.#machines = all.map(
+      (member) =>
+        new SimulatedMachine({
+          network: this.#network,
+          member,
+          members: member.host === newcomer ? all : all.slice(0, -1),
+          joins: member.host === newcomer,
+          shards: profile.shards,
+          sizes: profile.sizes,
+          random: streamOf(seed, member.host),
+          tell: this.#tell,
+        }),
+    );
+    this.#checks = new StateChecks(this.#machines, profile.shards, this.#tell);
+    this.#clients = new SimulatedClients({
+      clock: this.#clock,
+      random: streamOf(seed, "clients"),
+      machines: this.#machines.slice(0, founders.length),
+      shards: profile.shards,
+      keys: profile.keys,
+      rows: profile.rows,
+      operationsMax: options.operationsMax,
+      observe: (operation) => this.#observe(operation),
+    });
+    this.#members = new MemberChanges({
+      clock: this.#clock,
+      random: streamOf(seed, "members"),
+      machines: this.#machines,
+      founders: founders.length,
+      shards: profile.shards,
+      tell: this.#tell,
+    });
+    const planned = planFaults(streamOf(seed, "faults"), profile.kinds, profile.faultsMs);
+    const { only } = options;
+    this.#plan = planned;
+    this.#faults = new SimulatedFaults({
+      clock: this.#clock,
+      random: streamOf(seed, "restarts"),
+      network: this.#network,
+      machines: this.#machines,
+      founders: founders.length,
+      shards: profile.shards,
+      usual: profile.usual,
+      plan: only === undefined ? planned : planned.filter(({ number }) => only.includes(number)),
+      tell: this.#tell,
+    });
+  }
+
+  async run(): Promise<RunResult> {
+    let problem: string | undefined;
+    try {
+      await this.#run();
+    } catch (error) {
+      problem = (error as Error).message;
+    }
+    const faults: Record<string, number> = { ...this.#faults.counts };
+    if (this.#members.changes > 0) faults.members = this.#members.changes;
+    const ordered = Object.fromEntries(
+      FAULT_KINDS.flatMap((kind) => (faults[kind] === undefined ? [] : [[kind, faults[kind]]])),
+    );
+    return {
+      seed: this.#options.seed,
+      ok: problem === undefined,
+      trace: this.#trace.hash,
+      events: this.#trace.events,
+      simulatedS: Math.round(this.#clock.nowMs()) / 1000,
+      faults: ordered,
+      problem,
+      lastEvents: this.#trace.last,
+      operations: this.#clients.history.length,
+      snapshots: this.#snapshots,
+      planned: this.#plan.length,
+      profile: this.#profile,
+    };
+  }
+
+  async #run(): Promise<void> {
+    const { faultsMs, clients, kinds } = this.#profile;
+    this.#tell(`profile ${JSON.stringify(this.#profile)}`);
+    for (const machine of this.#machines) machine.boot();
+    this.#clients.start(clients);
+    this.#watch();
+    this.#compareContents();
+    if (kinds.includes("members")) this.#members.start();
+    await this.#until(() => this.#clock.nowMs() >= faultsMs, 2 * faultsMs, "the faults are over");
+    await this.#liveness();
+    this.#clients.stop();
+    await this.#until(() => this.#clients.isDone, ANSWERS_MS, "every client has its answers");
+    this.#faults.healAll();
+    this.#off = [];
+    await this.#until(() => this.#areUp(), ANSWERS_MS, "all nodes have come back");
+    await this.#becomeEqual();
+    // A node that was removed in the middle of its work finds out only by waiting for others.
+    const isDone = () => this.#machines.every(({ oldestCall }) => oldestCall === undefined);
+    await this.#until(isDone, ANSWERS_MS, "every request was answered");
+    this.#throwProblems();
+    assertLinearizable(this.#clients.history);
+  }
+
+  /** Heals all but a minority, and sees the cluster serve again. */
+  async #liveness(): Promise<void> {
+    this.#off = this.#chooseOff();
+    this.#faults.heal(this.#off);
+    await this.#until(() => this.#areUp(), DEFAULT_TIMINGS.stopMsMax, "nodes that were stopping have ended");
+    await this.#until(() => this.#members.isDone, ANSWERS_MS, "the members are changed");
+    await this.#until(() => this.#members.haveFollowed(), ANSWERS_MS, "all groups have followed");
+    let served = 0;
+    const { healthy } = this;
+    const { shards } = this.#profile;
+    for (const machine of healthy) {
+      for (let shard = 0; shard < shards; shard++) {
+        this.#openUntilServed(machine, shard).then(() => served++);
+      }
+    }
+    await this.#until(
+      () => served === healthy.length * shards,
+      10 * ELECTION_TIMEOUT_MS,
+      "every shard serves again, through every node",
+    );
+  }
+
+  /** A minority of the founders, or nobody, that the cluster will have to do without. */
+  #chooseOff(): readonly SimulatedMachine[] {
+    const random = streamOf(this.#options.seed, "off");
+    const founders = this.#machines.slice(0, -1);
+    const lost = founders.filter(({ isExcused }) => isExcused).length;
+    const most = Math.floor((founders.length - 1) / 2) - lost;
+    const count = random.below(2) === 0 ? 0 : Math.max(0, most);
+    const candidates = founders.filter(({ isExcused }) => !isExcused);
+    const first = random.below(candidates.length);
+    return [...candidates.slice(first), ...candidates.slice(0, first)].slice(0, count);
+  }
+
+  /** Members whose disks are as they should be, and who are not left off. */
+  get healthy(): readonly SimulatedMachine[] {
+    return this.#members.machines.filter((machine) => !machine.isExcused && !this.#off.includes(machine));
+  }
+
+  #areUp(): boolean {
+    return this.#machines.every(
+      (machine) =>
+        this.#off.includes(machine) || machine.isExcused || (machine.isRunning && !machine.isStopping),
+    );
+  }
+
+  /** Steps the clock, several events a turn now and then, until `condition` holds. */
+  async #until(condition: () => boolean, limitMs: number, what: string): Promise<void> {
+    const deadlineMs = this.#clock.nowMs() + limitMs;
+    while (!condition()) {
+      this.#throwProblems();
+      if (this.#clock.nowMs() > deadlineMs) throw new Error(`not within ${limitMs} ms: ${what}`);
+      await this.#clock.step();
+      if (this.#random.below(3) === 0) this.#clock.advance(this.#random.float() * 2);
+      this.#trace.mix(this.#clock.timersRun);
+    }
+    this.#throwProblems();
+    this.#tell(what);
+  }
+
+  readonly #tell = (event: string): void => {
+    if (event.endsWith("installed a snapshot")) this.#snapshots++;
+    this.#trace.tell(event);
+  };
+
+  #observe(operation: Operation): void {
+    this.#trace.mix(Bun.hash.xxHash32(show(operation)));
+    this.#trace.detail(() => `${operation.key}: ${show(operation)}`);
+  }
+
+  #throwProblems(): void {
+    const found = [this.#problems, this.#clients.failures, this.#checks.problems];
+    if (
+      found.every(({ length }) => length === 0) &&
+      this.#machines.every(({ failures }) => failures.length === 0)
+    )
+      return;
+    throw new Error([...found.flat(), ...this.#machines.flatMap(({ failures }) => failures)].join("\n"));
+  }
+
+  #sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.#clock.timer(delayMs, resolve));
+  }
+
+  /** Looks at all replicas from time to time. */
+  #watch(): void {
+    this.#clock.timer(LOOK_MS, () => {
+      this.#checks.look();
+      this.#watch();
+    });
+  }
+
+  /** Reads all that a replica has, now and then, to be compared with others that had applied as much. */
+  async #compareContents(): Promise<void> {
+    const random = streamOf(this.#options.seed, "contents");
+    for (;;) {
+      await this.#sleep(random.float() * 2 * CONTENT_MS);
+      const shard = shardId(random.below(this.#profile.shards));
+      for (const machine of this.#machines) {
+        const before = machine.describe(shard, 0);
+        if (before === undefined || machine.isExcused) continue;
+        const content = await this.#contentOf(machine, shard);
+        const after = machine.describe(shard, 0);
+        if (content === undefined || after?.appliedIndex !== before.appliedIndex) continue;
+        this.#checks.sawContent(machine.name, shard, before.appliedIndex, content);
+      }
+    }
+  }
+
+  async #openUntilServed(machine: SimulatedMachine, shard: number): Promise<void> {
+    for (;;) {
+      const answer = await machine.execute({ kind: "openSession", shard: shardId(shard) }, "forward");
+      if (typeof answer !== "string" && answer.kind === "integer") return;
+      await this.#sleep(20);
+    }
+  }
+
+  async #becomeEqual(): Promise<void> {
+    let done = 0;
+    const { keys } = this.#clients;
+    const members = this.healthy;
+    for (const [number, key] of keys.entries()) {
+      this.#readInTheEnd(members[number % members.length]!, key).then(() => done++);
+    }
+    await this.#until(() => done === keys.length, EQUAL_MS, "every key is read in the end");
+    let areEqual = false;
+    const compare = async (): Promise<void> => {
+      while (!areEqual) {
+        const contents = await Promise.all(members.map((machine) => this.#wholeContentOf(machine)));
+        areEqual = contents.every((content) => content !== undefined && content === contents[0]);
+        await this.#sleep(100);
+      }
+    };
+    compare();
+    await this.#until(() => areEqual, EQUAL_MS, "all replicas are equal");
+  }
+
+  async #readInTheEnd(machine: SimulatedMachine, key: string): Promise<void> {
+    while (!(await this.#clients.read(machine, key))) await this.#sleep(50);
+  }
+
+  async #wholeContentOf(machine: SimulatedMachine): Promise<string | undefined> {
+    let content = "";
+    for (let shard = 0; shard < this.#profile.shards; shard++) {
+      const part = await this.#contentOf(machine, shard);
+      if (part === undefined) return undefined;
+      content += part;
+    }
+    return content;
+  }
+
+  /** A digest of everything that a node has of a shard, `undefined` if it can't be read now. */
+  async #contentOf(machine: SimulatedMachine, shard: number): Promise<string | undefined> {
+    const request: ClientRequest = {
+      kind: "scan",
+      start: new Uint8Array(0),
+      end: undefined,
+      limit: SCAN_LIMIT,
+      keysOnly: false,
+      consistency: "stale",
+      shard: shardId(shard),
+    };
+    const answer = await machine.execute(request, "redirect");
+    if (typeof answer === "string" || answer.kind !== "entries") return undefined;
+    let digest = 1n;
+    for (const { key, value } of answer.entries) {
+      digest = Bun.hash.xxHash64(value, Bun.hash.xxHash64(key, digest));
+    }
+    return `${answer.entries.length} keys, ${digest.toString(16)}`;
+  }
+}
+
+/** Randomness of a part's own. */
+function streamOf(seed: number, part: string): Random {
+  return seededRandom(Bun.hash.xxHash32(`${seed} ${part}`));
+}
