@@ -1,6 +1,7 @@
 import { assert } from "../lib/assert.ts";
 import type { Block } from "./block.ts";
 import { readU32, readU64 } from "./fixed-width.ts";
+import { keyHead } from "./key-head.ts";
 import { BLOCK_POINTER_BYTES, type BlockPointer } from "./table-format.ts";
 
 /** After so many searches the array is made. */
@@ -48,7 +49,7 @@ export class IndexBlock {
     const prefix = commonPrefix(block, 0, count - 1);
     for (let i = 0; i < count; i++) {
       const start = block.restartKeyAt(i);
-      heads[i] = head(block.bytes, start + prefix, start + block.restartKeyLength(i));
+      heads[i] = keyHead(block.bytes, start + prefix, start + block.restartKeyLength(i));
     }
     this.#prefix = prefix;
     this.#prefixAt = block.restartKeyAt(0);
@@ -64,7 +65,7 @@ export class IndexBlock {
       const difference = i < key.length ? key[i]! - block.bytes[prefixAt + i]! : -1;
       if (difference !== 0) return difference < 0 ? 0 : count;
     }
-    const sought = head(key, prefix, key.length);
+    const sought = keyHead(key, prefix, key.length);
     let low = 0;
     let high = count;
     while (low < high) {
@@ -109,13 +110,6 @@ export class IndexBlock {
     assert(at >= 0 && end <= block.entriesEnd, "index block: an entry is too short");
     return { offset: readU64(block.bytes, at), length: readU32(block.bytes, at + 8) };
   }
-}
-
-/** The first four of `bytes[start, end)` as a number in the order of the bytes; what is missing counts as zeros. */
-function head(bytes: Uint8Array, start: number, end: number): number {
-  let value = 0;
-  for (let i = start; i < start + 4; i++) value = value * 256 + (i < end ? bytes[i]! : 0);
-  return value;
 }
 
 function commonPrefix(block: Block, first: number, second: number): number {

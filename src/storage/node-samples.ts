@@ -1,3 +1,4 @@
+import { keyHead } from "./key-head.ts";
 import { KEY_LENGTH, KEY_OFFSET, type MemtableNodes } from "./memtable-nodes.ts";
 
 /** One in so many nodes is a sample. */
@@ -36,7 +37,7 @@ export class NodeSamples {
       const node = list[(i + 1) * SAMPLE_EVERY - 1]!;
       const start = nodes[node + KEY_OFFSET]!;
       this.#nodes[i] = node;
-      this.#heads[i] = head(arena, start + prefix, start + nodes[node + KEY_LENGTH]!);
+      this.#heads[i] = keyHead(arena, start + prefix, start + nodes[node + KEY_LENGTH]!);
     }
   }
 
@@ -46,7 +47,7 @@ export class NodeSamples {
     const rest = start + prefix.length;
     if (rest > end) return 0;
     for (let i = 0; i < prefix.length; i++) if (key[start + i] !== prefix[i]) return 0;
-    const sought = head(key, rest, end);
+    const sought = keyHead(key, rest, end);
     const heads = this.#heads;
     let low = 0;
     let high = heads.length;
@@ -57,11 +58,4 @@ export class NodeSamples {
     }
     return low === 0 ? 0 : this.#nodes[low - 1]!;
   }
-}
-
-/** The first four of `bytes[start, end)` as a number in the order of the bytes; what is missing counts as zeros. */
-function head(bytes: Uint8Array, start: number, end: number): number {
-  let value = 0;
-  for (let i = start; i < start + 4; i++) value = value * 256 + (i < end ? bytes[i]! : 0);
-  return value;
 }
