@@ -93,17 +93,25 @@ export interface ManifestState {
 
 /** Reads the manifest that `CURRENT` names; `undefined` for a directory without one. Throws `CORRUPT` or `FileError`. */
 export function readManifest(fs: FileSystem, directory: string): ManifestState | undefined {
-  const currentPath = `${directory}/${CURRENT}`;
-  if (!fs.exists(currentPath)) return undefined;
-  const name = decodeCurrent(readStart(fs, currentPath, CURRENT_BYTES_MAX), currentPath);
+  const name = currentManifest(fs, directory);
+  if (name === undefined) return undefined;
   const path = `${directory}/${name}`;
-  if (!fs.exists(path)) throw corrupt(currentPath, 0, `it names ${name}, which is not there`);
   const reader = new RecordReader(fs, path, MANIFEST_MAGIC, parseFileName(name)!.number);
   try {
     return readEdits(reader);
   } finally {
     reader.close();
   }
+}
+
+/** The name in `CURRENT`, of a file that is there; `undefined` for a directory without one. Throws `CORRUPT` or `FileError`. */
+function currentManifest(fs: FileSystem, directory: string): string | undefined {
+  const currentPath = `${directory}/${CURRENT}`;
+  if (!fs.exists(currentPath)) return undefined;
+  const name = decodeCurrent(readStart(fs, currentPath, CURRENT_BYTES_MAX), currentPath);
+  if (!fs.exists(`${directory}/${name}`))
+    throw corrupt(currentPath, 0, `it names ${name}, which is not there`);
+  return name;
 }
 
 function readEdits(reader: RecordReader): ManifestState {
@@ -130,6 +138,25 @@ function readEdits(reader: RecordReader): ManifestState {
   if (numbers === undefined) reader.refuse("the manifest had a record when it was named");
   reader.refuseUnlessTorn();
   return { ...numbers, tables: [...tables.values()] };
+}
+
+/**
+ * Makes the manifest that `CURRENT` names durable as it is read now, if there is one. Where a sync of it has failed the
+ * system takes it for written: so it is written once more, in place, which takes no space. Throws `FileError`.
+ */
+export function makeManifestDurable(fs: FileSystem, directory: string): void {
+  const name = currentManifest(fs, directory);
+  if (name === undefined) return;
+  const handle = fs.open(`${directory}/${name}`, "write");
+  try {
+    const bytes = new Uint8Array(handle.size());
+    const length = handle.read(bytes, 0, bytes.length, 0);
+    handle.write(bytes, 0, length, 0);
+    handle.syncNow();
+  } finally {
+    handle.close();
+  }
+  fs.syncDirectorySync(directory);
 }
 
 /** Appends edits to the manifest. One caller at a time. */

@@ -11,7 +11,13 @@ import { makeDurableDirectory } from "./durable-directory.ts";
 import { CURRENT, filePath, LOCK, parseFileName, TEMPORARY_SUFFIX } from "./file-names.ts";
 import { Levels } from "./levels.ts";
 import type { OpenStore } from "./lsm.ts";
-import { type ManifestState, ManifestWriter, readManifest, type TableMeta } from "./manifest.ts";
+import {
+  type ManifestState,
+  ManifestWriter,
+  makeManifestDurable,
+  readManifest,
+  type TableMeta,
+} from "./manifest.ts";
 import type { Memtable } from "./memtable.ts";
 import { corrupt, StorageError } from "./storage-error.ts";
 import type { TableCache } from "./table-cache.ts";
@@ -110,7 +116,10 @@ async function recoverLocked(
     parsed === undefined
       ? name.endsWith(TEMPORARY_SUFFIX)
       : parsed.kind === "table" && !needed.has(parsed.number);
-  for (const file of files) if (isLeftOver(file)) fs.remove(`${directory}/${file.name}`);
+  const leftOver = files.filter(isLeftOver);
+  // The edit that dropped a table may have been read from memory only: a power loss would bring back a manifest that names it.
+  if (leftOver.some(({ parsed }) => parsed !== undefined)) makeManifestDurable(fs, directory);
+  for (const { name } of leftOver) fs.remove(`${directory}/${name}`);
 
   let { lastSequence } = state;
   const found = { ...state, tables: [...state.tables] };
