@@ -295,7 +295,8 @@ export class MemoryFileSystem implements FileSystem {
     }
     let length = bytes.length;
     if (this.capacityBytes !== Number.POSITIVE_INFINITY) {
-      const room = this.capacityBytes - this.usedBytes + Math.max(0, inode.size - position);
+      // What is overwritten has its place, however full the disk is.
+      const room = Math.max(0, this.capacityBytes - this.usedBytes) + Math.max(0, inode.size - position);
       length = Math.max(0, Math.min(length, room));
     }
     put(inode, bytes.subarray(0, length), position);
