@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
 import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
-import type { Log } from "../env/env.ts";
+import { FileError, type Log } from "../env/env.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
+import { seededRandom } from "../lib/prng.ts";
 import type { Engine } from "./engine.ts";
 import { openLsm } from "./lsm.ts";
 
@@ -116,6 +117,32 @@ test("a start on a full disk uses the space of what a crash has left, and of wha
   fs.capacityBytes = used - 80_000 + needed;
   const { engine } = await open(fs, SMALL);
   for (let i = 195; i < 205; i++) expect(get(engine, `key ${i % 10}`)).toStartWith(`value ${i} `);
+});
+
+test("a table that an edit drops which is not durable outlives a start that loses its power", async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const fs = new MemoryFileSystem();
+    const { engine } = await open(fs, LARGE);
+    for (const value of ["old", "new"]) {
+      await put(engine, "key", value);
+      await engine.flush();
+    }
+    // The edit of the compaction is written, and never gets to the disk.
+    fs.onOperation = (operation, path) => {
+      if (operation === "sync" && path.endsWith(".manifest"))
+        throw new FileError("EIO", `cannot sync ${path}`);
+    };
+    await expect(engine.compact()).rejects.toMatchObject({ code: "FAILED" });
+    await engine.close();
+    // The next start sees it, and ends before it has a manifest of its own.
+    fs.onOperation = (operation, path) => {
+      if (operation === "create" && path.endsWith(".manifest"))
+        throw new FileError("EIO", `cannot create ${path}`);
+    };
+    await expect(open(fs, LARGE)).rejects.toMatchObject({ code: "EIO" });
+    const { engine: after } = await open(fs.crash(seededRandom(seed)), LARGE);
+    expect(get(after, "key")).toBe("new");
+  }
 });
 
 /** How much more than without what is left over a start takes on a disk, at most. */
