@@ -1,5 +1,5 @@
 /** What a shard is built from. */
-import type { GroupId, LogIndex, NodeId, Term } from "../../protocol/ids.ts";
+import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import type { Configuration, GroupMessage } from "../../protocol/peer-messages.ts";
 import type { Clock, Log } from "../env/env.ts";
 import type { Slab } from "../lib/slab.ts";
@@ -47,11 +47,4 @@ export interface ShardLimits {
   readonly waitingRequestsMax: number;
   /** After so many ticks in which nothing happens a group falls asleep. */
   readonly quiesceTicks: number;
-}
-
-/** A log write on its way to the disk, and what may be said once it is there. */
-export interface LogWrite {
-  lastIndex: LogIndex;
-  lastTerm: Term | undefined;
-  readonly messages: GroupMessage[];
 }

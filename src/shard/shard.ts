@@ -1,30 +1,18 @@
 /**
  * A group's replica on this node: its Raft core with everything around it that touches the world. The core says what is
  * to be done (Output); here it is done: entries go to the node's log store, messages to the network, committed entries to
- * the state machine, and the answers to whoever waits.
+ * the state machine, and the answers to whoever waits. `write-queue.ts` has the writes that wait, `read-queue.ts` the reads,
+ * `log-writes.ts` what is on its way to the disk, `applied-state.ts` what was applied, and `installation.ts` a snapshot
+ * that takes the place of it all.
  *
  * A shard never acts by itself. The host calls `advance` at the end of a turn of the event loop in which anything
  * happened to it, so everything that arrived in that turn shares one log entry, one read round and one message a peer.
  */
 
-import { decodeConfiguration } from "../../protocol/configuration.ts";
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
-import {
-  type GroupId,
-  INDEX_ZERO,
-  indexPlus,
-  type LogIndex,
-  logIndex,
-  type NodeId,
-} from "../../protocol/ids.ts";
-import type {
-  ErrorResponse,
-  GroupLogStatus,
-  ReadRequest,
-  ShardStatus,
-  WriteRequest,
-} from "../../protocol/messages.ts";
+import { type GroupId, indexPlus, type LogIndex, logIndex, type NodeId } from "../../protocol/ids.ts";
+import type { GroupLogStatus, ReadRequest, ShardStatus, WriteRequest } from "../../protocol/messages.ts";
 import type {
   AppendRequest,
   Configuration,
@@ -32,21 +20,22 @@ import type {
   GroupMessage,
   Heartbeat,
   SnapshotAck,
-  SnapshotPart,
 } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
 import { isMember, type Members, type Membership, stepTowards } from "../raft/configuration.ts";
 import type { HardState, LogReader, Output, RaftCore, SnapshotRequest } from "../raft/types.ts";
-import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
+import { AppliedState } from "./applied-state.ts";
 import type { GroupLog } from "./group-log.ts";
+import { Installation } from "./installation.ts";
 import { LogDamageError } from "./log-segment.ts";
-import { Proposal, ProposalQueue } from "./proposals.ts";
+import { LogWrites } from "./log-writes.ts";
 import { ReadQueue } from "./read-queue.ts";
-import { decodeMeta, encodeMeta, type ShardMeta } from "./shard-meta.ts";
-import type { LogWrite, ShardParts } from "./shard-parts.ts";
+import { decodeMeta, type ShardMeta } from "./shard-meta.ts";
+import type { ShardParts } from "./shard-parts.ts";
 import { shardStatus } from "./shard-status.ts";
 import { SnapshotExchange } from "./snapshot-exchange.ts";
-import type { WholeSnapshot } from "./snapshot-receiver.ts";
+import { Staleness } from "./staleness.ts";
+import { notLeader, WriteQueue } from "./write-queue.ts";
 
 export type { ShardLimits, ShardParts } from "./shard-parts.ts";
 
@@ -57,53 +46,28 @@ export class Shard {
   readonly #parts: ShardParts;
   readonly #core: RaftCore;
   readonly #log: GroupLog;
-  readonly #batch: CommandBatch;
-  readonly #batchReader = new CommandBatchReader();
-  #gathering: Proposal | undefined;
-  readonly #proposals = new ProposalQueue();
+  readonly #writes: WriteQueue;
   readonly #reads = new ReadQueue();
   #lostReadsUpTo = 0;
   /** Ticks since anything was asked of this group here. */
   #idleTicks = 0;
+  readonly #logWrites = new LogWrites();
   /** Committed entries that wait to be applied. */
   #unapplied = NO_ENTRIES;
-  #appliedIndex: LogIndex;
-  /** The latest time of an applied entry, in milliseconds since the epoch. */
-  #logTimeMs = 0;
-  /** The latest time that this node gave to an entry as leader. */
-  #stampedMs = 0;
-  /** Log writes since the last flush began, and those in the flush under way. */
-  #gatheredWrite: LogWrite | undefined;
-  #flushingWrite: LogWrite | undefined;
-  /** What the leader last knew every member to have: told to all in the next entry. */
-  #knownFloor: LogIndex = INDEX_ZERO;
-  /** The highest floor that an applied entry told. */
-  #agreedFloor: LogIndex = INDEX_ZERO;
-  /** When this replica last had applied everything that its leader had told it was committed. */
-  #currentAtMs = Number.NEGATIVE_INFINITY;
-  #leaderCommit: LogIndex = INDEX_ZERO;
-  /** The members as of what is applied. */
-  #membership: Membership;
-  /** Where the log began when the last snapshot took its place. */
-  #base: ShardMeta["base"];
+  readonly #state: AppliedState;
+  readonly #staleness = new Staleness();
   readonly #exchange: SnapshotExchange;
-  /** A snapshot that arrived; the core says whether it is installed. */
-  #arrived: WholeSnapshot | undefined;
-  /** An Output with a snapshot that is being made durable; until it is, nothing else of the group happens. */
-  #installing: { readonly output: Output; isDurable: boolean } | undefined;
+  readonly #installation: Installation;
 
   private constructor(parts: ShardParts, core: RaftCore, meta: ShardMeta) {
     this.group = parts.group;
     this.#parts = parts;
     this.#core = core;
-    this.#batch = new CommandBatch(parts.slab);
     this.#log = parts.logStore.group(parts.group);
-    this.#appliedIndex = meta.applied;
-    this.#logTimeMs = meta.logTimeMs;
-    this.#agreedFloor = meta.floor;
-    this.#membership = meta.membership;
-    this.#base = meta.base;
+    this.#state = new AppliedState(parts, meta);
+    this.#writes = new WriteQueue(parts, core, this.#state);
     this.#exchange = new SnapshotExchange({ ...parts, slots: parts.streams });
+    this.#installation = new Installation(parts, core, this.#exchange);
   }
 
   /**
@@ -117,7 +81,7 @@ export class Shard {
   ): Shard {
     const log = parts.logStore.group(parts.group);
     const known = decodeMeta(meta, parts.founders);
-    const { applied, base, dump } = known;
+    const { applied, base } = known;
     // The engine had a snapshot, and the node died before its log began anew behind it.
     if (base.index > log.compacted.index && log.term(base.index) !== base.term) {
       parts.logStore.restart(parts.group, base.index, base.term);
@@ -134,9 +98,7 @@ export class Shard {
     }
     parts.space?.use(known.half);
     parts.space?.clearOther();
-    const shard = new Shard(parts, buildCore(log, log.hardState, applied, known.membership), known);
-    if (dump !== null) parts.machine.restore(dump);
-    return shard;
+    return new Shard(parts, buildCore(log, log.hardState, applied, known.membership), known);
   }
 
   get leader(): NodeId | undefined {
@@ -149,45 +111,34 @@ export class Shard {
 
   /** Whether writes are gathered that were not proposed yet. */
   get hasGatheredWrites(): boolean {
-    return this.#gathering !== undefined;
+    return this.#writes.hasGathered;
   }
 
   get appliedIndex(): LogIndex {
-    return this.#appliedIndex;
+    return this.#state.index;
   }
 
   /** What has to be in the engine together with the data that was applied so far. Borrowed until the next such call. */
   metaForSeal(): Uint8Array {
-    return encodeMeta({
-      applied: this.#appliedIndex,
-      logTimeMs: this.#logTimeMs,
-      floor: this.#agreedFloor,
-      dump: this.#parts.machine.dump(),
-      half: this.#parts.space?.half ?? 0,
-      membership: this.#membership,
-      base: this.#base,
-    });
+    return this.#state.meta();
   }
 
   /** Proposes a write at the end of this turn. Only on the leader. */
   write(request: WriteRequest, sink: ReplySink, requestId: number, nowMs: number): void {
-    const gathering = this.#gathering;
-    if (this.#proposals.waiting + (gathering?.count ?? 0) >= this.#parts.limits.waitingRequestsMax) {
+    const writes = this.#writes;
+    if (writes.waiting >= this.#parts.limits.waitingRequestsMax) {
       this.#overloaded(sink, requestId);
       return;
     }
-    this.#batch.add(request);
-    if (gathering === undefined) this.#gathering = new Proposal(this.#parts.stats, nowMs);
-    this.#gathering!.add(sink, requestId);
-    if (this.#batch.byteLength >= this.#parts.limits.entryBytesMax) this.#submitWrites();
+    writes.add(request, sink, requestId, nowMs);
+    if (writes.isFull) this.#submitWrites();
     this.#parts.wake(this);
   }
 
   /** Proposes a command of the group's own, alone in its entry; nobody waits for it. */
   proposeRaw(command: Uint8Array): void {
     this.#submitWrites();
-    this.#batch.addRaw(command);
-    this.#core.propose(this.#batch.take(this.#nextTimeMs(), this.#knownFloor));
+    this.#writes.proposeAlone(command);
     this.#idleTicks = 0;
     this.#parts.wake(this);
   }
@@ -204,7 +155,7 @@ export class Shard {
 
   /** Reads whatever this replica has applied. */
   readStale(request: ReadRequest, sink: ReplySink, requestId: number, nowMs: number): void {
-    const age = this.isLeader ? 0 : nowMs - this.#currentAtMs;
+    const age = this.isLeader ? 0 : this.#staleness.ageMs(nowMs);
     if (this.#core.quiescent && !this.isLeader) {
       // Nobody says how current this replica is. The next reader will know better.
       this.#core.wake();
@@ -216,11 +167,11 @@ export class Shard {
 
   receive(message: GroupMessage): void {
     // The core's log has been replaced, the one on the disk not yet: to the core, what comes meanwhile is lost.
-    if (this.#installing !== undefined) return;
+    if (this.#installation.isUnderWay) return;
     if (this.isAsleep) this.#idleTicks = 0;
     this.#parts.wake(this);
     if (message.kind === "snapshotPart") {
-      this.#receivePart(message);
+      this.#installation.receive(message);
       return;
     }
     if (message.kind === "snapshotAck") {
@@ -240,9 +191,9 @@ export class Shard {
   }
 
   tick(expireBeforeMs: number): void {
-    if (this.#installing === undefined) this.#core.tick();
-    this.#expireGathered(expireBeforeMs);
-    this.#proposals.expire(expireBeforeMs);
+    if (!this.#installation.isUnderWay) this.#core.tick();
+    this.#writes.expireGathered(expireBeforeMs);
+    this.#writes.expireProposed(expireBeforeMs);
     this.#parts.stats.errors += this.#reads.expire(expireBeforeMs);
     if (this.#exchange.isSending) this.#tickSenders();
     if (this.isLeader && ++this.#idleTicks >= this.#parts.limits.quiesceTicks && this.#isIdle) {
@@ -257,7 +208,7 @@ export class Shard {
   }
 
   get #isIdle(): boolean {
-    const waits = this.#proposals.waiting > 0 || this.#reads.waiting > 0 || this.#gathering !== undefined;
+    const waits = this.#writes.waiting > 0 || this.#reads.waiting > 0;
     return !waits && !this.#exchange.isSending && !this.#core.quiescent;
   }
 
@@ -287,10 +238,12 @@ export class Shard {
    * `applyCommitted`. Without `mayPropose` the writes that were gathered stay where they are, and more may join them.
    */
   advance(mayPropose: boolean): void {
-    if (this.#installing !== undefined) {
+    if (this.#installation.isUnderWay) {
       // A write of the old log that is under way could end up behind the mark that says where the new one begins.
-      if (!this.#installing.isDurable || this.#flushingWrite !== undefined) return;
-      this.#endInstall(this.#installing.output);
+      const waited = this.#logWrites.isFlushing ? undefined : this.#installation.end();
+      if (waited === undefined) return;
+      this.#logWrites.add(NO_ENTRIES);
+      this.#handle(waited);
     }
     if (mayPropose) this.#submitWrites();
     this.#submitReads();
@@ -298,12 +251,12 @@ export class Shard {
     // memory. The next message or tick comes back for them.
     if (!this.#core.hasOutput) return;
     const output = this.#core.takeOutput();
-    if (output.install !== undefined) this.#beginInstall(output);
-    else this.#handle(output);
-    if (this.#arrived === undefined) return;
-    // It turned out not to be needed.
-    this.#arrived = undefined;
-    this.#parts.space?.clearOther();
+    if (output.install === undefined) this.#handle(output);
+    else {
+      this.#writes.expireProposed(Number.POSITIVE_INFINITY);
+      this.#installation.begin(output, this.#state, () => this.#parts.wake(this));
+    }
+    this.#installation.forget();
   }
 
   /** Applies what the last `advance` found committed, and answers the writes that this node proposed. */
@@ -317,7 +270,7 @@ export class Shard {
   serveReads(nowMs: number): void {
     const { reader, stats } = this.#parts;
     for (;;) {
-      const ready = this.#reads.takeReady(this.#appliedIndex);
+      const ready = this.#reads.takeReady(this.#state.index);
       if (ready === undefined) return;
       for (const read of ready) {
         stats.read(nowMs - read.startedMs);
@@ -328,19 +281,13 @@ export class Shard {
 
   /** The log store begins to flush: what was gathered so far is part of it. */
   flushStarted(): void {
-    assert(
-      this.#flushingWrite === undefined,
-      `group ${this.group}: a second flush began before the first ended`,
-    );
-    this.#flushingWrite = this.#gatheredWrite;
-    this.#gatheredWrite = undefined;
+    this.#logWrites.flushStarted();
   }
 
   /** What was gathered when the flush began is durable. */
   flushEnded(): void {
-    const write = this.#flushingWrite;
+    const write = this.#logWrites.flushEnded();
     if (write === undefined) return;
-    this.#flushingWrite = undefined;
     if (write.lastTerm !== undefined) this.#core.persisted(write.lastIndex, write.lastTerm);
     for (const message of write.messages) this.#parts.send(this.group, message);
     this.#parts.wake(this);
@@ -352,29 +299,30 @@ export class Shard {
    * that lack something will have to make do with a snapshot.
    */
   maintain(flushedIndex: LogIndex, oldestSegmentMax: number, mayForget: boolean): void {
-    if (this.#installing !== undefined) return;
+    if (this.#installation.isUnderWay) return;
     const { replicas } = this.#core.status();
     if (this.isLeader) {
       let floor: LogIndex = this.#core.lastIndex;
       for (const replica of replicas) if (replica.matchIndex < floor) floor = replica.matchIndex;
-      this.#knownFloor = floor;
+      this.#writes.floor = floor;
       const oldest = this.#log.oldestSegment;
       // An idle group would keep old segments alive for ever: an empty entry tells all members what they may drop.
-      const heldBack = floor > this.#agreedFloor && flushedIndex > this.#agreedFloor;
-      if (heldBack && oldest !== undefined && oldest.number < oldestSegmentMax && this.#batch.isEmpty) {
-        this.#core.propose(this.#batch.take(this.#nextTimeMs(), floor));
+      const agreed = this.#state.floor;
+      const heldBack = floor > agreed && flushedIndex > agreed;
+      if (heldBack && oldest !== undefined && oldest.number < oldestSegmentMax && !this.#writes.hasGathered) {
+        this.#writes.proposeAlone(undefined);
         this.#parts.wake(this);
       }
     }
     const served = this.#exchange.oldestNeeded(replicas);
-    const needed = mayForget ? (served ?? this.#appliedIndex) : this.#agreedFloor;
-    const compactTo = logIndex(Math.min(flushedIndex, needed, this.#appliedIndex));
+    const needed = mayForget ? (served ?? this.#state.index) : this.#state.floor;
+    const compactTo = logIndex(Math.min(flushedIndex, needed, this.#state.index));
     if (compactTo > this.#log.compacted.index) this.#parts.logStore.compact(this.group, compactTo);
   }
 
   /** On a leader: goes a step towards what the group's members should be, if none is under way. */
   followMembers(desired: Members): void {
-    if (!this.isLeader || this.#installing !== undefined) return;
+    if (!this.isLeader || this.#installation.isUnderWay) return;
     const next = stepTowards(this.members, desired);
     if (next === undefined || typeof this.#core.changeMembers(next) !== "number") return;
     this.#parts.log.info("changes the members of a group", { group: this.group, ...next });
@@ -388,13 +336,13 @@ export class Shard {
 
   /** Whether `node` belongs to the group by its latest members, or by those that are applied. */
   hasMember(node: NodeId): boolean {
-    return isMember(this.members, node) || isMember(this.#membership.configuration, node);
+    return isMember(this.members, node) || isMember(this.#state.membership.configuration, node);
   }
 
   /** What `cli log` shows, with the last `limit` entries. */
   describeLog(limit: number): Omit<GroupLogStatus, "node"> {
     // What the log store still has while a snapshot takes its place is not the group's any more.
-    const isReplaced = this.#installing !== undefined;
+    const isReplaced = this.#installation.isUnderWay;
     const end = indexPlus((isReplaced ? this.#core : this.#log).lastIndex, 1);
     const begin = isReplaced ? end : this.#log.firstIndex;
     return {
@@ -406,7 +354,7 @@ export class Shard {
   }
 
   status(): ShardStatus {
-    return shardStatus(this.group, this.#core.status(), this.#appliedIndex);
+    return shardStatus(this.group, this.#core.status(), this.#state.index);
   }
 
   /** Other members that have all of this leader's log and are heard from: leadership can move to them without a gap. */
@@ -417,36 +365,15 @@ export class Shard {
       .map((r) => r.node);
   }
 
-  /** Gives up on writes that the log has not taken for so long: a full or a hanging disk. */
-  #expireGathered(startedBeforeMs: number): void {
-    const proposal = this.#gathering;
-    if (proposal === undefined || proposal.startedMs >= startedBeforeMs) return;
-    this.#gathering = undefined;
-    this.#batch.clear();
-    proposal.fail(
-      errorResponse("UNAVAILABLE", "this node's disk did not take the write in time; nothing was done"),
-    );
-  }
-
   #noteCommit({ term, commit }: AppendRequest | Heartbeat): void {
     if (term < this.#core.term) return;
-    if (commit > this.#leaderCommit) this.#leaderCommit = commit;
-    if (this.#appliedIndex >= this.#leaderCommit) this.#currentAtMs = this.#parts.clock.nowMs();
+    this.#staleness.heard(commit, this.#state.index, this.#parts.clock.nowMs());
   }
 
   #submitWrites(): void {
-    const proposal = this.#gathering;
-    if (proposal === undefined) return;
-    this.#gathering = undefined;
+    if (!this.#writes.hasGathered) return;
     this.#idleTicks = 0;
-    const index = this.#core.propose(this.#batch.take(this.#nextTimeMs(), this.#knownFloor));
-    if (index === undefined) {
-      proposal.fail(this.#notLeader());
-      return;
-    }
-    proposal.index = index;
-    proposal.term = this.#core.term;
-    this.#proposals.push(proposal);
+    this.#writes.propose();
   }
 
   #submitReads(): void {
@@ -454,25 +381,19 @@ export class Shard {
     this.#idleTicks = 0;
     const round = this.#core.readIndex();
     if (round !== undefined) this.#reads.submitted(round);
-    else this.#parts.stats.errors += this.#reads.refuseGathered(this.#notLeader());
+    else this.#parts.stats.errors += this.#reads.refuseGathered(notLeader());
   }
 
   #handle(output: Output): void {
     const { logStore, send, stats } = this.#parts;
     if (output.hardState !== undefined || output.entries.length > 0) {
       logStore.append(this.group, output.hardState, output.entries);
-      this.#gatheredWrite ??= { lastIndex: INDEX_ZERO, lastTerm: undefined, messages: [] };
-      const last = output.entries.at(-1);
-      if (last !== undefined) {
-        this.#gatheredWrite.lastIndex = last.index;
-        this.#gatheredWrite.lastTerm = last.term;
-      }
+      this.#logWrites.add(output.entries);
     }
     for (const message of output.messages) send(this.group, message);
-    if (output.messagesAfterSync.length > 0) {
-      const write = this.#gatheredWrite ?? this.#flushingWrite;
-      if (write !== undefined) write.messages.push(...output.messagesAfterSync);
-      else for (const message of output.messagesAfterSync) send(this.group, message);
+    const { messagesAfterSync } = output;
+    if (messagesAfterSync.length > 0 && !this.#logWrites.hold(messagesAfterSync)) {
+      for (const message of messagesAfterSync) send(this.group, message);
     }
     for (const request of output.snapshots) this.#sendSnapshot(request);
     assert(this.#unapplied.length === 0, `group ${this.group}: a second Output before the first was applied`);
@@ -486,37 +407,18 @@ export class Shard {
   }
 
   #apply(entry: Entry): void {
-    assert(
-      entry.index === this.#appliedIndex + 1,
-      `group ${this.group}: entry ${entry.index} follows ${this.#appliedIndex}`,
-    );
-    const proposal = this.#proposals.applied(entry.index, entry.term);
-    if (entry.kind === "commands") {
-      const reader = this.#batchReader;
-      reader.open(entry.data);
-      // A new leader's clock may be behind the old one's, whose last entries it had not applied when it gave out times.
-      this.#logTimeMs = Math.max(this.#logTimeMs, reader.timeMs);
-      reader.timeMs = this.#logTimeMs;
-      if (reader.floor > this.#agreedFloor) this.#agreedFloor = reader.floor;
-      proposal?.beginAnswers(this.#parts.clock.nowMs());
-      this.#parts.machine.apply(reader, proposal);
-    } else if (entry.kind === "config") {
-      this.#membership = { index: entry.index, configuration: decodeConfiguration(entry.data) };
-      // No more entries come here: what became of later ones that this node proposed it will never know.
-      if (!isMember(this.#membership.configuration, this.#parts.self)) {
-        this.#proposals.expire(Number.POSITIVE_INFINITY);
-      }
+    this.#state.apply(entry, this.#writes.applied(entry.index, entry.term));
+    // No more entries come here: what became of later ones that this node proposed it will never know.
+    if (entry.kind === "config" && !isMember(this.#state.membership.configuration, this.#parts.self)) {
+      this.#writes.expireProposed(Number.POSITIVE_INFINITY);
     }
-    this.#appliedIndex = entry.index;
   }
 
   #sendSnapshot({ to }: SnapshotRequest): void {
-    const index = this.#appliedIndex;
+    const { index } = this.#state;
     // Here the engine has what is applied, and nothing else: the entries of this turn are not applied yet.
-    const begun = this.#exchange.begin(to, this.#core.term, {
-      ...{ index, term: this.#log.term(index)!, membership: this.#membership },
-      ...{ logTimeMs: this.#logTimeMs, floor: this.#agreedFloor, dump: this.#parts.machine.dump() },
-    });
+    const head = this.#state.snapshotHead(this.#log.term(index)!);
+    const begun = this.#exchange.begin(to, this.#core.term, head);
     if (begun) this.#parts.log.info("sends a snapshot", { group: this.group, to, index });
     else this.#core.snapshotFailed(to);
   }
@@ -532,69 +434,11 @@ export class Shard {
     else for (const node of this.#exchange.tick()) this.#core.snapshotFailed(node);
   }
 
-  #receivePart(part: SnapshotPart): void {
-    if (this.#arrived !== undefined) return;
-    if (part.term < this.#core.term) {
-      this.#exchange.refuse(part);
-      return;
-    }
-    const whole = this.#exchange.receive(part);
-    if (whole === undefined) return;
-    this.#arrived = whole;
-    const { index, term: lastTerm, membership } = whole.head;
-    this.#core.snapshotReceived({ from: whole.from, term: whole.leaderTerm, index, lastTerm, membership });
-  }
-
-  /**
-   * Changes over to the snapshot that arrived. From here on it is what this replica is; but until the engine has it in
-   * tables, with its applied index, a crash would bring the old state back, and nobody may hear of the new one.
-   */
-  #beginInstall(output: Output): void {
-    const { parts, head } = { parts: this.#parts, head: this.#arrived!.head };
-    this.#arrived = undefined;
-    assert(head.index === output.install!.index, `group ${this.group}: the core installs another snapshot`);
-    this.#proposals.expire(Number.POSITIVE_INFINITY);
-    parts.space?.changeOver();
-    this.#appliedIndex = head.index;
-    this.#logTimeMs = Math.max(this.#logTimeMs, head.logTimeMs);
-    this.#agreedFloor = head.floor;
-    this.#membership = head.membership;
-    this.#base = { index: head.index, term: head.term };
-    parts.machine.restore(head.dump);
-    const installing = { output, isDurable: false };
-    this.#installing = installing;
-    parts.flushEngine().then(() => {
-      installing.isDurable = true;
-      parts.log.info("installed a snapshot", { group: this.group, index: head.index });
-      parts.wake(this);
-    }, parts.fail);
-  }
-
-  /** The engine has the snapshot: the log begins behind it, and what waited for it goes on. */
-  #endInstall(output: Output): void {
-    const { logStore, space } = this.#parts;
-    this.#installing = undefined;
-    logStore.restart(this.group, output.install!.index, output.install!.term);
-    this.#gatheredWrite ??= { lastIndex: INDEX_ZERO, lastTerm: undefined, messages: [] };
-    space?.clearOther();
-    this.#handle(output);
-  }
-
-  /** The time for a new entry: the wall clock's, unless that went back. */
-  #nextTimeMs(): number {
-    this.#stampedMs = Math.max(this.#stampedMs, this.#logTimeMs, Math.floor(this.#parts.clock.wallMs()));
-    return this.#stampedMs;
-  }
-
   #overloaded(sink: ReplySink, requestId: number): void {
     this.#parts.stats.errors++;
     sink.reply(
       requestId,
       errorResponse("OVERLOADED", "too many requests of this shard are waiting; try again later"),
     );
-  }
-
-  #notLeader(): ErrorResponse {
-    return errorResponse("NOT_LEADER", "this node does not lead the shard any more; nothing was done");
   }
 }

@@ -43,14 +43,14 @@ export const LOG_STORE_MUTANTS: readonly Mutant[] = [
   mutant(
     "log-is-compacted-before-the-tables-are-durable",
     "src/shard/shard.ts",
-    "logIndex(Math.min(flushedIndex, needed, this.#appliedIndex))",
-    "logIndex(Math.min(needed, this.#appliedIndex))",
+    "logIndex(Math.min(flushedIndex, needed, this.#state.index))",
+    "logIndex(Math.min(needed, this.#state.index))",
   ),
   mutant(
     "snapshot-counts-before-it-is-durable",
-    "src/shard/shard.ts",
+    "src/shard/installation.ts",
     "const installing = { output, isDurable: false };\n",
-    "const installing = { output, isDurable: true };\n    parts.wake(this);\n",
+    "const installing = { output, isDurable: true };\n    done();\n",
   ),
   mutant(
     "wiped-node-is-its-old-self",

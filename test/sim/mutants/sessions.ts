@@ -8,14 +8,14 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
   mutant("retried-write-happens-again", SESSIONS, "    session.answers.set(stamp.sequence, response);\n", ""),
   mutant(
     "sessions-are-not-in-the-tables",
-    "src/shard/shard.ts",
-    "      floor: this.#agreedFloor,\n      dump: this.#parts.machine.dump(),\n",
-    "      floor: this.#agreedFloor,\n      dump: null,\n",
+    "src/shard/applied-state.ts",
+    "      floor: this.#floor,\n      dump: this.#parts.machine.dump(),\n",
+    "      floor: this.#floor,\n      dump: null,\n",
   ),
   mutant(
     "sessions-are-not-in-the-snapshot",
-    "src/shard/shard.ts",
-    "    parts.machine.restore(head.dump);\n",
+    "src/shard/applied-state.ts",
+    "    this.#parts.machine.restore(head.dump);\n",
     "",
   ),
   mutant(
