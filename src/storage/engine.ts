@@ -61,6 +61,8 @@ export interface EngineIterator extends Disposable {
   seek(key: Uint8Array): void;
   readonly key: Uint8Array;
   readonly value: Uint8Array;
+  /** From which time on the value is gone, in milliseconds since the Unix epoch; 0: it stays. Not borrowed. */
+  readonly expiresAt: number;
   /** The key is `keyBytes[keyStart, keyEnd)`, and the value likewise: for loops that do not want a view for each entry. */
   readonly keyBytes: Uint8Array;
   readonly keyStart: number;

@@ -438,7 +438,7 @@ function text(iterator: EngineIterator): string {
   const { keyBytes, keyStart, keyEnd, valueBytes, valueStart, valueEnd } = iterator;
   const places = `${hex(keyBytes.subarray(keyStart, keyEnd))}=${hex(valueBytes.subarray(valueStart, valueEnd))}`;
   expect(`${hex(iterator.key)}=${hex(iterator.value)}`).toBe(places);
-  return places;
+  return `${places} until ${iterator.expiresAt}`;
 }
 
 function hex(bytes: Uint8Array): string {

@@ -234,6 +234,9 @@ class ArrayIterator implements EngineIterator {
   get value(): Uint8Array {
     return this.#range.keysOnly === true ? new Uint8Array(0) : this.#entries[this.#index]!.value;
   }
+  get expiresAt(): number {
+    return this.#entries[this.#index]!.expiresAt;
+  }
   get keyBytes(): Uint8Array {
     return this.key;
   }

@@ -77,6 +77,7 @@ export class RangeIterator implements EngineIterator {
   valueBytes: Uint8Array = NO_BYTES;
   valueStart = 0;
   valueEnd = 0;
+  expiresAt = 0;
 
   constructor(cursor: Cursor, range: ScanRange, bounds: Bounds, view: ReadView, release: () => void) {
     this.#cursor = cursor;
@@ -301,6 +302,7 @@ export class RangeIterator implements EngineIterator {
   }
 
   #takeValue(): void {
+    this.expiresAt = this.#cursor.entry.expiresAt;
     if (this.#keysOnly) return;
     const { valueBytes, valueStart, valueEnd } = this.#cursor.entry;
     this.valueBytes = valueBytes;
