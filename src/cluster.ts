@@ -10,15 +10,9 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
 import { newCommand, parseOptions, Stop, scriptCommand, wholeNumber } from "./command-line.ts";
-import {
-  DEFAULT_HOST,
-  DEFAULT_PORT,
-  DEFAULT_SHARDS,
-  DEFAULT_TIMINGS,
-  isShardCount,
-  reachableHost,
-} from "./config.ts";
+import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_SHARDS, isShardCount, reachableHost } from "./config.ts";
 import { LOG_LEVELS } from "./env/env.ts";
+import { DEFAULT_TIMINGS } from "./timings.ts";
 
 const NODES_MAX = 9;
 const EXIT_FAILED = 1;

@@ -1,11 +1,11 @@
 /**
- * What a node is told when it is built, and the times it lives by. Limits of a single part stand with that part
- * (`protocol/limits.ts`, `src/server/limits.ts`); here is what concerns the node as a whole.
+ * What a node is told when it is built. Limits of a single part stand with that part (`protocol/limits.ts`,
+ * `src/server/limits.ts`), and times in `timings.ts`; here is what concerns the node as a whole.
  */
 import type { NodeId } from "../protocol/ids.ts";
 import { SHARDS_MAX } from "../protocol/limits.ts";
 import type { LogLevel } from "./env/env.ts";
-import { assert } from "./lib/assert.ts";
+import type { TimingOptions } from "./timings.ts";
 
 export interface NodeConfig {
   readonly id: NodeId;
@@ -23,6 +23,8 @@ export interface NodeConfig {
   /** A power of two up to `SHARDS_MAX`; fixed when the data directory is created. */
   readonly shards: number;
   readonly logLevel: LogLevel;
+  /** Times that are not the defaults. */
+  readonly timings?: Partial<TimingOptions>;
 }
 
 export interface Member {
@@ -33,71 +35,6 @@ export interface Member {
   /** `host:port`, with brackets around an IPv6 address. */
   readonly address: string;
 }
-
-export interface NodeTimings {
-  /** One tick of the Raft cores. */
-  readonly tickMs: number;
-  readonly heartbeatTicks: number;
-  /** A follower that hears nothing for this many ticks, up to twice as many at random, campaigns. */
-  readonly electionTicks: number;
-  /** A group in which nothing happened for so long falls asleep: no heartbeats until something does. */
-  readonly quiesceTicks: number;
-  /** A node that was not heard for so long is taken for dead by the groups that it leads and that are asleep. */
-  readonly silentLeaderMs: number;
-  /** How long a request may wait for its answer inside of a node. */
-  readonly requestTimeoutMs: number;
-  /** How often logs are compacted, leaders balanced and the system group's facts completed. */
-  readonly maintenanceMs: number;
-  /** A full disk is tried again this often. */
-  readonly diskFullRetryMs: number;
-  /** Most time that handing leadership over may take when a node stops. */
-  readonly handoverMs: number;
-  /** How long after a majority is connected a new cluster's preferred leaders campaign. */
-  readonly settleMs: number;
-  /** How long a node waits for the others' part of a cluster's status. */
-  readonly statusTimeoutMs: number;
-  /** How long a graceful stop may take before the process exits all the same. */
-  readonly stopMsMax: number;
-}
-
-export const DEFAULT_TIMINGS: NodeTimings = {
-  tickMs: 50,
-  heartbeatTicks: 2,
-  electionTicks: 10,
-  quiesceTicks: 40,
-  silentLeaderMs: 750,
-  requestTimeoutMs: 5_000,
-  maintenanceMs: 1_000,
-  diskFullRetryMs: 500,
-  handoverMs: 2_000,
-  settleMs: 200,
-  statusTimeoutMs: 1_000,
-  stopMsMax: 15_000,
-};
-
-/** Asserts the relations between times that the algorithms rely on. */
-export function assertTimings(timings: NodeTimings): void {
-  assert(timings.tickMs >= 1, "timers are not finer than a millisecond");
-  assert(timings.heartbeatTicks >= 1, "a leader must be able to send heartbeats");
-  assert(
-    timings.heartbeatTicks * 3 <= timings.electionTicks,
-    "two lost heartbeats must not cost a leader its office",
-  );
-  assert(
-    timings.electionTicks * 2 * timings.tickMs * 2 <= timings.requestTimeoutMs,
-    "a request must survive the longest election timeout and the election after it",
-  );
-  const { electionTicks, tickMs, silentLeaderMs } = timings;
-  assert(
-    silentLeaderMs > electionTicks * tickMs && silentLeaderMs < 2 * electionTicks * tickMs,
-    "a group that is asleep must not miss its leader sooner, or much later, than one that is awake",
-  );
-  assert(
-    timings.stopMsMax > timings.requestTimeoutMs,
-    "a stopping node must be able to wait for the requests that are under way",
-  );
-}
-assertTimings(DEFAULT_TIMINGS);
 
 const MIB = 1024 * 1024;
 
@@ -130,7 +67,7 @@ export const DEFAULT_LIMITS = {
     shardScans: { activeMax: 32, waitingMax: 4096, waitMsMax: 5_000 },
   },
   /** Requests on the way to the leader, for clients that know nothing of shards. */
-  forwarding: { waitMs: 2_500, retryMs: 20, waitingMax: 65_536 },
+  forwarding: { retryMs: 20, waitingMax: 65_536 },
 } as const;
 
 export const DEFAULT_HOST = "127.0.0.1";

@@ -16,13 +16,14 @@
  */
 import { writeSync } from "node:fs";
 import { scriptCommand } from "./command-line.ts";
-import { DEFAULT_TIMINGS, type NodeConfig } from "./config.ts";
+import type { NodeConfig } from "./config.ts";
 import { consoleLog } from "./env/console-log.ts";
 import { FileError, type Log } from "./env/env.ts";
 import { AssertionError } from "./lib/assert.ts";
 import type { FlotillaNode } from "./node.ts";
 import { parseNodeConfig } from "./node-arguments.ts";
 import { StartError } from "./start-error.ts";
+import { DEFAULT_TIMING_OPTIONS, timingsOf } from "./timings.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_BUG = 70;
@@ -44,7 +45,8 @@ async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
   process.on("unhandledRejection", (reason) => die(log, reason));
   const node = await build(config, log);
   const started = node.start();
-  stopOnRequest(node, started, log, stopWithStdin);
+  const { stopMsMax } = timingsOf({ ...DEFAULT_TIMING_OPTIONS, ...config.timings });
+  stopOnRequest(node, started, log, stopWithStdin, stopMsMax);
   try {
     await started;
     print(servingLine(config));
@@ -92,16 +94,22 @@ async function build(config: NodeConfig, log: Log): Promise<FlotillaNode> {
 }
 
 /** The first request stops the node gracefully; a second signal ends the process at once. */
-function stopOnRequest(node: FlotillaNode, started: Promise<void>, log: Log, stopWithStdin: boolean): void {
+function stopOnRequest(
+  node: FlotillaNode,
+  started: Promise<void>,
+  log: Log,
+  stopWithStdin: boolean,
+  stopMsMax: number,
+): void {
   let stopping = false;
   const stop = async (why: string): Promise<void> => {
     if (stopping) return;
     stopping = true;
     log.info("stopping", { why });
     const deadline = setTimeout(() => {
-      log.error("could not stop in time", { afterMs: DEFAULT_TIMINGS.stopMsMax });
+      log.error("could not stop in time", { afterMs: stopMsMax });
       process.exit(EXIT_FAILED);
-    }, DEFAULT_TIMINGS.stopMsMax);
+    }, stopMsMax);
     // A node that is still recovering is stopped when it can be; why it failed to start is told elsewhere.
     await started.catch(() => {});
     await node.stop();

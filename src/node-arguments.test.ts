@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { version } from "../package.json";
 import type { NodeConfig } from "./config.ts";
 import { parseNodeConfig } from "./node-arguments.ts";
+import { DEFAULT_TIMING_OPTIONS } from "./timings.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "flotilla-arguments-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -42,6 +43,7 @@ describe("flags", () => {
       joins: false,
       shards: 8,
       logLevel: "info",
+      timings: DEFAULT_TIMING_OPTIONS,
     });
   });
 
@@ -52,6 +54,16 @@ describe("flags", () => {
     );
     expect(parsed).toMatchObject({ host: "0.0.0.0", port: 7003, dataDirectory: "/tmp/d", shards: 64 });
     expect(parsed.members.map((member) => member.address)).toEqual(["a:7001", "b:7002", "[::1]:7003"]);
+  });
+
+  test("times are told in milliseconds, each by a flag of its own", () => {
+    const { timings } = configOf(
+      ...["--id", "n1", "--tick-ms", "20", "--heartbeat-ms=40", "--election-timeout-ms", "200"],
+      ...["--request-timeout-ms", "3000", "--idle-ms", "1000"],
+    );
+    expect(timings).toEqual({
+      ...{ tickMs: 20, heartbeatMs: 40, electionTimeoutMs: 200, requestTimeoutMs: 3_000, idleMs: 1_000 },
+    });
   });
 
   test("a member takes its address from --peers", () => {
@@ -78,6 +90,11 @@ describe("flags", () => {
     ["unknown flag --prot; did you mean --port?", ["--id", "n1", "--prot", "7001"]],
     ["unknown flag --log-levl; did you mean --log-level?", ["--id", "n1", "--log-levl=info"]],
     ["flag --port needs a value", ["--id", "n1", "--port"]],
+    ['--idle-ms must be a whole number of milliseconds, found "2s"', ["--id", "n1", "--idle-ms", "2s"]],
+    [
+      "--election-timeout-ms (250) must be at least 3 times --heartbeat-ms (100): two lost heartbeats must not cost a leader its office",
+      ["--id", "n1", "--election-timeout-ms", "250"],
+    ],
     ['unexpected "n1": every setting has a flag, see --help', ["n1"]],
     ["--id is missing: each node has a name, as in --id n1", ["--port", "7001"]],
     ['--id must be 1 to 64 letters, digits, dots, _ or -, found "n 1"', ["--id", "n 1"]],

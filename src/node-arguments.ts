@@ -23,6 +23,7 @@ import {
 } from "./config.ts";
 import { LOG_LEVELS, type LogLevel } from "./env/env.ts";
 import { parseAddress } from "./lib/address.ts";
+import { DEFAULT_TIMING_OPTIONS, faultOfTimings, TIMING_FLAGS, type TimingOptions } from "./timings.ts";
 
 /** What the command line asks for. `stop`: print `text` (help, the version, or what is wrong) and exit with `exitCode`. */
 export type ParsedArguments =
@@ -43,7 +44,9 @@ export function parseNodeConfig(argv: readonly string[]): ParsedArguments {
   }
 }
 
-interface Options {
+type TimingKey = keyof TimingOptions;
+
+interface Options extends Partial<Record<TimingKey, string>> {
   readonly id?: string;
   readonly port?: string;
   readonly host?: string;
@@ -56,7 +59,7 @@ interface Options {
   readonly stopWithStdin?: boolean;
 }
 
-type Key = "id" | "port" | "host" | "data" | "peers" | "shards" | "logLevel";
+type Key = "id" | "port" | "host" | "data" | "peers" | "shards" | "logLevel" | TimingKey;
 
 /** Flags win over the file; `name` says where a value came from, for messages. */
 class Settings {
@@ -76,7 +79,7 @@ class Settings {
   }
 
   name(key: Key): string {
-    const name = key === "logLevel" ? "log-level" : key;
+    const name = key.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
     const fromFile = this.#flags[key] === undefined && this.#file[key] !== undefined;
     return fromFile ? `${name} in ${this.#flags.config}` : `--${name}`;
   }
@@ -106,7 +109,28 @@ function addSettings(command: Command): Command {
       "--shards <number>",
       `into how many shards a new cluster cuts the keys: a power of two up to ${SHARDS_MAX} (default: ${DEFAULT_SHARDS})`,
     )
-    .option("--log-level <level>", `${LOG_LEVELS.join(", ")} (default: info)`);
+    .option("--log-level <level>", `${LOG_LEVELS.join(", ")} (default: info)`)
+    .option("--tick-ms <ms>", timingHelp("what the next three are counted in", "tickMs"))
+    .option(
+      "--heartbeat-ms <ms>",
+      timingHelp("how often a leader with nothing to say is heard", "heartbeatMs"),
+    )
+    .option(
+      "--election-timeout-ms <ms>",
+      timingHelp("who hears no leader for so long, up to twice, wants to lead", "electionTimeoutMs"),
+    )
+    .option(
+      "--idle-ms <ms>",
+      timingHelp("a group in which nothing happens for so long falls asleep", "idleMs"),
+    )
+    .option(
+      "--request-timeout-ms <ms>",
+      timingHelp("how long a request may wait inside of a node", "requestTimeoutMs"),
+    );
+}
+
+function timingHelp(what: string, key: TimingKey): string {
+  return `${what} (default: ${DEFAULT_TIMING_OPTIONS[key]})`;
 }
 
 const EXAMPLES = `
@@ -153,6 +177,7 @@ function checkedConfig(settings: Settings): NodeConfig {
     joins: checkedJoin(settings, listed.length),
     shards: checkedShards(settings),
     logLevel: checkedLogLevel(settings),
+    timings: checkedTimings(settings),
   };
 }
 
@@ -220,6 +245,22 @@ function checkedShards(settings: Settings): number {
     );
   }
   return shards;
+}
+
+function checkedTimings(settings: Settings): TimingOptions {
+  const timings: Record<TimingKey, number> = { ...DEFAULT_TIMING_OPTIONS };
+  for (const key of Object.keys(TIMING_FLAGS) as TimingKey[]) {
+    const text = settings.get(key);
+    if (text === undefined) continue;
+    const value = wholeNumber(text);
+    if (value === undefined) {
+      throw new Stop(`${settings.name(key)} must be a whole number of milliseconds, found "${text}"`);
+    }
+    timings[key] = value;
+  }
+  const fault = faultOfTimings(timings);
+  if (fault !== undefined) throw new Stop(fault);
+  return timings;
 }
 
 function checkedLogLevel(settings: Settings): LogLevel {

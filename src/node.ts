@@ -11,7 +11,7 @@ import type { GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { Administration } from "./administration.ts";
 import { GatherStatus } from "./cluster-status.ts";
-import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeConfig, type ReplicationLimits } from "./config.ts";
+import { DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
 import { parseAddress } from "./lib/address.ts";
@@ -44,6 +44,7 @@ import type { Engine } from "./storage/engine.ts";
 import { openLsm } from "./storage/lsm.ts";
 import type { LsmOptions } from "./storage/lsm-options.ts";
 import { StorageError } from "./storage/storage-error.ts";
+import { DEFAULT_TIMING_OPTIONS, faultOfTimings, type NodeTimings, timingsOf } from "./timings.ts";
 
 /** A node. Requests may also be handed to it directly, without a socket. */
 export interface FlotillaNode extends RequestHandler {
@@ -90,6 +91,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   readonly #env: Env;
   readonly #config: NodeConfig;
   readonly #options: NodeOptions;
+  readonly #timings: NodeTimings;
   readonly #stats = new RequestStats();
   readonly #peers: Peers;
   readonly #server: Server;
@@ -103,6 +105,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     this.#env = env;
     this.#config = config;
     this.#options = options;
+    this.#timings = timingsOf({ ...DEFAULT_TIMING_OPTIONS, ...config.timings });
     this.#startedMs = env.clock.nowMs();
     const others = config.members.filter((member) => member.id !== config.id);
     this.#addresses = new Map(others.map(({ id, host, port }) => [id, { host, port }]));
@@ -136,6 +139,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   }
 
   async start(): Promise<void> {
+    const fault = faultOfTimings({ ...DEFAULT_TIMING_OPTIONS, ...this.#config.timings });
+    if (fault !== undefined) throw new StartError(fault);
     const listener = await this.#listen();
     try {
       this.#running = await this.#recover();
@@ -150,7 +155,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const { host } = this.#running!;
     while (host.shards.some((shard) => shard.leader === undefined)) {
       if (this.#refusal !== undefined) throw new StartError(this.#refusal);
-      await new Promise<void>((resolve) => this.#env.clock.timer(DEFAULT_TIMINGS.tickMs, resolve));
+      await new Promise<void>((resolve) => this.#env.clock.timer(this.#timings.tickMs, resolve));
     }
   }
 
@@ -246,7 +251,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       self: id,
       members: votersAmong(membership),
       desiredMembers: () => membership.desired,
-      timings: DEFAULT_TIMINGS,
+      timings: this.#timings,
       engine,
       buffer,
       logStore,
@@ -367,7 +372,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         fail: this.#options.onFatal,
         slab,
         stats: this.#stats,
-        limits: { ...DEFAULT_LIMITS, quiesceTicks: DEFAULT_TIMINGS.quiesceTicks },
+        limits: { ...DEFAULT_LIMITS, quiesceTicks: this.#timings.quiesceTicks },
         send: (of, message) => this.#peers.send(of, message),
         wake: (shard) => host.wake(shard),
       },
@@ -378,8 +383,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
             id: this.#config.id,
             membership,
             lease: 0,
-            heartbeatTicks: DEFAULT_TIMINGS.heartbeatTicks,
-            electionTicks: DEFAULT_TIMINGS.electionTicks,
+            heartbeatTicks: this.#timings.heartbeatTicks,
+            electionTicks: this.#timings.electionTicks,
             random: this.#env.random,
             ...(this.#options.replication ?? DEFAULT_LIMITS.replication),
           },
@@ -400,7 +405,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       clock,
       host,
       network: this.#peers,
-      forwarding: DEFAULT_LIMITS.forwarding,
+      forwarding: { ...DEFAULT_LIMITS.forwarding, waitMs: this.#timings.forwardWaitMs },
       addressOf,
     });
     const status = () =>
@@ -424,7 +429,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       topology: () => topologyOf(host, membership.facts.clusterId, membership.connected),
       administration: new Administration({
         ...{ self: id, clock, host, membership, network: this.#peers },
-        timeoutMs: DEFAULT_TIMINGS.requestTimeoutMs,
+        timeoutMs: this.#timings.requestTimeoutMs,
       }),
       nodeStatus: () => ({ kind: "nodeStatus", status: status() }),
       clusterStatus: (sink, requestId) => {
@@ -433,7 +438,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
           network: this.#peers,
           members: membership.nodes,
           own: status(),
-          deadlineMs: DEFAULT_TIMINGS.statusTimeoutMs,
+          deadlineMs: this.#timings.statusTimeoutMs,
           sink,
           requestId,
         });

@@ -14,8 +14,9 @@
  */
 import { nodeId, shardId } from "../../protocol/ids.ts";
 import type { ClientRequest } from "../../protocol/messages.ts";
-import { DEFAULT_TIMINGS, memberAt } from "../../src/config.ts";
+import { memberAt } from "../../src/config.ts";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
+import { DEFAULT_TIMINGS } from "../../src/timings.ts";
 import { type Operation, show } from "../support/history.ts";
 import { assertLinearizable } from "../support/linearizability.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
