@@ -101,8 +101,13 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
       encodeScan(writer, request);
       return;
     case "ping":
-    case "topology":
       writer.arrayHeader(0);
+      return;
+    case "topology":
+      writer.arrayHeader(2);
+      if (request.known === undefined) writer.nil();
+      else writer.uint(request.known);
+      writer.bool(request.subscribe);
       return;
     case "status":
       writer.arrayHeader(1);
@@ -148,9 +153,11 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
     case REQUEST_TYPES.ping:
       expectItems(reader, 0);
       return { kind: "ping" };
-    case REQUEST_TYPES.topology:
-      expectItems(reader, 0);
-      return { kind: "topology" };
+    case REQUEST_TYPES.topology: {
+      expectItems(reader, 2);
+      const known = reader.takeNil() ? undefined : reader.uint();
+      return { kind: "topology", known, subscribe: reader.bool() };
+    }
     case REQUEST_TYPES.status: {
       expectItems(reader, 1);
       const number = reader.uint();

@@ -91,14 +91,25 @@ export interface Scan {
 
 export type ReadRequest = Get | Exists | Scan;
 
-/** `topology`: who the nodes are and who leads which shard. `status`: of the `node` asked, or of the whole `cluster`. */
+/** `status`: of the `node` asked, or of the whole `cluster`. */
 export type AdminRequest =
   | { readonly kind: "ping" }
-  | { readonly kind: "topology" }
+  | TopologyRequest
   | { readonly kind: "status"; readonly scope: "node" | "cluster" }
   | ChangeMember
   | TransferLeader
   | GroupLogRequest;
+
+/** Who the nodes are, which of them hold which shard, and who leads it. */
+export interface TopologyRequest {
+  readonly kind: "topology";
+  /** The `view` of the topology that the client has: it is answered `unchanged` if that is still the node's. */
+  readonly known: number | undefined;
+  /** Send the topology again, under this request's id, whenever it has changed, until the connection ends. */
+  readonly subscribe: boolean;
+}
+/** A topology, now and once. */
+export const ASK_TOPOLOGY: TopologyRequest = { kind: "topology", known: undefined, subscribe: false };
 
 /**
  * `add`: `node`, to be reached at `address` (`host:port`; empty for the others), gets copies of everything and has no vote;
@@ -144,7 +155,10 @@ export type ClientResponse =
   | { readonly kind: "integer"; readonly value: bigint }
   /** To scan. `more`: the limit of entries or bytes was reached; go on after the last key. With `keysOnly`, values are empty. */
   | { readonly kind: "entries"; readonly entries: readonly KeyValue[]; readonly more: boolean }
+  /** To topology: now, and again whenever it changed, to who subscribed. */
   | { readonly kind: "topology"; readonly topology: Topology }
+  /** To topology: the client has the latest one. */
+  | { readonly kind: "unchanged" }
   | { readonly kind: "nodeStatus"; readonly status: NodeStatus }
   | { readonly kind: "clusterStatus"; readonly status: ClusterStatus }
   | { readonly kind: "groupLog"; readonly log: GroupLogStatus }
@@ -165,10 +179,22 @@ export interface LeaderHint {
 }
 
 export interface Topology {
+  /** Of what the cluster has agreed on (nodes and replica sets): grows with each change of it. Leaders change without it. */
+  readonly version: number;
+  /** A digest of all the rest, leaders included: the same number stands for the same topology, whichever node says it. */
+  readonly view: number;
   readonly clusterId: string;
   readonly nodes: readonly { readonly id: NodeId; readonly address: string }[];
-  /** By shard: its leader as far as the node asked knows. Shard `s` of `n` holds slots [s·16384/n, (s+1)·16384/n). */
-  readonly leaders: readonly (NodeId | null)[];
+  /** By shard, of which there are never more or fewer. Shard `s` of `n` holds slots [s·16384/n, (s+1)·16384/n). */
+  readonly shards: readonly ShardPlace[];
+}
+export interface ShardPlace {
+  /** Who leads it, as far as the node asked knows. */
+  readonly leader: NodeId | null;
+  /** The term in which it was so: of two claims, the one of the higher term is the newer one. */
+  readonly term: number;
+  /** Who holds its data, the leader included; sorted. */
+  readonly replicas: readonly NodeId[];
 }
 
 /** What one node knows of itself, measured, never assumed. Plain data: it travels as a CBOR map. */

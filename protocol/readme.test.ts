@@ -13,7 +13,7 @@ import { ERRORS } from "./errors.ts";
 import type { Frame } from "./frame.ts";
 import { groupId, logIndex, nodeId, shardId, term } from "./ids.ts";
 import * as limits from "./limits.ts";
-import { type ClientRequest, type ClientResponse, NO_SESSION } from "./messages.ts";
+import { ASK_TOPOLOGY, type ClientRequest, type ClientResponse, NO_SESSION } from "./messages.ts";
 import {
   appendMessage,
   beginBundle,
@@ -112,7 +112,12 @@ const requests: Record<string, ClientRequest> = {
     shard: undefined,
   },
   ping: { kind: "ping" },
-  topology: { kind: "topology" },
+  topology: ASK_TOPOLOGY,
+  "topology, if it is not the one of view 7, and its changes from now on": {
+    kind: "topology",
+    known: 7,
+    subscribe: true,
+  },
   "status of the cluster": { kind: "status", scope: "cluster" },
   "changeMember: add n4": {
     kind: "changeMember",
@@ -143,8 +148,15 @@ const responses: Record<string, ClientResponse> = {
   pong: { kind: "pong" },
   "topology of one node and one shard": {
     kind: "topology",
-    topology: { clusterId: "c1", nodes: [{ id: N1, address: "10.0.0.1:7001" }], leaders: [N1] },
+    topology: {
+      version: 4,
+      view: 7,
+      clusterId: "c1",
+      nodes: [{ id: N1, address: "10.0.0.1:7001" }],
+      shards: [{ leader: N1, term: 2, replicas: [N1] }],
+    },
   },
+  unchanged: { kind: "unchanged" },
   "error NOT_LEADER, with a hint": {
     kind: "error",
     error: "NOT_LEADER",

@@ -21,6 +21,7 @@ export const RESPONSE_TYPES = {
   nodeStatus: 134,
   clusterStatus: 135,
   groupLog: 136,
+  unchanged: 137,
   error: 191,
 } as const satisfies Record<ClientResponse["kind"], number>;
 
@@ -57,6 +58,7 @@ export function decodeResponse(frame: Frame): ClientResponse {
 function encodeResponseBody(writer: ByteWriter, response: ClientResponse): void {
   switch (response.kind) {
     case "pong":
+    case "unchanged":
       writer.arrayHeader(0);
       return;
     case "value":
@@ -105,6 +107,9 @@ function decodeArray(type: number, reader: CborReader): ClientResponse {
     case RESPONSE_TYPES.pong:
       expectItems(reader, 0);
       return { kind: "pong" };
+    case RESPONSE_TYPES.unchanged:
+      expectItems(reader, 0);
+      return { kind: "unchanged" };
     case RESPONSE_TYPES.value: {
       expectItems(reader, 2);
       const value = reader.bytesOrNil();

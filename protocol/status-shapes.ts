@@ -7,6 +7,7 @@ import type {
   NodeStatus,
   PeerStatus,
   RequestStatus,
+  ShardPlace,
   ShardStatus,
   StorageStatus,
   Topology,
@@ -15,9 +16,11 @@ import type { PeerHello } from "./peer-messages.ts";
 import { boolean, list, node, nullable, number, oneOf, record, type Shape, text, whole } from "./shape.ts";
 
 export const topologyShape: Shape<Topology> = record<Topology>({
+  version: number,
+  view: number,
   clusterId: text,
   nodes: list(record<Topology["nodes"][number]>({ id: node, address: text })),
-  leaders: list(nullable(node)),
+  shards: list(record<ShardPlace>({ leader: nullable(node), term: number, replicas: list(node) })),
 });
 
 const peerStatus = record<PeerStatus>({

@@ -62,7 +62,12 @@ export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
     consistency,
     shard: optional(shard),
   }),
-  fc.record({ kind: fc.constantFrom("ping" as const, "topology" as const) }),
+  fc.record({ kind: fc.constant("ping" as const) }),
+  fc.record({
+    kind: fc.constant("topology" as const),
+    known: optional(wholeNumber),
+    subscribe: fc.boolean(),
+  }),
   fc.record({
     kind: fc.constant("status" as const),
     scope: fc.constantFrom("node" as const, "cluster" as const),
@@ -151,11 +156,21 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
   fc.record({
     kind: fc.constant("topology" as const),
     topology: fc.record({
+      version: wholeNumber,
+      view: wholeNumber,
       clusterId: text,
       nodes: fc.array(fc.record({ id: node, address: text }), { maxLength: 5 }),
-      leaders: fc.array(fc.option(node), { maxLength: 16 }),
+      shards: fc.array(
+        fc.record({
+          leader: fc.option(node),
+          term: wholeNumber,
+          replicas: fc.array(node, { maxLength: 5 }),
+        }),
+        { maxLength: 16 },
+      ),
     }),
   }),
+  fc.record({ kind: fc.constant("unchanged" as const) }),
   fc.record({ kind: fc.constant("nodeStatus" as const), status: nodeStatus }),
   fc.record({
     kind: fc.constant("groupLog" as const),

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { groupId, logIndex, nodeId, term } from "../protocol/ids.ts";
 import type { ShardStatus } from "../protocol/messages.ts";
-import { nodeStatus, topologyOf } from "./node-status.ts";
+import { nodeStatus } from "./node-status.ts";
 import type { LogStore } from "./shard/log-store.ts";
 import { RequestStats } from "./shard/request-stats.ts";
 import type { Shard } from "./shard/shard.ts";
@@ -87,15 +87,4 @@ test("a node that takes no writes says so, and a cache that was never asked has 
   const status = nodeStatus(sources(engine, "the disk is full"));
   expect(status.readOnly).toBe(true);
   expect(status.storage.cacheHitRate).toBeNull();
-});
-
-test("the topology names the leaders of the shards, and not the system group's", () => {
-  const members = [
-    { id: n1, address: "127.0.0.1:7001" },
-    { id: n2, address: "127.0.0.1:7002" },
-  ];
-  expect(topologyOf(host(), "aa", members)).toEqual({
-    kind: "topology",
-    topology: { clusterId: "aa", nodes: members, leaders: [n2, null] },
-  });
 });

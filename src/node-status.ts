@@ -1,4 +1,4 @@
-import type { ClientResponse, NodeStatus, PeerStatus } from "../protocol/messages.ts";
+import type { NodeStatus, PeerStatus } from "../protocol/messages.ts";
 import type { LogStore } from "./shard/log-store.ts";
 import type { RequestStats } from "./shard/request-stats.ts";
 import type { ShardHost } from "./shard/shard-host.ts";
@@ -50,21 +50,5 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
       compactions: engine.compactions,
     },
     memory: { residentBytes: memory.rss, heapBytes: memory.heapUsed },
-  };
-}
-
-/** The members and who leads what, as far as this node knows. */
-export function topologyOf(
-  host: ShardHost,
-  clusterId: string,
-  members: readonly { readonly id: NodeStatus["id"]; readonly address: string }[],
-): ClientResponse {
-  return {
-    kind: "topology",
-    topology: {
-      clusterId,
-      nodes: members.map(({ id, address }) => ({ id, address })),
-      leaders: host.shards.slice(1).map((shard) => shard.leader ?? null),
-    },
   };
 }

@@ -6,7 +6,7 @@ import { version } from "../package.json";
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
 import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
-import type { ClientRequest } from "../protocol/messages.ts";
+import { ASK_TOPOLOGY, type ClientRequest } from "../protocol/messages.ts";
 import type { GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { Administration } from "./administration.ts";
@@ -18,7 +18,7 @@ import { parseAddress } from "./lib/address.ts";
 import { Slab } from "./lib/slab.ts";
 import { Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
-import { nodeStatus, topologyOf } from "./node-status.ts";
+import { nodeStatus } from "./node-status.ts";
 import { founders, NO_MEMBERS } from "./raft/configuration.ts";
 import { createRaft } from "./raft/raft.ts";
 import { Router } from "./router.ts";
@@ -45,6 +45,7 @@ import { openLsm } from "./storage/lsm.ts";
 import type { LsmOptions } from "./storage/lsm-options.ts";
 import { StorageError } from "./storage/storage-error.ts";
 import { DEFAULT_TIMING_OPTIONS, faultOfTimings, type NodeTimings, timingsOf } from "./timings.ts";
+import { TopologySource, versionOf } from "./topology.ts";
 
 /** A node. Requests may also be handed to it directly, without a socket. */
 export interface FlotillaNode extends RequestHandler {
@@ -326,7 +327,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         membership.hearOf(response.topology.clusterId, response.topology.nodes);
       },
     };
-    for (const node of this.#addresses.keys()) this.#peers.forward(node, { kind: "topology" }, sink, 0);
+    for (const node of this.#addresses.keys()) this.#peers.forward(node, ASK_TOPOLOGY, sink, 0);
   }
 
   /** The log and the engine have the facts as well: a full disk is no reason to stop, the next start writes them. */
@@ -421,12 +422,13 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         engine,
         logStore,
       });
+    const topology = topologySource(shards, host, membership);
     return new Router({
       shards,
       clock,
       mode,
       scanLimits: DEFAULT_LIMITS.scans,
-      topology: () => topologyOf(host, membership.facts.clusterId, membership.connected),
+      topology: (request) => topology.answer(request),
       administration: new Administration({
         ...{ self: id, clock, host, membership, network: this.#peers },
         timeoutMs: this.#timings.requestTimeoutMs,
@@ -445,6 +447,23 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       },
     });
   }
+}
+
+/** Every member holds every shard. */
+function topologySource(shards: number, host: ShardHost, membership: Membership): TopologySource {
+  return new TopologySource({
+    shards,
+    facts: () => ({
+      version: versionOf(membership.facts),
+      clusterId: membership.facts.clusterId,
+      nodes: membership.connected,
+    }),
+    marksOf: (shard) => [host.shard(shard).leader, host.shard(shard).members],
+    place: (shard) => {
+      const { leader, term, voters, learners } = host.shard(shard).status();
+      return { leader, term, replicas: [...voters, ...learners].sort() };
+    },
+  });
 }
 
 /** Those who can lead, sorted. */

@@ -2,7 +2,7 @@
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
 import { type ShardId, shardId } from "../protocol/ids.ts";
-import type { Batch, ClientRequest, ClientResponse, Scan } from "../protocol/messages.ts";
+import type { Batch, ClientRequest, ClientResponse, Scan, TopologyRequest } from "../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../protocol/slots.ts";
 import type { Administration } from "./administration.ts";
 import type { Clock } from "./env/env.ts";
@@ -16,7 +16,7 @@ export interface RouterParts {
   readonly clock: Pick<Clock, "nowMs">;
   readonly mode: LinearizableMode;
   readonly scanLimits: { readonly gathers: ScanGateLimits; readonly shardScans: ScanGateLimits };
-  readonly topology: () => ClientResponse;
+  readonly topology: (request: TopologyRequest) => ClientResponse;
   readonly nodeStatus: () => ClientResponse;
   readonly administration: Administration;
   /** Answers by itself, when the other nodes have answered or a deadline has passed. */
@@ -68,7 +68,7 @@ export class Router implements RequestHandler {
         sink.reply(requestId, PONG);
         break;
       case "topology":
-        sink.reply(requestId, this.#parts.topology());
+        sink.reply(requestId, this.#parts.topology(request));
         break;
       case "status":
         if (request.scope === "node") sink.reply(requestId, this.#parts.nodeStatus());

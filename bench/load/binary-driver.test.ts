@@ -24,9 +24,15 @@ async function startCluster(count: number, leaders: readonly (number | null)[]):
   const nodes: FakeNode[] = [];
   for (let i = 0; i < count; i++) nodes.push(await startFakeNode(() => DONE));
   const topology: Topology = {
+    version: 1,
+    view: 1,
     clusterId: "c1",
     nodes: nodes.map(({ address }, i) => ({ id: nodeId(`n${i + 1}`), address })),
-    leaders: leaders.map((leader) => (leader === null ? null : nodeId(`n${leader + 1}`))),
+    shards: leaders.map((leader) => ({
+      leader: leader === null ? null : nodeId(`n${leader + 1}`),
+      term: 1,
+      replicas: nodes.map((_, i) => nodeId(`n${i + 1}`)),
+    })),
   };
   for (const node of nodes) answerWith(node, topology, () => DONE);
   cleanups.push(() => {

@@ -113,7 +113,7 @@ export class BinaryDriver implements Driver, BinaryConnectionOwner {
       const connect = () => new BinaryConnection(transport, clock, address, this);
       return { id, connections: Array.from({ length: connectionsPerNode }, connect) };
     });
-    this.#leaders = Int16Array.from(topology.leaders, (leader) => this.#indexOf(leader));
+    this.#leaders = Int16Array.from(topology.shards, ({ leader }) => this.#indexOf(leader));
     for (const node of this.#nodes) for (const each of node.connections) this.#unsettled.add(each);
     const timer = clock.timer(OPEN_MS_MAX, resolve);
     await promise;

@@ -1,4 +1,4 @@
-import type { Topology } from "../../protocol/messages.ts";
+import { ASK_TOPOLOGY, type Topology } from "../../protocol/messages.ts";
 import type { Clock, Transport } from "../../src/env/env.ts";
 import type { Address } from "../../src/lib/address.ts";
 import { BinaryConnection } from "./binary-connection.ts";
@@ -29,7 +29,7 @@ export async function fetchTopology(
 async function askOne(transport: Transport, clock: Clock, address: Address): Promise<Topology> {
   const { promise, resolve, reject } = Promise.withResolvers<Topology>();
   const connection = new BinaryConnection(transport, clock, address, {
-    opened: (opened) => opened.send({ kind: "topology" }, 0),
+    opened: (opened) => opened.send(ASK_TOPOLOGY, 0),
     answered: (_requestId, response) => {
       if (response.kind === "topology") resolve(response.topology);
       else reject(new Error(`${connection.remote} answered to topology with ${response.kind}`));

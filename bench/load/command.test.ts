@@ -15,7 +15,8 @@ async function startOneNodeCluster(works: boolean) {
   const node = await startFakeNode((request) => {
     if (request.kind === "topology") {
       const nodes = [{ id: nodeId("n1"), address: node.address }];
-      return { kind: "topology", topology: { clusterId: "c1", nodes, leaders: [nodeId("n1")] } };
+      const shards = [{ leader: nodeId("n1"), term: 1, replicas: [nodeId("n1")] }];
+      return { kind: "topology", topology: { version: 1, view: 1, clusterId: "c1", nodes, shards } };
     }
     if (!works) return { kind: "error", error: "UNAVAILABLE", message: "no majority", leader: undefined };
     if (request.kind === "scan") return { kind: "entries", entries: [], more: false };

@@ -164,23 +164,29 @@ test("info shows one node in full", () => {
 
 test("topology shows who leads what, in runs, and what nobody leads", () => {
   const topology: Topology = {
+    version: 3,
+    view: 7,
     clusterId: "c0ffee",
     nodes: [
       { id: n1, address: "127.0.0.1:7001" },
       { id: n2, address: "127.0.0.1:7002" },
     ],
-    leaders: [n1, n1, n1, n2, null, n1],
+    shards: [n1, n1, n1, n2, null, n1].map((leader, i) => ({
+      leader,
+      term: 1,
+      replicas: i === 0 ? [n1] : [n1, n2],
+    })),
   };
   expect(`\n${topologyReply(topology).text(PLAIN)}\n`).toMatchInlineSnapshot(`
     "
     cluster c0ffee, 6 shards
 
-    ┌──────┬────────────────┬───────┬────────┐
-    │ node │ address        │ leads │ shards │
-    ├──────┼────────────────┼───────┼────────┤
-    │ n1   │ 127.0.0.1:7001 │     4 │ 0-2, 5 │
-    │ n2   │ 127.0.0.1:7002 │     1 │ 3      │
-    └──────┴────────────────┴───────┴────────┘
+    ┌──────┬────────────────┬───────┬───────┬────────────────┐
+    │ node │ address        │ holds │ leads │ which it leads │
+    ├──────┼────────────────┼───────┼───────┼────────────────┤
+    │ n1   │ 127.0.0.1:7001 │     6 │     4 │ 0-2, 5         │
+    │ n2   │ 127.0.0.1:7002 │     5 │     1 │ 3              │
+    └──────┴────────────────┴───────┴───────┴────────────────┘
     without a leader: 4
     "
   `);

@@ -165,14 +165,15 @@ const replica = ({ node, matchIndex, active }: ShardStatus["replicas"][number]):
   `${node} ${matchIndex}${active ? "" : " (silent)"}`;
 
 function topologyTable(topology: Topology): string {
-  const table = plainTable(["node", "address", "leads", "shards"], [2]);
+  const table = plainTable(["node", "address", "holds", "leads", "which it leads"], [2, 3]);
   for (const node of topology.nodes) {
-    const led = topology.leaders.flatMap((leader, shard) => (leader === node.id ? [shard] : []));
-    table.push([node.id, node.address, String(led.length), ranges(led)]);
+    const led = topology.shards.flatMap(({ leader }, shard) => (leader === node.id ? [shard] : []));
+    const held = topology.shards.filter(({ replicas }) => replicas.includes(node.id)).length;
+    table.push([node.id, node.address, String(held), String(led.length), ranges(led)]);
   }
-  const unled = topology.leaders.flatMap((leader, shard) => (leader === null ? [shard] : []));
+  const unled = topology.shards.flatMap(({ leader }, shard) => (leader === null ? [shard] : []));
   const note = unled.length === 0 ? "" : `\nwithout a leader: ${ranges(unled)}`;
-  return `${clusterName(topology.clusterId)}, ${topology.leaders.length} shards\n\n${table.toString()}${note}`;
+  return `${clusterName(topology.clusterId)}, ${topology.shards.length} shards\n\n${table.toString()}${note}`;
 }
 
 /** Ascending numbers, with runs written as `first-last`. */

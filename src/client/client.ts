@@ -13,6 +13,9 @@
  * (`request-runner.ts`). Writes are numbered in sessions, so that a retry happens once (`session.ts`). What a request
  * costs beside its promise is a stamp, an entry in a table and its bytes in the one buffer that a turn of the loop sends
  * (`connection.ts`).
+ *
+ * The topology comes again whenever it has changed, from one node that is asked to send it; what that node does not know
+ * yet, redirects tell.
  */
 export { parseAddress } from "../lib/address.ts";
 export type { Bytes } from "./bytes.ts";
@@ -25,4 +28,5 @@ export type {
 } from "./cluster-client.ts";
 export { connect } from "./connect.ts";
 export { FlotillaError, type Outcome } from "./errors.ts";
+export type { ClientCounts } from "./request-runner.ts";
 export type { ScanOptions } from "./scan.ts";

@@ -1,6 +1,7 @@
 import type { ErrorName } from "../../protocol/errors.ts";
 import { isNodeId, shardId } from "../../protocol/ids.ts";
 import {
+  ASK_TOPOLOGY,
   type ChangeMember,
   type ClusterStatus,
   type Consistency,
@@ -26,7 +27,7 @@ import {
 import { type Bytes, toBytes } from "./bytes.ts";
 import type { Answer, Outgoing } from "./call.ts";
 import { FlotillaError } from "./errors.ts";
-import { type ClientEnv, RequestRunner, type RunnerOptions } from "./request-runner.ts";
+import { type ClientCounts, type ClientEnv, RequestRunner, type RunnerOptions } from "./request-runner.ts";
 import { type ScanOptions, scanPages } from "./scan.ts";
 
 export interface ClientOptions {
@@ -53,7 +54,10 @@ export interface ClientOptions {
 }
 
 export interface ReadOptions {
-  /** `linearizable` (default): the latest acknowledged write. `stale`: what any replica has, which may be older. */
+  /**
+   * `linearizable` (default): the latest acknowledged write. `stale`: what the nearest replica has that is not busy, which
+   * may be older.
+   */
   readonly consistency?: Consistency;
 }
 
@@ -212,7 +216,12 @@ export class Client {
 
   /** Who the nodes are, and who leads which shard, as one node knows it. */
   topology(): Promise<Topology> {
-    return this.#runner.run({ kind: "topology" }, TOPOLOGY, "any");
+    return this.#runner.run(ASK_TOPOLOGY, TOPOLOGY, "any");
+  }
+
+  /** How many requests this client has sent to where they belong, and how many had to be told where that is. */
+  get counts(): ClientCounts {
+    return this.#runner.counts;
   }
 
   /** How the whole cluster is (default), or how one node is: any, or the one at `address`. */

@@ -26,6 +26,8 @@ export interface ConnectionOwner {
   undelivered(call: Call, address: string, sent: boolean, error: Error): void;
   /** Nothing was heard of `address` for a while: a call that waits for it may be taken away (`forget`) and sent elsewhere. */
   quiet(call: Call, address: string): void;
+  /** What the node sends, unasked, under the id of the last request that subscribed to something. */
+  pushed(response: ClientResponse, address: string): void;
   /** The request is outside of the protocol's limits. */
   unsendable(call: Call, error: ProtocolError): void;
   /** The node can't be connected to, or its connection was lost. Comes before `undelivered` of the calls it concerns. */
@@ -41,6 +43,8 @@ export interface ConnectionOptions {
 
 /** After a failure, calls fail at once for this long, instead of each knocking. */
 const RECONNECT_AFTER_MS = 40;
+/** How much the latest measurement counts in a node's round trip time. */
+const ROUND_TRIP_WEIGHT = 0.2;
 const REQUEST_IDS = 2 ** 32;
 
 export class NodeConnection implements ConnectionHandler {
@@ -54,6 +58,8 @@ export class NodeConnection implements ConnectionHandler {
   #waiting: Call[] = [];
   #pending = new Map<number, Call>();
   #nextRequestId = 0;
+  /** Under which the node sends what was subscribed to; -1: nothing was. */
+  #subscriptionId = -1;
   readonly #writer = new ByteWriter();
   #flushing = false;
   #frames = new FrameReader(CLIENT_FRAME_BYTES_MAX);
@@ -65,6 +71,10 @@ export class NodeConnection implements ConnectionHandler {
   #quiet = false;
   #queuedBytes = 0;
   #failedMs = Number.NEGATIVE_INFINITY;
+  #roundTripMs: number | undefined;
+  /** The read whose answer is waited for to measure the round trip; -1: none is. */
+  #measuredId = -1;
+  #measuredMs = 0;
   #failure: Error = new Error("never tried");
 
   constructor(
@@ -85,6 +95,16 @@ export class NodeConnection implements ConnectionHandler {
    */
   get isDown(): boolean {
     return this.#quiet || (this.#state !== "ready" && this.#failedMs !== Number.NEGATIVE_INFINITY);
+  }
+
+  /** How long reads take here, lately: what the network and the node's own queue cost. `undefined`: not known. */
+  get roundTripMs(): number | undefined {
+    return this.#roundTripMs;
+  }
+
+  /** Calls that wait for their answer. */
+  get waiting(): number {
+    return this.#pending.size + this.#waiting.length;
   }
 
   /** Sends a call, connecting first if need be. The owner hears of the answer or of the failure, a failure perhaps at once. */
@@ -208,6 +228,12 @@ export class NodeConnection implements ConnectionHandler {
     }
     call.requestId = requestId;
     this.#pending.set(requestId, call);
+    // A write waits for a majority, and so says nothing of how near this node is.
+    if (this.#measuredId < 0 && "consistency" in call.request) {
+      this.#measuredId = requestId;
+      this.#measuredMs = this.#env.clock.nowMs();
+    }
+    if (call.request.kind === "topology" && call.request.subscribe) this.#subscriptionId = requestId;
     this.#flushSoon();
     if (this.#silenceTimer === undefined) {
       this.#silentMs = 0;
@@ -218,7 +244,7 @@ export class NodeConnection implements ConnectionHandler {
   #takeRequestId(): number {
     do {
       this.#nextRequestId = (this.#nextRequestId + 1) % REQUEST_IDS;
-    } while (this.#pending.has(this.#nextRequestId));
+    } while (this.#pending.has(this.#nextRequestId) || this.#nextRequestId === this.#subscriptionId);
     return this.#nextRequestId;
   }
 
@@ -247,8 +273,9 @@ export class NodeConnection implements ConnectionHandler {
       const frame = this.#frames.next();
       if (frame === undefined) return false;
       call = this.#pending.get(frame.requestId);
+      if (frame.requestId === this.#measuredId) this.#measured();
       // Nobody waits for it any more, or it answers a ping.
-      if (call === undefined) return true;
+      if (call === undefined && frame.requestId !== this.#subscriptionId) return true;
       response = decodeResponse(frame);
       this.#pending.delete(frame.requestId);
     } catch (error) {
@@ -256,8 +283,16 @@ export class NodeConnection implements ConnectionHandler {
       this.#abort(new Error(`it sent what can't be read: ${error.message}`, { cause: error }));
       return false;
     }
-    this.#owner.answered(call, response);
+    if (call === undefined) this.#owner.pushed(response, this.address);
+    else this.#owner.answered(call, response);
     return true;
+  }
+
+  #measured(): void {
+    this.#measuredId = -1;
+    const tookMs = this.#env.clock.nowMs() - this.#measuredMs;
+    const before = this.#roundTripMs ?? tookMs;
+    this.#roundTripMs = before + ROUND_TRIP_WEIGHT * (tookMs - before);
   }
 
   #watchForSilence(): void {
@@ -300,6 +335,9 @@ export class NodeConnection implements ConnectionHandler {
     this.#state = "none";
     this.#failure = error;
     this.#connection = undefined;
+    this.#subscriptionId = -1;
+    this.#measuredId = -1;
+    this.#roundTripMs = undefined;
     this.#stopTimers();
     this.#writer.reset();
     const waiting = this.#waiting;

@@ -26,6 +26,10 @@ export class FakeCluster {
   readonly leaders: number[];
   readonly world: FakeWorld;
   clusterId = "c1";
+  /** Of the topology; a test that changes that may change this too. */
+  view = 1;
+  /** Of all leaders. */
+  term = 1;
   /** How often each write was executed, by kind and key. */
   readonly executions = new Map<string, number>();
   /** Most entries that a scan answers with. */
@@ -107,9 +111,15 @@ export class FakeCluster {
         return {
           kind: "topology",
           topology: {
+            version: 1,
+            view: this.view,
             clusterId: this.clusterId,
             nodes: this.nodes.map(({ id, address }) => ({ id, address })),
-            leaders: this.leaders.map((leader) => this.nodes[leader]!.id),
+            shards: this.leaders.map((leader) => ({
+              leader: this.nodes[leader]!.id,
+              term: this.term,
+              replicas: this.nodes.map(({ id }) => id),
+            })),
           },
         };
       default:
@@ -133,6 +143,13 @@ export function errorResponse(
   leader?: FakeNode,
 ): ClientResponse {
   return { kind: "error", error, message: "as the test wants it", leader };
+}
+
+interface ConnectionState {
+  readonly reader: FrameReader;
+  greeted: boolean;
+  /** The id of the request that subscribed. */
+  subscription: number | undefined;
 }
 
 export class FakeNode {
@@ -179,7 +196,9 @@ export class FakeNode {
   start(): void {
     this.#cluster.world.serve(this.address, {
       opened: (connection) => {
-        connection.state = { reader: new FrameReader(CLIENT_FRAME_BYTES_MAX), greeted: false };
+        const reader = new FrameReader(CLIENT_FRAME_BYTES_MAX);
+        const state: ConnectionState = { reader, greeted: false, subscription: undefined };
+        connection.state = state;
         this.#connections.add(connection);
       },
       received: (connection, bytes) => this.#received(connection, bytes),
@@ -193,12 +212,24 @@ export class FakeNode {
     this.dropConnections();
   }
 
+  /** Sends the topology to all clients that have subscribed to it here. */
+  pushTopology(): void {
+    for (const connection of this.#connections) {
+      const { subscription } = connection.state as ConnectionState;
+      if (subscription === undefined) continue;
+      const response = this.#cluster.execute({ kind: "topology", known: undefined, subscribe: false });
+      const writer = new ByteWriter();
+      encodeResponse(writer, response, subscription);
+      connection.send(writer.view());
+    }
+  }
+
   dropConnections(): void {
     for (const connection of this.#connections) connection.destroy();
   }
 
   #received(connection: Connection, bytes: Uint8Array): void {
-    const state = connection.state as { reader: FrameReader; greeted: boolean };
+    const state = connection.state as ConnectionState;
     if (!state.greeted) {
       state.greeted = true;
       if (bytes.length !== PREAMBLE_BYTES)
@@ -211,6 +242,7 @@ export class FakeNode {
     for (let frame = state.reader.next(); frame !== undefined; frame = state.reader.next()) {
       const request = decodeRequest(frame);
       this.received.push(request);
+      if (request.kind === "topology" && request.subscribe) state.subscription = frame.requestId;
       if (!this.#answer(connection, request, frame.requestId)) return;
     }
   }

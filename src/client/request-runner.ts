@@ -12,7 +12,7 @@
 import { ERRORS, type ErrorName, type ProtocolError } from "../../protocol/errors.ts";
 import { shardId } from "../../protocol/ids.ts";
 import { SLOTS } from "../../protocol/limits.ts";
-import type { ClientResponse, ErrorResponse } from "../../protocol/messages.ts";
+import type { ClientResponse, ErrorResponse, Topology } from "../../protocol/messages.ts";
 import { shardOfSlot } from "../../protocol/slots.ts";
 import type { Env } from "../env/env.ts";
 import { SESSION, TOPOLOGY } from "./answers.ts";
@@ -20,11 +20,20 @@ import { type Answer, Call, type Outgoing, type Route } from "./call.ts";
 import { type ConnectionOwner, NodeConnection } from "./connection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { describeRequest, FlotillaError, type Outcome, outcomeInWords } from "./errors.ts";
+import { ReplicaChoice, type ReplicaState } from "./replica-choice.ts";
 import { type SessionOwner, ShardSession } from "./session.ts";
 import { TopologyCache } from "./topology-cache.ts";
 
 /** What of the outside world a client needs. */
 export type ClientEnv = Pick<Env, "clock" | "transport" | "random">;
+
+/** How well a client finds its way. */
+export interface ClientCounts {
+  /** Requests on a key, or a shard, since the client was opened. */
+  readonly requests: number;
+  /** Those of them that a node did not serve, but said who does. */
+  readonly redirected: number;
+}
 
 /** All limits of a client. Times are in milliseconds. */
 export interface RunnerOptions {
@@ -54,8 +63,13 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   /** The requests for sessions that are under way: what is wrong with them is wrong with the writes that wait. */
   readonly #openings = new Map<ShardSession, Call>();
   #refreshing: Promise<void> | undefined;
+  /** The node that sends the topology whenever it changes. One is enough: what it does not know, redirects tell. */
+  #subscribedAt: string | undefined;
   #refreshedMs = Number.NEGATIVE_INFINITY;
   #closed = false;
+  readonly #replicaChoice = new ReplicaChoice();
+  #routed = 0;
+  #misrouted = 0;
 
   constructor(options: RunnerOptions, env: ClientEnv) {
     this.#options = options;
@@ -67,6 +81,10 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   /** The number of shards; 0 before the first topology. */
   get shards(): number {
     return this.#topology.shards;
+  }
+
+  get counts(): ClientCounts {
+    return { requests: this.#routed, redirected: this.#misrouted };
   }
 
   nowMs(): number {
@@ -82,11 +100,10 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
 
   /** Fetches the topology, or joins the fetch that is under way. Rejects when no node answers in time. */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.run({ kind: "topology" }, TOPOLOGY, "any")
-      .then((topology) => {
-        // Stamps of one cluster mean nothing to another.
-        if (this.#topology.replace(topology)) this.#sessions = [];
-      })
+    const known = this.#topology.view;
+    const request = { kind: "topology", known, subscribe: this.#subscribedAt === undefined } as const;
+    this.#refreshing ??= this.run(request, TOPOLOGY, "any")
+      .then((topology) => this.#learn(topology))
       .finally(() => {
         this.#refreshing = undefined;
         this.#refreshedMs = this.#env.clock.nowMs();
@@ -112,9 +129,13 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   answered(call: Call, response: ClientResponse): void {
     const { address } = call.connection!;
     call.connection = undefined;
+    if (call.request.kind === "topology" && call.request.subscribe) this.#subscribed(response, address);
     if (response.kind === call.answer.kind) {
       this.#settle(call);
       call.resolve(call.answer.pick(response));
+    } else if (response.kind === "unchanged" && call.request.kind === "topology") {
+      this.#settle(call);
+      call.resolve(undefined);
     } else if (response.kind === "error") {
       this.#refused(call, response, address);
     } else {
@@ -124,8 +145,13 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
     }
   }
 
+  pushed(response: ClientResponse, address: string): void {
+    if (response.kind === "topology" && address === this.#subscribedAt) this.#learn(response.topology);
+  }
+
   unreachable(address: string): void {
     this.#topology.forgetNode(address);
+    if (this.#subscribedAt === address) this.#subscribedAt = undefined;
     this.#refreshSoon();
   }
 
@@ -154,6 +180,15 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
     if (sent && call.isWrite) call.mayHaveHappened = true;
     if (call.address !== undefined || !this.#mayRetry(call)) this.#fail(call, call.problemCode);
     else this.#retryLater(call);
+  }
+
+  #subscribed(response: ClientResponse, address: string): void {
+    if (response.kind === "topology" || response.kind === "unchanged") this.#subscribedAt = address;
+  }
+
+  #learn(topology: Topology | undefined): void {
+    // Stamps of one cluster mean nothing to another.
+    if (topology !== undefined && this.#topology.replace(topology)) this.#sessions = [];
   }
 
   // What a session asks.
@@ -189,6 +224,7 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
       call.reject(this.#error(call, "UNAVAILABLE"));
       return;
     }
+    if (call.slot >= 0) this.#routed++;
     call.deadlineMs = this.#env.clock.nowMs() + this.#options.requestTimeoutMs;
     this.#deadlines.add(call);
     this.#admit(call);
@@ -216,14 +252,20 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
 
   #target(call: Call): string {
     if (call.address !== undefined) return call.address;
-    const isStale = "consistency" in call.request && call.request.consistency === "stale";
-    // Any replica may serve a stale read: they share the load, until one says that it has no replica.
-    if (call.slot >= 0 && (!isStale || call.redirects > 0)) {
-      const leader = this.#topology.leaderOf(this.#shardOf(call));
-      if (leader !== undefined) return leader;
+    if (call.slot >= 0) {
+      const shard = this.#shardOf(call);
+      const isStale = "consistency" in call.request && call.request.consistency === "stale";
+      // Any replica may serve a stale read, until one says that it is none.
+      const address =
+        isStale && call.redirects === 0
+          ? this.#replicaChoice.choose(this.#topology.replicasOf(shard), this.#stateOf)
+          : this.#topology.leaderOf(shard);
+      if (address !== undefined) return address;
     }
     return this.#topology.nextAddress(this.#isUsable);
   }
+
+  readonly #stateOf = (address: string): ReplicaState | undefined => this.#connections.get(address);
 
   readonly #isUsable = (address: string): boolean => this.#connections.get(address)?.isDown !== true;
 
@@ -265,7 +307,7 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
       this.#fail(call, "NOT_LEADER");
       return;
     }
-    call.redirects++;
+    if (call.redirects++ === 0) this.#misrouted++;
     if (call.slot >= 0 && to !== undefined && to !== from) {
       this.#topology.learnLeader(this.#shardOf(call), to);
       if (call.redirects <= REDIRECTS_AT_ONCE) {

@@ -3,10 +3,14 @@ import { nodeId } from "../../protocol/ids.ts";
 import type { Topology } from "../../protocol/messages.ts";
 import { TopologyCache } from "./topology-cache.ts";
 
-const topology = (leaders: (string | null)[], clusterId = "c1"): Topology => ({
-  clusterId,
+const topology = (leaders: (string | null)[], clusterId = "c1", term = 1): Topology => ({
+  ...{ version: 1, view: 1, clusterId },
   nodes: [1, 2, 3].map((i) => ({ id: nodeId(`n${i}`), address: `10.0.0.${i}:1` })),
-  leaders: leaders.map((leader) => (leader === null ? null : nodeId(leader))),
+  shards: leaders.map((leader) => ({
+    leader: leader === null ? null : nodeId(leader),
+    term,
+    replicas: [nodeId("n1"), nodeId("n2")],
+  })),
 });
 const all = () => true;
 
@@ -30,6 +34,27 @@ test("a leader that the node asked does not know is kept, one that was lost is n
   cache.forgetNode("10.0.0.1:1");
   cache.replace(topology([null, null]));
   expect([cache.leaderOf(0), cache.leaderOf(1)]).toEqual([undefined, "10.0.0.2:1"]);
+});
+
+test("of two claims about a shard the one of the higher term holds, however they come", () => {
+  const cache = new TopologyCache(["seed:1"], 0);
+  cache.replace(topology(["n1"], "c1", 5));
+  cache.replace(topology(["n2"], "c1", 4));
+  expect(cache.leaderOf(0)).toBe("10.0.0.1:1");
+  // Who was redirected knows of a later term than the one in which the node that said so led.
+  cache.learnLeader(0, "10.0.0.3:1");
+  cache.replace(topology(["n1"], "c1", 5));
+  expect(cache.leaderOf(0)).toBe("10.0.0.3:1");
+  cache.replace(topology(["n2"], "c1", 6));
+  expect(cache.leaderOf(0)).toBe("10.0.0.2:1");
+});
+
+test("replicas are known by shard", () => {
+  const cache = new TopologyCache(["seed:1"], 0);
+  expect(cache.replicasOf(0)).toEqual([]);
+  cache.replace(topology(["n1", null]));
+  expect(cache.replicasOf(1)).toEqual(["10.0.0.1:1", "10.0.0.2:1"]);
+  expect(cache.view).toBe(1);
 });
 
 test("another cluster takes nothing over from the one before", () => {

@@ -17,6 +17,7 @@ import { Backpressure } from "./backpressure.ts";
 import { DeferredReads, isDeferrable } from "./deferred-reads.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { Served } from "./served.ts";
+import type { TopologyFeed, TopologyNews, TopologySubscriber } from "./topology-feed.ts";
 import type { Turn, TurnMember } from "./turn.ts";
 import { UnfinishedRequest } from "./unfinished-request.ts";
 
@@ -25,6 +26,7 @@ export interface ClientParts {
   readonly env: Pick<Env, "clock" | "log">;
   readonly handler: RequestHandler;
   readonly limits: ServerLimits;
+  readonly feed: Pick<TopologyFeed, "add" | "remove">;
 }
 
 /** Replies that were gathered beyond this are sent before the turn ends, so that the buffer is used again. */
@@ -32,7 +34,7 @@ const SEND_AT_BYTES = 256 * 1024;
 /** Of slots, which do not go round here. */
 const SLOT_MASK = 0x7fff_ffff;
 
-export class ClientConnection implements Served, ReplySink, TurnMember {
+export class ClientConnection implements Served, ReplySink, TurnMember, TopologySubscriber {
   readonly #connection: Connection;
   readonly #parts: ClientParts;
   readonly #turn: Turn;
@@ -46,6 +48,9 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
   readonly #reads: (ReadRequest | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #deferred = new DeferredReads();
+  /** The client's id of the request that subscribed to the topology; -1: none did. */
+  #subscription = -1;
+  #knownView: number | undefined;
   #marked = false;
   /** `ending`: nothing more is received, and the connection finishes when all that was is answered. */
   #phase: "open" | "ending" | "closed" = "open";
@@ -83,9 +88,21 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
       }
       this.#reads[slot] = undefined;
     }
+    if (response.kind === "topology") this.#knownView = response.topology.view;
     this.#freeSlots.push(slot);
     this.#inFlight--;
     this.#answer(this.#ids[slot]!, response);
+  }
+
+  get knownView(): number | undefined {
+    return this.#knownView;
+  }
+
+  pushTopology(news: TopologyNews): void {
+    if (this.#phase !== "open" || this.#writer.length + this.#connection.queuedBytes > 0) return;
+    this.#knownView = news.view;
+    news.write(this.#writer, this.#subscription);
+    this.#mark();
   }
 
   endTurn(): void {
@@ -105,6 +122,7 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
 
   closed(): void {
     this.#phase = "closed";
+    this.#parts.feed.remove(this);
     this.#writer.reset();
     this.#deferred.clear();
   }
@@ -155,6 +173,11 @@ export class ClientConnection implements Served, ReplySink, TurnMember {
         leader: undefined,
       });
       return;
+    }
+    if (request.kind === "topology" && request.subscribe) {
+      this.#subscription = frame.requestId;
+      this.#knownView = request.known;
+      this.#parts.feed.add(this);
     }
     this.#inFlight++;
     const slot = this.#freeSlots.pop() ?? this.#ids.length;

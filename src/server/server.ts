@@ -9,11 +9,12 @@ import type { RequestHandler } from "../../protocol/handler.ts";
 import type { NodeId } from "../../protocol/ids.ts";
 import type { Connection, ConnectionHandler, Env, Listener, Timer } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
-import { ClientConnection } from "./client-server.ts";
+import { ClientConnection, type ClientParts } from "./client-server.ts";
 import { type Doors, Guest } from "./guest.ts";
 import { assertServerLimits, type ServerLimits } from "./limits.ts";
 import type { Served } from "./served.ts";
 import { TextClients } from "./text-clients.ts";
+import { TopologyFeed } from "./topology-feed.ts";
 import { Turn } from "./turn.ts";
 
 /** What the server tells about the node it belongs to. */
@@ -59,6 +60,8 @@ class PortServer implements Server, ConnectionHandler, Doors {
   readonly #parts: ServerParts;
   readonly #turn: Turn;
   readonly #textClients: TextClients;
+  readonly #feed: TopologyFeed;
+  readonly #clientParts: ClientParts;
   readonly #served = new Map<Connection, Served>();
   /** Those connections that turned out to be clients. */
   readonly #clients = new Set<Connection>();
@@ -72,6 +75,8 @@ class PortServer implements Server, ConnectionHandler, Doors {
   constructor(parts: ServerParts) {
     this.#parts = parts;
     this.#turn = new Turn(parts.env.clock);
+    this.#feed = new TopologyFeed(parts.handler);
+    this.#clientParts = { ...parts, feed: this.#feed };
     this.#textClients = new TextClients(parts, this.#turn, () => this.#listener?.port ?? 0);
   }
 
@@ -147,7 +152,7 @@ class PortServer implements Server, ConnectionHandler, Doors {
       return this.#refuse(connection, writer.view());
     }
     this.#clients.add(connection);
-    return this.#enter(connection, new ClientConnection(connection, this.#parts, this.#turn));
+    return this.#enter(connection, new ClientConnection(connection, this.#clientParts, this.#turn));
   }
 
   admitPeer(connection: Connection): Served {
@@ -192,6 +197,7 @@ class PortServer implements Server, ConnectionHandler, Doors {
       else served.sweep(nowMs);
     }
     this.#boundUnfinished();
+    if (this.#phase === "serving") this.#feed.sweep();
   }
 
   /** Each client may send a large request slowly; all of them together may not fill the memory with the beginnings. */

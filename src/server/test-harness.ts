@@ -6,7 +6,13 @@ import { FrameReader } from "../../protocol/frame.ts";
 import type { ReplySink, RequestHandler, Routing } from "../../protocol/handler.ts";
 import { nodeId } from "../../protocol/ids.ts";
 import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
-import type { ClientRequest, ClientResponse, KeyValue, NodeStatus } from "../../protocol/messages.ts";
+import type {
+  ClientRequest,
+  ClientResponse,
+  KeyValue,
+  NodeStatus,
+  Topology,
+} from "../../protocol/messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
 import { bunTransport } from "../env/bun-transport.ts";
 import type { Clock, Log, Transport } from "../env/env.ts";
@@ -30,6 +36,7 @@ export class MapHandler implements RequestHandler {
   held: Executed[] | undefined;
   /** Answers all requests with this instead. */
   answer: ClientResponse | undefined;
+  topology: Topology | undefined;
 
   execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
     this.executed++;
@@ -116,6 +123,10 @@ export class MapHandler implements RequestHandler {
               },
             };
       case "topology":
+        if (this.topology === undefined) return failure("BAD_REQUEST", "the map has no topology");
+        return request.known === this.topology.view
+          ? { kind: "unchanged" }
+          : { kind: "topology", topology: this.topology };
       case "openSession":
       case "changeMember":
       case "transferLeader":

@@ -142,7 +142,8 @@ test("ping, topology and status", async () => {
   for (const node of cluster().nodes) expect(await client.ping(node.address)).toBeLessThan(1000);
   const topology = await client.topology();
   expect(topology.nodes.map(({ id }) => id as string).sort()).toEqual(["n1", "n2", "n3"]);
-  expect(topology.leaders).toHaveLength(SHARDS);
+  expect(topology.shards).toHaveLength(SHARDS);
+  for (const { replicas } of topology.shards) expect(replicas.map(String)).toEqual(["n1", "n2", "n3"]);
   const status = await cluster().untilServing();
   expect(status.nodes.every(({ alive, status: own }) => alive && own !== null)).toBe(true);
   expect(status.shards.filter(({ shard }) => shard >= 0)).toHaveLength(SHARDS);
