@@ -1,0 +1,162 @@
+import { assert } from "../lib/assert.ts";
+import { type Carried, evenOut } from "./even-out.ts";
+import { FailureDomains, type RingNode } from "./failure-domains.ts";
+import { RingPoints } from "./ring-points.ts";
+import { replicaShares, type Share, shareOf } from "./shares.ts";
+
+/** Replica sets while they are being worked on. Nodes are known by their place in the list. */
+export class Placement implements Carried {
+  readonly #domains: FailureDomains;
+  readonly #points: () => RingPoints;
+  readonly #size: number;
+  readonly #sets: readonly number[][];
+  /** As they were given. */
+  readonly #before: readonly (readonly number[])[];
+  readonly #loads: Int32Array;
+  readonly #shares: readonly Share[];
+  readonly #bestCost: number;
+
+  /** `sets` are taken over; they hold no node twice. `size` is how many members each should have. */
+  constructor(sets: readonly number[][], nodes: readonly RingNode[], size: number, virtualNodes: number) {
+    assert(size <= nodes.length, "a set has no more members than there are nodes");
+    this.#domains = new FailureDomains(nodes);
+    // Most often nothing is to be moved, and nobody asks for the ring.
+    let points: RingPoints | undefined;
+    this.#points = () => {
+      points ??= new RingPoints(nodes, virtualNodes);
+      return points;
+    };
+    this.#size = size;
+    this.#sets = sets;
+    this.#before = sets.map((set) => [...set]);
+    this.#loads = new Int32Array(nodes.length);
+    for (const set of sets) for (const node of set) this.#loads[node]!++;
+    this.#shares = [...replicaShares(this.#domains, sets.length, size)].map(shareOf);
+    this.#bestCost = this.#domains.costOf(this.#domains.bestSet(size));
+  }
+
+  get sets(): readonly (readonly number[])[] {
+    return this.#sets;
+  }
+
+  /** Sets without enough members get the nearest nodes on the ring that are not full; those with too many let some go. */
+  fill(): void {
+    for (let shard = 0; shard < this.#sets.length; shard++) {
+      const set = this.#sets[shard]!;
+      while (set.length > this.#size) this.#dropOne(set);
+      while (set.length < this.#size) {
+        const node = this.#nextMember(shard, set);
+        set.push(node);
+        this.#loads[node]!++;
+      }
+    }
+  }
+
+  /** Exchanges members of sets that could be spread better over hosts and zones. */
+  spread(): void {
+    for (let shard = 0; shard < this.#sets.length; shard++) {
+      const set = this.#sets[shard]!;
+      while (this.#domains.costOf(set) > this.#bestCost && this.#exchangeBest(shard, set));
+    }
+  }
+
+  /** Brings every node's load within its bounds. */
+  balance(): void {
+    evenOut(this, this.#loads, this.#shares);
+  }
+
+  #nextMember(shard: number, set: readonly number[]): number {
+    const ranks = this.#points().ranks(shard);
+    let best = -1;
+    let bestCost = 0;
+    for (let node = 0; node < ranks.length; node++) {
+      if (set.includes(node)) continue;
+      const cost =
+        (this.#domains.costWith(set, node) * 3 + this.#fullness(node)) * ranks.length + ranks[node]!;
+      if (best >= 0 && cost >= bestCost) continue;
+      best = node;
+      bestCost = cost;
+    }
+    return best;
+  }
+
+  /** 0 for a node that has less than its share, 1 for one that has room, 2 for one that is full. */
+  #fullness(node: number): number {
+    const { low, high } = this.#shares[node]!;
+    const load = this.#loads[node]!;
+    return load < low ? 0 : load < high ? 1 : 2;
+  }
+
+  #dropOne(set: number[]): void {
+    let worst = 0;
+    for (let at = 1; at < set.length; at++) {
+      const cost = this.#domains.costWith(set, set[at]!, at);
+      const worstCost = this.#domains.costWith(set, set[worst]!, worst);
+      if (cost > worstCost || (cost === worstCost && this.#relative(set[at]!) > this.#relative(set[worst]!)))
+        worst = at;
+    }
+    this.#loads[set[worst]!]!--;
+    set.splice(worst, 1);
+  }
+
+  #relative(node: number): number {
+    return this.#loads[node]! / this.#shares[node]!.share;
+  }
+
+  /** The exchange that makes a set's cost lowest; of equals, from the fullest node to the emptiest. */
+  #exchangeBest(shard: number, set: readonly number[]): boolean {
+    let bestAt = -1;
+    let bestNode = -1;
+    let bestGain = 0;
+    let bestRelief = 0;
+    for (let at = 0; at < set.length; at++) {
+      const cost = this.#domains.costWith(set, set[at]!, at);
+      for (let node = 0; node < this.#loads.length; node++) {
+        if (set.includes(node)) continue;
+        const gain = cost - this.#domains.costWith(set, node, at);
+        const relief = this.#relative(set[at]!) - this.#relative(node);
+        if (gain < Math.max(1, bestGain) || (gain === bestGain && relief <= bestRelief)) continue;
+        bestAt = at;
+        bestNode = node;
+        bestGain = gain;
+        bestRelief = relief;
+      }
+    }
+    return bestAt >= 0 && this.move(set[bestAt]!, bestNode, shard);
+  }
+
+  forEachMove(
+    from: number | undefined,
+    to: number | undefined,
+    visit: (from: number, to: number, thing: number, rank: number) => void,
+  ): void {
+    for (let shard = 0; shard < this.#sets.length; shard++) {
+      const set = this.#sets[shard]!;
+      if (from !== undefined && !set.includes(from)) continue;
+      if (to !== undefined && set.includes(to)) continue;
+      const ranks = this.#points().ranks(shard);
+      const slack = this.#bestCost - this.#domains.costOf(set);
+      for (let at = 0; at < set.length; at++) {
+        if (from !== undefined && set[at] !== from) continue;
+        // What is not there yet costs nothing to move.
+        const isNew = !this.#before[shard]!.includes(set[at]!);
+        const without = slack + this.#domains.costWith(set, set[at]!, at);
+        for (let node = to ?? 0; node <= (to ?? ranks.length - 1); node++) {
+          if (set.includes(node) || this.#domains.costWith(set, node, at) > without) continue;
+          visit(set[at]!, node, shard, ranks[node]! - (isNew ? ranks.length : 0));
+        }
+      }
+    }
+  }
+
+  /** The newcomer takes the place of the one who goes, also in the order. */
+  move(from: number, to: number, shard: number): boolean {
+    const set = this.#sets[shard]!;
+    const at = set.indexOf(from);
+    if (at < 0 || set.includes(to)) return false;
+    set[at] = to;
+    this.#loads[from]!--;
+    this.#loads[to]!++;
+    return true;
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Which nodes hold which shard. The hash ring proposes (`ring-points.ts`): each shard would like the nodes that follow it on
+ * the circle. Three things come before its wish, in this order:
+ *
+ * 1. a set's members are on as many hosts, and then in as many zones, as there can be (`failure-domains.ts`);
+ * 2. no node holds more or less than its share (`shares.ts`), rounded to whole replicas;
+ * 3. what is there already stays where it is.
+ *
+ * The second is consistent hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016) with the bound as low as
+ * it can be. There it makes the choice depend on the order in which shards are placed, and a node more or less moves others
+ * about: the paper expects in the order of 1/e^2 replicas for each one that has to move, where a node may hold 1 + e times
+ * its share. Here the sets as they are now are an input, and only what breaks one of the first two rules is moved: nodes
+ * that are alike and hold their shares give a newcomer what its share is, and nothing else moves. The price is that two clusters
+ * with the same nodes may have different sets, depending on how they came there; everybody reads them from the system
+ * group's facts anyway.
+ */
+import type { NodeId } from "../../protocol/ids.ts";
+import { assert } from "../lib/assert.ts";
+import type { RingNode } from "./failure-domains.ts";
+import { Placement } from "./placement.ts";
+import { RingPoints } from "./ring-points.ts";
+
+export interface RingOptions {
+  /** Points on the ring of a node with weight 1. */
+  readonly virtualNodes: number;
+  /** Members of each set; all nodes, while there are fewer. */
+  readonly replicas: number;
+}
+
+export const VIRTUAL_NODES = 150;
+
+/**
+ * The replica sets of `shards` shards, by shard. With `previous` (sets as they are, which may name nodes that are no more)
+ * as little as can be is changed about them; asked again about its own answer it changes nothing. The same input gives the
+ * same output everywhere, in whatever order the nodes come. Whoever is exchanged is followed in its place in the order.
+ */
+export function placeShards(
+  shards: number,
+  nodes: readonly RingNode[],
+  options: RingOptions,
+  previous: readonly (readonly NodeId[])[] = [],
+): readonly (readonly NodeId[])[] {
+  const { virtualNodes, replicas } = options;
+  assert(replicas >= 1 && virtualNodes >= 1, "there is at least one replica and one virtual node");
+  const sorted = [...nodes].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const placeOf = new Map(sorted.map(({ id }, at) => [id, at]));
+  assert(placeOf.size === nodes.length, "no node is named twice");
+  assert(
+    nodes.every(({ weight }) => weight > 0),
+    "every node has a weight above 0",
+  );
+  const sets = Array.from({ length: shards }, (_, shard) => {
+    const kept = (previous[shard] ?? []).flatMap((id) => placeOf.get(id) ?? []);
+    return [...new Set(kept)];
+  });
+  if (nodes.length === 0) return sets.map(() => []);
+  const size = Math.min(replicas, nodes.length);
+  const placement = new Placement(sets, sorted, size, virtualNodes);
+  placement.fill();
+  placement.spread();
+  placement.balance();
+  return placement.sets.map((set) => set.map((node) => sorted[node]!.id));
+}
+
+/** Which part of the ring's circle each node owns, from 0 to 1: all together 1. */
+export function ringOwnership(nodes: readonly RingNode[], virtualNodes: number): ReadonlyMap<NodeId, number> {
+  const sorted = [...nodes].sort((a, b) => (a.id < b.id ? -1 : 1));
+  if (sorted.length === 0) return new Map();
+  const owned = new RingPoints(sorted, virtualNodes).ownership();
+  return new Map(sorted.map(({ id }, at) => [id, owned[at]!]));
+}
