@@ -1,4 +1,4 @@
-import { type NodeId, nextTerm, type Term } from "../../protocol/ids.ts";
+import { type LogIndex, type NodeId, nextTerm, type Term } from "../../protocol/ids.ts";
 import type { VoteReply, VoteRequest } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
 import { Ballot } from "./ballot.ts";
@@ -6,7 +6,7 @@ import { votersOf } from "./configuration.ts";
 import { ElectionTimer } from "./election-timer.ts";
 import type { RaftLog } from "./log.ts";
 import type { Outbox } from "./outbox.ts";
-import type { HardState, RaftConfig, Role } from "./types.ts";
+import { type HardState, type LogFloor, NO_FLOOR, type RaftConfig, type Role } from "./types.ts";
 
 /** How long, times its place in the row, each voter waits after a leader's connection broke: enough for an election. */
 const SUCCESSION_TICKS = 2;
@@ -20,8 +20,11 @@ const SUCCESSION_TICKS = 2;
  *
  * Who votes is read from the log whenever it matters. Only voters stand, of the latest configuration or of one before it
  * that is not known to be replaced for good: a leader that died with the entry that removes it may be the only one whose
- * log is new enough to bring that entry to the others (§4.2.2). It does not count its own vote then. But whoever is asked for a vote gives it, also to
- * a stranger: the one who asks may know newer members than this node does (thesis §4.1).
+ * log is new enough to bring that entry to the others (§4.2.2). It does not count its own vote then. But whoever is asked
+ * for a vote gives it, also to a stranger: the one who asks may know newer members than this node does (thesis §4.1).
+ *
+ * A replica may have been dropped from this node, and another one of the same group have come later. Its term and vote are
+ * the old one's, and so is the last entry that it had, as a floor: this node votes, for itself too, as if it still had it.
  */
 export class Election {
   readonly #id: NodeId;
@@ -31,6 +34,8 @@ export class Election {
   readonly #electionTicks: number;
   /** Leaders rely on this node's promise to help nobody else for an election timeout (`lease.ts`). */
   readonly #promises: boolean;
+  /** How far the log of an earlier replica on this node went. */
+  readonly #floor: LogFloor;
 
   #role: Role = "follower";
   #term: Term;
@@ -47,6 +52,7 @@ export class Election {
     this.#id = config.id;
     this.#electionTicks = config.electionTicks;
     this.#promises = config.lease > 0;
+    this.#floor = config.floor ?? NO_FLOOR;
     // Before a crash it may have promised something just now. A group's first term has no leader before it.
     this.#sinceLeader = hardState.term === 0 ? config.electionTicks : 0;
     this.#log = log;
@@ -192,12 +198,31 @@ export class Election {
       request.term > this.#term ||
       this.#votedFor === request.from ||
       (this.#votedFor === undefined && this.#leader === undefined);
-    const granted = free && this.#log.isUpToDate(request.lastIndex, request.lastTerm);
+    const granted = free && this.#mayTrust(request);
     if (granted && !request.preVote) {
       this.#votedFor = request.from;
       this.#timer.restart();
     } else if (granted) this.#timer.defer(2 * SUCCESSION_TICKS);
     this.answer(request, granted);
+  }
+
+  /**
+   * The candidate's log has everything that this node may have helped to commit (Raft §5.4.1), earlier replicas on it
+   * included. A replica that never heard who the members are has nothing to say: whoever made it a voter made sure that it
+   * knew.
+   */
+  #mayTrust({ lastIndex, lastTerm }: VoteRequest): boolean {
+    const { membership } = this.#log;
+    return (
+      membership.configuration.voters.length > 0 &&
+      this.#log.isUpToDate(lastIndex, lastTerm) &&
+      this.#reachesFloor(lastIndex, lastTerm)
+    );
+  }
+
+  #reachesFloor(lastIndex: LogIndex, lastTerm: Term): boolean {
+    const { index, term } = this.#floor;
+    return lastTerm > term || (lastTerm === term && lastIndex >= index);
   }
 
   /** Answers a request for a vote. */
@@ -244,7 +269,8 @@ export class Election {
 
   /** It is a voter, or will be one again if changes that are not committed are rolled back. */
   #mayStand(): boolean {
-    return this.#log.isVoterOfAny(this.#id);
+    const { lastIndex, lastTerm } = this.#log;
+    return this.#log.isVoterOfAny(this.#id) && this.#reachesFloor(lastIndex, lastTerm);
   }
 
   #isAlone(): boolean {

@@ -122,7 +122,8 @@ export class Leadership {
    * Begins to change the members (`configuration.ts`). One change at a time, each as safe as the one before: a new leader
    * can't know whether its predecessor's last one is committed before it has committed something itself (thesis §4.1,
    * and the correction to it). Who is to vote must be a learner already that has caught up, or there might be no majority
-   * for a long time (§4.2.1).
+   * for a long time (§4.2.1). To have caught up includes the entry that made it a learner: a voter's log always says that it
+   * belongs to the group.
    */
   changeMembers(members: Members): LogIndex | MembershipRefusal {
     const { index, configuration } = this.#log.membership;
@@ -134,7 +135,7 @@ export class Leadership {
       return "unchanged";
     }
     for (const voter of next.voters) {
-      if (!configuration.voters.includes(voter) && !this.#isCaughtUp(voter)) return "notCaughtUp";
+      if (!configuration.voters.includes(voter) && !this.#isCaughtUp(voter, index)) return "notCaughtUp";
     }
     return this.#reconfigure(next);
   }
@@ -143,10 +144,10 @@ export class Leadership {
    * A learner that is heard, and has all that this leader had an election timeout ago or more recently. Whether it is being
    * probed since its connection broke says nothing: in a group at rest no append would ever end that.
    */
-  #isCaughtUp(node: NodeId): boolean {
+  #isCaughtUp(node: NodeId, since: LogIndex): boolean {
     const follower = this.#find(node);
     if (follower === undefined || !this.isActive(follower)) return false;
-    return follower.match >= this.#endBefore;
+    return follower.match >= this.#endBefore && follower.match >= since;
   }
 
   #reconfigure(configuration: Configuration): LogIndex {
@@ -190,9 +191,20 @@ export class Leadership {
     if (reply.accepted) {
       const compacted = indexPlus(this.#log.firstIndex, -1);
       if (follower.accepted(reply.index, compacted, this.#now)) this.advanceCommit();
-    } else if (follower.isNewRejection(reply.index)) {
+    } else if (this.#hasLostLog(follower, reply) || follower.isNewRejection(reply.index)) {
       follower.rejected(this.#log.lastWithTermUpTo(reply.hintIndex, reply.hintTerm));
     }
+  }
+
+  /**
+   * A learner does not have what it had: it dropped its replica, and has another one now. Nothing was counted on it. That
+   * the answer may be an old one does no harm, for it is asked again then.
+   */
+  #hasLostLog(follower: Progress, { index }: AppendReply): boolean {
+    if (index > follower.match || follower.state === "snapshot") return false;
+    if (isVoter(this.#log.membership.configuration, follower.node)) return false;
+    follower.forget();
+    return true;
   }
 
   onHeartbeatReply(reply: HeartbeatReply): void {

@@ -151,6 +151,11 @@ export class Progress {
     return this.#state === "probe" ? prevIndex === this.#next - 1 : prevIndex > this.#match;
   }
 
+  /** What the follower was known to have, it may have no more. Not for voters: what they acknowledge counts for ever. */
+  forget(): void {
+    this.#match = INDEX_ZERO;
+  }
+
   /** The follower did not have what an append followed on; the logs may agree up to `agree`. */
   rejected(agree: LogIndex): void {
     this.#restart("probe", logIndex(Math.max(this.#match, agree) + 1));

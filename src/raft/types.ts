@@ -1,5 +1,5 @@
 /** What goes into the Raft core and what comes out of it. */
-import type { LogIndex, NodeId, Term } from "../../protocol/ids.ts";
+import { INDEX_ZERO, type LogIndex, type NodeId, TERM_ZERO, type Term } from "../../protocol/ids.ts";
 import type { Entry, RaftMessage } from "../../protocol/peer-messages.ts";
 import type { Members, Membership } from "./configuration.ts";
 
@@ -9,6 +9,14 @@ export interface HardState {
   readonly votedFor: NodeId | undefined;
   readonly commit: LogIndex;
 }
+
+/** A place in a group's log, by the entry that is there. */
+export interface LogFloor {
+  readonly index: LogIndex;
+  readonly term: Term;
+}
+
+export const NO_FLOOR: LogFloor = { index: INDEX_ZERO, term: TERM_ZERO };
 
 /**
  * The part of the log that the core has handed out in an Output. The owner of the core appends an Output's entries
@@ -49,6 +57,12 @@ export interface RaftConfig {
    * `readIndex`; 0 for never. All members of a group must have the same. `lease.ts` says what it rests on.
    */
   readonly lease: number;
+  /**
+   * The last entry of the log that an earlier replica of the group had on this node, if there was one and it was dropped.
+   * What that one acknowledged is not here any more, and still must not be forgotten: this node helps nobody into office,
+   * itself included, whose log does not reach that far.
+   */
+  readonly floor?: LogFloor;
   /** A whole number from 0 up to and excluding its argument. */
   readonly random: { below(bound: number): number };
 }

@@ -3,7 +3,8 @@ import { INDEX_ZERO, indexPlus, TERM_ZERO } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
 import { xxh32 } from "../lib/hash.ts";
-import type { HardState, LogReader } from "../raft/types.ts";
+import type { HardState, LogFloor, LogReader } from "../raft/types.ts";
+import { NO_FLOOR } from "../raft/types.ts";
 import { LogDamageError, type Segment } from "./log-segment.ts";
 
 export const EMPTY_HARD_STATE: HardState = { term: TERM_ZERO, votedFor: undefined, commit: INDEX_ZERO };
@@ -26,6 +27,10 @@ export interface EntrySlot {
  */
 export class GroupLog implements LogReader {
   hardState: HardState = EMPTY_HARD_STATE;
+  /** The last place that the logs of earlier replicas had, which were dropped from this node. */
+  floor: LogFloor = NO_FLOOR;
+  /** A replica was dropped, and its data may still be in the engine. */
+  mustClear = false;
   #slots: EntrySlot[] = [];
   /** Slots before this place are gone; the array is cut from time to time. */
   #head = 0;
@@ -142,6 +147,14 @@ export class GroupLog implements LogReader {
     this.#head = 0;
     this.#compactedIndex = index;
     this.#compactedTerm = term;
+  }
+
+  /** Forgets the replica: what it promised, its hard state and how far its log went, stays known. */
+  drop(floor: LogFloor): void {
+    this.restart(INDEX_ZERO, TERM_ZERO);
+    this.hardState = { ...this.hardState, commit: INDEX_ZERO };
+    this.floor = floor;
+    this.mustClear = true;
   }
 
   /** The segment of the oldest entry; `undefined` if there is no entry, or none in a file yet. */

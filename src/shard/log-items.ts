@@ -12,10 +12,10 @@ import {
 import type { Entry } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
-import type { HardState } from "../raft/types.ts";
+import type { HardState, LogFloor } from "../raft/types.ts";
 import { readU64, writeU64 } from "./log-segment.ts";
 
-const ITEM = { entries: 1, hardState: 2, compacted: 3 } as const;
+const ITEM = { entries: 1, hardState: 2, compacted: 3, dropped: 4 } as const;
 const ENTRY_KINDS = ["noop", "commands", "config"] as const;
 const ENTRY_HEADER_BYTES = 17;
 
@@ -61,11 +61,24 @@ export function writeCompacted(
   writeU64(writer, compactedTerm);
 }
 
+/**
+ * The group's replica is gone from this node; `floor` is the highest place that any log of it had here. Unless `cleared`, its
+ * entries end here, and its data may still be in the engine.
+ */
+export function writeDropped(writer: ByteWriter, group: GroupId, floor: LogFloor, cleared: boolean): void {
+  writer.u8(ITEM.dropped);
+  writer.u16(group);
+  writeU64(writer, floor.index);
+  writeU64(writer, floor.term);
+  writer.u8(cleared ? 1 : 0);
+}
+
 /** Takes the items of a record, in order. */
 export interface ItemVisitor {
   entry(group: GroupId, index: LogIndex, entry: StoredEntry): void;
   hardState(group: GroupId, state: HardState): void;
   compacted(group: GroupId, index: LogIndex, compactedTerm: Term): void;
+  dropped(group: GroupId, floor: LogFloor, cleared: boolean): void;
 }
 
 /** An entry without its data, which lies at `offset` of the segment. */
@@ -96,6 +109,10 @@ export function readItems(payload: Uint8Array, offset: number, visitor: ItemVisi
         votedFor: nameLength === 0 ? undefined : nodeId(name),
       });
       at += 17 + nameLength;
+    } else if (item === ITEM.dropped) {
+      const floor = { index: logIndex(readU64(view, at)), term: term(readU64(view, at + 8)) };
+      visitor.dropped(group, floor, view.getUint8(at + 16) === 1);
+      at += 17;
     } else {
       assert(
         item === ITEM.compacted,

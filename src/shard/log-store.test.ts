@@ -426,3 +426,75 @@ function withSpace(disk: { space: number }): FileSystem {
   });
   return { ...real, open: (path, mode) => limited(real.open(path, mode)) };
 }
+
+describe("a group whose replica is gone", () => {
+  const floor = (index: number, inTerm: number) => ({ index: logIndex(index), term: term(inTerm) });
+  const state = (store: LogStore, group = G1) => {
+    const { lastIndex, hardState: kept, floor: reached, mustClear } = store.group(group);
+    return { last: Number(lastIndex), term: Number(kept.term), votedFor: kept.votedFor, reached, mustClear };
+  };
+
+  test("leaves its hard state and how far its log went, through restarts and new segments", async () => {
+    let store = open(undefined, 200);
+    store.append(G1, hardState(3, "n2"), [entry(1, 1), entry(2, 3)]);
+    store.append(G2, hardState(1, "n1"), [entry(1, 1)]);
+    await store.flush();
+    store.drop(G1);
+    const dropped = { last: 0, term: 3, votedFor: nodeId("n2"), reached: floor(2, 3), mustClear: true };
+    expect(state(store)).toEqual(dropped);
+    await store.flush();
+    for (let index = 2; index < 12; index++) {
+      store.append(G2, undefined, [entry(index, 1)]);
+      store.compact(G2, logIndex(index));
+      await store.flush();
+    }
+    expect(segments()).not.toContain("000000000001.log");
+    store.close();
+    store = open(undefined, 200);
+    expect(state(store)).toEqual(dropped);
+    expect(store.known).toEqual([G1, G2]);
+    store.cleared(G1);
+    for (let index = 12; index < 22; index++) {
+      store.append(G2, undefined, [entry(index, 1)]);
+      store.compact(G2, logIndex(index));
+      await store.flush();
+    }
+    store.close();
+    store = open(undefined, 200);
+    expect(state(store)).toEqual({ ...dropped, mustClear: false });
+    expect(store.known).toEqual([G2]);
+    store.close();
+  });
+
+  test("may get another one, whose log begins anew, and the floor never sinks", async () => {
+    let store = open();
+    store.append(G1, hardState(3, "n2"), [entry(1, 1), entry(2, 3), entry(3, 3)]);
+    store.compact(G1, logIndex(2));
+    store.drop(G1);
+    store.cleared(G1);
+    store.append(G1, hardState(4, "n2"), [entry(1, 1), entry(2, 3)]);
+    await store.flush();
+    store.close();
+    store = open();
+    expect(contents(store)).toEqual(["1/1:data 1 of term 1", "2/3:data 2 of term 3"]);
+    expect(store.group(G1).floor).toEqual(floor(3, 3));
+    store.drop(G1);
+    await store.flush();
+    store.close();
+    store = open();
+    expect(state(store)).toMatchObject({ last: 0, term: 4, reached: floor(3, 3), mustClear: true });
+    store.close();
+  });
+
+  test("that was not flushed is as it was", async () => {
+    let store = open();
+    store.append(G1, hardState(3, "n2"), [entry(1, 1)]);
+    await store.flush();
+    store.drop(G1);
+    store.close();
+    store = open();
+    expect(contents(store)).toEqual(["1/1:data 1 of term 1"]);
+    expect(store.group(G1).mustClear).toBe(false);
+    store.close();
+  });
+});

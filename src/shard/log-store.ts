@@ -13,7 +13,7 @@ import { indexPlus, TERM_ZERO } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
 import type { Env, FileError, FileHandle } from "../env/env.ts";
 import { xxh32 } from "../lib/hash.ts";
-import type { HardState } from "../raft/types.ts";
+import { type HardState, type LogFloor, NO_FLOOR } from "../raft/types.ts";
 import { makeDurableDirectory } from "../storage/durable-directory.ts";
 import { RECORD_HEADER_BYTES, recordSalt } from "../storage/record-frame.ts";
 import { removeQuietly, settleTail } from "../storage/record-log.ts";
@@ -25,6 +25,7 @@ import {
   type ItemVisitor,
   readItems,
   writeCompacted,
+  writeDropped,
   writeEntry,
   writeHardState,
 } from "./log-items.ts";
@@ -225,6 +226,32 @@ export class LogStore {
     writeCompacted(this.#gathering, group, index, term);
   }
 
+  /**
+   * Forgets the log of a group that this node has no replica of any more. Its hard state stays for ever, and how far its log
+   * went: a replica that comes back is bound by what this one promised. The group's data may be cleared away once this is
+   * durable, and `cleared` says that it is.
+   */
+  drop(group: GroupId): void {
+    const log = this.group(group);
+    const last = { index: log.lastIndex, term: log.term(log.lastIndex) ?? TERM_ZERO };
+    log.drop(isLaterPlace(last, log.floor) ? last : { ...log.floor });
+    writeDropped(this.#gathering, group, log.floor, false);
+    writeHardState(this.#gathering, group, log.hardState);
+  }
+
+  /** Nothing is left of a dropped replica: there may be another one. */
+  cleared(group: GroupId): void {
+    const log = this.group(group);
+    log.mustClear = false;
+    writeDropped(this.#gathering, group, log.floor, true);
+  }
+
+  /** Groups of which entries are here, or data of a dropped replica may be, in order. */
+  get known(): readonly GroupId[] {
+    const found = [...this.#groups].filter(([, log]) => log.lastIndex > 0 || log.mustClear);
+    return found.map(([group]) => group).sort((a, b) => a - b);
+  }
+
   close(): void {
     for (const segment of this.#segments) segment.file.close();
     this.#segments.length = 0;
@@ -270,6 +297,7 @@ export class LogStore {
     for (const [group, log] of this.#groups) {
       writeCompacted(record, group, log.compacted.index, log.compacted.term);
       writeHardState(record, group, log.hardState);
+      if (log.floor !== NO_FLOOR) writeDropped(record, group, log.floor, !log.mustClear);
     }
     const salt = recordSalt(number);
     sealRecord(record, { number, path, salt, allocatedBytes, end: SEGMENT_HEADER_BYTES, durable: 0 });
@@ -444,8 +472,21 @@ export class LogStore {
         marks.set(group, { index, term: compactedTerm });
         this.group(group).begin(index, compactedTerm);
       },
+      dropped: (group, floor, cleared) => {
+        const log = this.group(group);
+        if (!cleared) {
+          marks.delete(group);
+          log.drop(floor);
+        }
+        log.floor = floor;
+        log.mustClear = !cleared;
+      },
     };
   }
+}
+
+function isLaterPlace(a: LogFloor, b: LogFloor): boolean {
+  return a.term > b.term || (a.term === b.term && a.index > b.index);
 }
 
 function syncNow(file: FileHandle): void {
