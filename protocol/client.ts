@@ -18,6 +18,7 @@ import type {
   Consistency,
   ReadRequest,
   Scan,
+  Ttl,
 } from "./messages.ts";
 import {
   decodeKey,
@@ -38,6 +39,7 @@ export const REQUEST_TYPES = {
   get: 16,
   exists: 17,
   scan: 18,
+  ttl: 19,
   ping: 32,
   topology: 33,
   status: 34,
@@ -47,6 +49,7 @@ export const REQUEST_TYPES = {
 } as const satisfies Record<ClientRequest["kind"], number>;
 
 const CONSISTENCIES = ["linearizable", "stale"] as const satisfies readonly Consistency[];
+const TTL_FORMS = ["left", "at"] as const satisfies readonly Ttl["form"][];
 const SCOPES = ["node", "cluster"] as const;
 const ACTIONS = ["add", "promote", "remove"] as const satisfies readonly ChangeMember["action"][];
 
@@ -100,6 +103,12 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
     case "scan":
       encodeScan(writer, request);
       return;
+    case "ttl":
+      writer.arrayHeader(3);
+      encodeKey(writer, request.key);
+      writer.uint(TTL_FORMS.indexOf(request.form));
+      encodeConsistency(writer, request.consistency);
+      return;
     case "ping":
       writer.arrayHeader(0);
       return;
@@ -150,6 +159,13 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
     }
     case REQUEST_TYPES.scan:
       return decodeScan(reader);
+    case REQUEST_TYPES.ttl: {
+      expectItems(reader, 3);
+      const key = decodeKey(reader);
+      const number = reader.uint();
+      const form = TTL_FORMS[number] ?? reader.refuse(`the form ${number} of a time to live`);
+      return { kind: "ttl", key, form, consistency: decodeConsistency(reader) };
+    }
     case REQUEST_TYPES.ping:
       expectItems(reader, 0);
       return { kind: "ping" };

@@ -31,6 +31,50 @@ export interface Put {
   readonly value: Uint8Array;
   readonly condition: PutCondition;
 }
+/**
+ * What becomes of a key's deadline, the time from which on it is gone: `clear`: it has none; `keep`: it stays as it was;
+ * `after`: so many milliseconds from when the write is done, by the clock of the shard's log; `at`: at that many
+ * milliseconds after the Unix epoch. One that is not in the future removes the key.
+ */
+export type Expiry = "clear" | "keep" | "after" | "at";
+/** A put with everything that one can have. A plain one is shorter, and says that the key has no deadline. */
+export interface PutWith {
+  readonly kind: "putWith";
+  readonly stamp: SessionStamp;
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly condition: PutCondition;
+  readonly expiry: Expiry;
+  /** With `after` and `at`; else 0. */
+  readonly expiryMs: number;
+  /** Answer with the value that the key had, whether the put took effect or not. Only without a session. */
+  readonly answersOld: boolean;
+}
+/** Which deadline a key must have for `expire` to take effect; each that is true has to hold. */
+export interface DeadlineCondition {
+  readonly ifNone: boolean;
+  readonly ifSome: boolean;
+  /** The new one is later; no deadline counts as later than all. */
+  readonly ifLater: boolean;
+  readonly ifEarlier: boolean;
+}
+export const ANY_DEADLINE: DeadlineCondition = {
+  ifNone: false,
+  ifSome: false,
+  ifLater: false,
+  ifEarlier: false,
+};
+/** Sets or clears the deadline of a key that exists, and leaves its value. */
+export interface Expire {
+  readonly kind: "expire";
+  readonly stamp: SessionStamp;
+  readonly key: Uint8Array;
+  readonly expiry: Exclude<Expiry, "keep">;
+  readonly expiryMs: number;
+  readonly condition: DeadlineCondition;
+  /** Answer with the value. Only without a session. */
+  readonly answersOld: boolean;
+}
 export interface Delete {
   readonly kind: "delete";
   readonly stamp: SessionStamp;
@@ -63,7 +107,7 @@ export interface OpenSession {
 }
 
 /** What goes through a shard's log. */
-export type WriteRequest = Put | Delete | Increment | CompareAndSet | Batch | OpenSession;
+export type WriteRequest = Put | PutWith | Expire | Delete | Increment | CompareAndSet | Batch | OpenSession;
 
 export interface Get {
   readonly kind: "get";
@@ -89,7 +133,18 @@ export interface Scan {
   readonly shard: ShardId | undefined;
 }
 
-export type ReadRequest = Get | Exists | Scan;
+/**
+ * When a key will be gone: in how many milliseconds by the clock of the node that answers (`left`), or at which time
+ * (`at`, since the Unix epoch). Answered with an integer; -1: never, -2: there is no such key.
+ */
+export interface Ttl {
+  readonly kind: "ttl";
+  readonly key: Uint8Array;
+  readonly form: "left" | "at";
+  readonly consistency: Consistency;
+}
+
+export type ReadRequest = Get | Exists | Scan | Ttl;
 
 /** `status`: of the `node` asked, or of the whole `cluster`. */
 export type AdminRequest =
@@ -147,11 +202,11 @@ export interface KeyValue {
 
 export type ClientResponse =
   | { readonly kind: "pong" }
-  /** To get. `ageMs`: how long ago the replica last knew itself to be current; 0 for linearizable reads. */
+  /** To get, and to writes that answer with what was there. `ageMs`: how long ago the replica last knew itself to be current; 0 for linearizable reads. */
   | { readonly kind: "value"; readonly value: Uint8Array | undefined; readonly ageMs: number }
-  /** To put (written?), delete (did it exist?), exists, compareAndSet (swapped?), batch (always true). */
+  /** To put and putWith (written?), expire (set?), delete (did it exist?), exists, compareAndSet (swapped?), batch (always true). */
   | { readonly kind: "boolean"; readonly value: boolean }
-  /** To increment: the new value. To openSession: the session. */
+  /** To increment: the new value. To openSession: the session. To ttl: a time. */
   | { readonly kind: "integer"; readonly value: bigint }
   /** To scan. `more`: the limit of entries or bytes was reached; go on after the last key. With `keysOnly`, values are empty. */
   | { readonly kind: "entries"; readonly entries: readonly KeyValue[]; readonly more: boolean }

@@ -13,7 +13,13 @@ import { ERRORS } from "./errors.ts";
 import type { Frame } from "./frame.ts";
 import { groupId, logIndex, nodeId, shardId, term } from "./ids.ts";
 import * as limits from "./limits.ts";
-import { ASK_TOPOLOGY, type ClientRequest, type ClientResponse, NO_SESSION } from "./messages.ts";
+import {
+  ANY_DEADLINE,
+  ASK_TOPOLOGY,
+  type ClientRequest,
+  type ClientResponse,
+  NO_SESSION,
+} from "./messages.ts";
 import {
   appendMessage,
   beginBundle,
@@ -82,6 +88,25 @@ const requests: Record<string, ClientRequest> = {
     value: utf8("v"),
     condition: "ifAbsent",
   },
+  'putWith "k" = "v" if absent, gone in 10 seconds, answering with what was there': {
+    kind: "putWith",
+    stamp: NO_SESSION,
+    key: utf8("k"),
+    value: utf8("v"),
+    condition: "ifAbsent",
+    expiry: "after",
+    expiryMs: 10_000,
+    answersOld: true,
+  },
+  'expire "k" at the end of 2026, if that is earlier': {
+    kind: "expire",
+    stamp: NO_SESSION,
+    key: utf8("k"),
+    expiry: "at",
+    expiryMs: Date.UTC(2027, 0),
+    condition: { ...ANY_DEADLINE, ifEarlier: true },
+    answersOld: false,
+  },
   'delete "color"': { kind: "delete", stamp: NO_SESSION, key: utf8("color") },
   'increment "hits" by -1': { kind: "increment", stamp: NO_SESSION, key: utf8("hits"), delta: -1n },
   'compareAndSet "k" from "a" to none': {
@@ -102,6 +127,12 @@ const requests: Record<string, ClientRequest> = {
   "openSession on shard 3": { kind: "openSession", shard: shardId(3) },
   'get "color", linearizable': { kind: "get", key: utf8("color"), consistency: "linearizable" },
   'exists "color", stale': { kind: "exists", key: utf8("color"), consistency: "stale" },
+  'ttl of "color": how long is left': {
+    kind: "ttl",
+    key: utf8("color"),
+    form: "left",
+    consistency: "linearizable",
+  },
   'scan from "user:" to "user;", 100 entries': {
     kind: "scan",
     start: utf8("user:"),

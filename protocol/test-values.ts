@@ -33,6 +33,40 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
     value: bytes,
     condition: fc.constantFrom("always" as const, "ifAbsent" as const, "ifPresent" as const),
   }),
+  fc.record({
+    kind: fc.constant("putWith" as const),
+    stamp,
+    key,
+    value: bytes,
+    condition: fc.constantFrom("always" as const, "ifAbsent" as const, "ifPresent" as const),
+    expiry: fc.constantFrom("after" as const, "at" as const),
+    expiryMs: wholeNumber,
+    answersOld: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constant("putWith" as const),
+    stamp,
+    key,
+    value: bytes,
+    condition: fc.constant("always" as const),
+    expiry: fc.constantFrom("clear" as const, "keep" as const),
+    expiryMs: fc.constant(0),
+    answersOld: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constant("expire" as const),
+    stamp,
+    key,
+    expiry: fc.constantFrom("after" as const, "at" as const),
+    expiryMs: wholeNumber,
+    condition: fc.record({
+      ifNone: fc.boolean(),
+      ifSome: fc.boolean(),
+      ifLater: fc.boolean(),
+      ifEarlier: fc.boolean(),
+    }),
+    answersOld: fc.boolean(),
+  }),
   fc.record({ kind: fc.constant("delete" as const), stamp, key }),
   fc.record({ kind: fc.constant("increment" as const), stamp, key, delta: int64 }),
   fc.record({
@@ -53,6 +87,12 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
 export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
   { weight: 3, arbitrary: anyWrite },
   fc.record({ kind: fc.constantFrom("get" as const, "exists" as const), key, consistency }),
+  fc.record({
+    kind: fc.constant("ttl" as const),
+    key,
+    form: fc.constantFrom("left" as const, "at" as const),
+    consistency,
+  }),
   fc.record({
     kind: fc.constant("scan" as const),
     start: key,

@@ -9,10 +9,15 @@ import { ProtocolError } from "./errors.ts";
 import { shardId } from "./ids.ts";
 import { BATCH_KEYS_MAX, KEY_BYTES_MAX, SHARDS_MAX, VALUE_BYTES_MAX } from "./limits.ts";
 import {
+  ANY_DEADLINE,
   type Batch,
+  type DeadlineCondition,
+  type Expire,
+  type Expiry,
   type KeyValue,
   NO_SESSION,
   type PutCondition,
+  type PutWith,
   type SessionStamp,
   type WriteRequest,
 } from "./messages.ts";
@@ -25,9 +30,14 @@ export const WRITE_TYPES = {
   compareAndSet: 4,
   batch: 5,
   openSession: 6,
+  putWith: 7,
+  expire: 8,
 } as const satisfies Record<WriteRequest["kind"], number>;
 
 const CONDITIONS = ["always", "ifAbsent", "ifPresent"] as const satisfies readonly PutCondition[];
+const EXPIRIES = ["clear", "keep", "after", "at"] as const satisfies readonly Expiry[];
+/** By bit: the conditions of `expire`. */
+const DEADLINE_CONDITIONS = ["ifNone", "ifSome", "ifLater", "ifEarlier"] as const;
 
 const INT64_MIN = -(1n << 63n);
 const INT64_MAX = (1n << 63n) - 1n;
@@ -59,6 +69,23 @@ export function encodeWriteBody(writer: ByteWriter, request: WriteRequest): void
       encodeKey(writer, request.key);
       encodeValue(writer, request.value);
       writer.uint(CONDITIONS.indexOf(request.condition));
+      return;
+    case "putWith":
+      writer.arrayHeader(9);
+      encodeStamp(writer, request.stamp);
+      encodeKey(writer, request.key);
+      encodeValue(writer, request.value);
+      writer.uint(CONDITIONS.indexOf(request.condition));
+      encodeExpiry(writer, request);
+      writer.bool(request.answersOld);
+      return;
+    case "expire":
+      writer.arrayHeader(8);
+      encodeStamp(writer, request.stamp);
+      encodeKey(writer, request.key);
+      encodeExpiry(writer, request);
+      encodeDeadlineCondition(writer, request.condition);
+      writer.bool(request.answersOld);
       return;
     case "delete":
       writer.arrayHeader(4);
@@ -105,6 +132,28 @@ export function decodeWriteBody(type: number, reader: CborReader): WriteRequest 
       const key = decodeKey(reader);
       const value = decodeValue(reader);
       return { kind: "put", stamp, key, value, condition: decodeCondition(reader) };
+    }
+    case WRITE_TYPES.putWith: {
+      expectItems(reader, 9);
+      const stamp = decodeStamp(reader);
+      const key = decodeKey(reader);
+      const value = decodeValue(reader);
+      const condition = decodeCondition(reader);
+      const expiry = decodeExpiry(reader);
+      const expiryMs = decodeExpiryMs(reader, expiry);
+      const answersOld = reader.bool();
+      return { kind: "putWith", stamp, key, value, condition, expiry, expiryMs, answersOld };
+    }
+    case WRITE_TYPES.expire: {
+      expectItems(reader, 8);
+      const stamp = decodeStamp(reader);
+      const key = decodeKey(reader);
+      const expiry = decodeExpiry(reader);
+      if (expiry === "keep") reader.refuse("a change of a deadline that keeps it");
+      const expiryMs = decodeExpiryMs(reader, expiry);
+      const condition = decodeDeadlineCondition(reader);
+      const answersOld = reader.bool();
+      return { kind: "expire", stamp, key, expiry, expiryMs, condition, answersOld };
     }
     case WRITE_TYPES.delete: {
       expectItems(reader, 4);
@@ -234,6 +283,45 @@ function encodeValueOrNil(writer: ByteWriter, value: Uint8Array | undefined): vo
 function decodeCondition(reader: CborReader): PutCondition {
   const number = reader.uint();
   return CONDITIONS[number] ?? reader.refuse(`the put condition ${number}`);
+}
+
+function encodeExpiry(writer: ByteWriter, { expiry, expiryMs }: PutWith | Expire): void {
+  const isTime = expiry === "after" || expiry === "at";
+  if (!Number.isSafeInteger(expiryMs) || expiryMs < 0 || (!isTime && expiryMs !== 0)) {
+    throw new ProtocolError(
+      "BAD_REQUEST",
+      `the deadline ${expiry} ${expiryMs} is no whole number of milliseconds`,
+    );
+  }
+  writer.uint(EXPIRIES.indexOf(expiry));
+  writer.uint(expiryMs);
+}
+
+function decodeExpiry(reader: CborReader): Expiry {
+  const number = reader.uint();
+  return EXPIRIES[number] ?? reader.refuse(`the kind of deadline ${number}`);
+}
+
+function decodeExpiryMs(reader: CborReader, expiry: Expiry): number {
+  const ms = reader.uint();
+  if (ms !== 0 && (expiry === "clear" || expiry === "keep")) reader.refuse(`the deadline ${expiry} ${ms}`);
+  return ms;
+}
+
+function encodeDeadlineCondition(writer: ByteWriter, condition: DeadlineCondition): void {
+  let bits = 0;
+  for (const [bit, name] of DEADLINE_CONDITIONS.entries()) if (condition[name]) bits |= 1 << bit;
+  writer.uint(bits);
+}
+
+function decodeDeadlineCondition(reader: CborReader): DeadlineCondition {
+  const bits = reader.uint();
+  if (bits === 0) return ANY_DEADLINE;
+  if (bits >= 1 << DEADLINE_CONDITIONS.length) reader.refuse(`the conditions ${bits} of a deadline`);
+  const [ifNone, ifSome, ifLater, ifEarlier] = DEADLINE_CONDITIONS.map(
+    (_name, bit) => (bits & (1 << bit)) !== 0,
+  );
+  return { ifNone: ifNone!, ifSome: ifSome!, ifLater: ifLater!, ifEarlier: ifEarlier! };
 }
 
 function checkLength(what: string, length: number, max: number): void {

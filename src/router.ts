@@ -47,7 +47,10 @@ export class Router implements RequestHandler {
     const { mode } = this.#parts;
     switch (request.kind) {
       case "get":
+      case "ttl":
       case "put":
+      case "putWith":
+      case "expire":
       case "delete":
       case "exists":
       case "increment":

@@ -32,6 +32,9 @@ export function outcomeInWords(outcome: Outcome): string {
 export function describeRequest(request: ClientRequest): string {
   switch (request.kind) {
     case "put":
+    case "putWith":
+    case "expire":
+    case "ttl":
     case "delete":
     case "increment":
     case "compareAndSet":

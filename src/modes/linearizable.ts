@@ -22,6 +22,9 @@ export interface LinearizableParts {
   readonly addressOf: (node: NodeId) => string | undefined;
 }
 
+const VALUES_NOT_REMEMBERED =
+  "a write that answers with a value can't have a session: a shard remembers no values";
+
 export class LinearizableMode {
   readonly #parts: LinearizableParts;
   readonly #forwarder: Forwarder;
@@ -81,6 +84,8 @@ export class LinearizableMode {
           `a session may have at most ${SESSION_WINDOW_MAX} unacknowledged writes, numbered from 1`,
         ),
       );
+    } else if ("answersOld" in request && request.answersOld && request.stamp.session !== 0) {
+      sink.reply(requestId, errorResponse("BAD_REQUEST", VALUES_NOT_REMEMBERED));
     } else {
       host.shard(shardId).write(request, sink, requestId, clock.nowMs());
     }
@@ -100,7 +105,8 @@ export class LinearizableMode {
 }
 
 export function isReadRequest(request: ShardRequest): request is ReadRequest {
-  return request.kind === "get" || request.kind === "exists" || request.kind === "scan";
+  const { kind } = request;
+  return kind === "get" || kind === "exists" || kind === "scan" || kind === "ttl";
 }
 
 function isSoundStamp(stamp: SessionStamp): boolean {

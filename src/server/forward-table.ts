@@ -77,6 +77,8 @@ export class ForwardTable {
 function isWrite(request: ClientRequest): boolean {
   switch (request.kind) {
     case "put":
+    case "putWith":
+    case "expire":
     case "delete":
     case "increment":
     case "compareAndSet":

@@ -9,8 +9,10 @@ import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import type {
   ClientRequest,
   ClientResponse,
+  Expire,
   KeyValue,
   NodeStatus,
+  PutWith,
   Topology,
 } from "../../protocol/messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
@@ -31,6 +33,8 @@ export interface Executed {
 /** A store that is a map. While `held` is set, requests wait in it until a test answers them, in whatever order. */
 export class MapHandler implements RequestHandler {
   readonly values = new Map<string, Uint8Array>();
+  /** By key: when it is gone, by the wall clock. */
+  readonly #deadlines = new Map<string, number>();
   /** Requests that were handed over. */
   executed = 0;
   held: Executed[] | undefined;
@@ -51,6 +55,7 @@ export class MapHandler implements RequestHandler {
 
   respond(request: ClientRequest): ClientResponse {
     if (this.answer !== undefined) return this.answer;
+    for (const [key, deadline] of this.#deadlines) if (deadline <= Date.now()) this.#remove(key);
     switch (request.kind) {
       case "ping":
         return { kind: "pong" };
@@ -63,13 +68,49 @@ export class MapHandler implements RequestHandler {
         if (request.condition === "ifAbsent" ? exists : request.condition === "ifPresent" && !exists) {
           return { kind: "boolean", value: false };
         }
-        this.values.set(keyOf(request.key), request.value.slice());
+        this.#set(keyOf(request.key), request.value.slice());
         return { kind: "boolean", value: true };
       }
+      case "putWith": {
+        const key = keyOf(request.key);
+        const old = this.values.get(key);
+        const holds =
+          request.condition === "always" || (old !== undefined) === (request.condition === "ifPresent");
+        if (holds) this.values.set(key, request.value.slice());
+        if (holds && request.expiry !== "keep") this.#setDeadline(key, request);
+        return request.answersOld
+          ? { kind: "value", value: old, ageMs: 0 }
+          : { kind: "boolean", value: holds };
+      }
+      case "expire": {
+        const key = keyOf(request.key);
+        const old = this.values.get(key);
+        const before = this.#deadlines.get(key) ?? Number.POSITIVE_INFINITY;
+        const after = request.expiry === "after" ? Date.now() + request.expiryMs : request.expiryMs;
+        const { ifNone, ifSome, ifLater, ifEarlier } = request.condition;
+        const hasDeadline = Number.isFinite(before);
+        const holds =
+          old !== undefined &&
+          !(ifNone && hasDeadline) &&
+          !(ifSome && !hasDeadline) &&
+          !(ifLater && after <= before) &&
+          !(ifEarlier && after >= before);
+        if (holds) this.#setDeadline(key, request);
+        return request.answersOld
+          ? { kind: "value", value: old, ageMs: 0 }
+          : { kind: "boolean", value: holds };
+      }
+      case "ttl": {
+        const key = keyOf(request.key);
+        if (!this.values.has(key)) return { kind: "integer", value: -2n };
+        const deadline = this.#deadlines.get(key);
+        if (deadline === undefined) return { kind: "integer", value: -1n };
+        return { kind: "integer", value: BigInt(request.form === "at" ? deadline : deadline - Date.now()) };
+      }
       case "delete":
-        return { kind: "boolean", value: this.values.delete(keyOf(request.key)) };
+        return { kind: "boolean", value: this.#remove(keyOf(request.key)) };
       case "batch":
-        for (const { key, value } of request.entries) this.values.set(keyOf(key), value.slice());
+        for (const { key, value } of request.entries) this.#set(keyOf(key), value.slice());
         return { kind: "boolean", value: true };
       case "compareAndSet": {
         const found = this.values.get(keyOf(request.key));
@@ -77,8 +118,8 @@ export class MapHandler implements RequestHandler {
           found === undefined || request.expected === undefined
             ? found === request.expected
             : compareBytes(found, request.expected) === 0;
-        if (same && request.value === undefined) this.values.delete(keyOf(request.key));
-        else if (same) this.values.set(keyOf(request.key), request.value!.slice());
+        if (same && request.value === undefined) this.#remove(keyOf(request.key));
+        else if (same) this.#set(keyOf(request.key), request.value!.slice());
         return { kind: "boolean", value: same };
       }
       case "increment": {
@@ -133,6 +174,21 @@ export class MapHandler implements RequestHandler {
       case "groupLog":
         return failure("BAD_REQUEST", `the map knows no ${request.kind}`);
     }
+  }
+
+  #set(key: string, value: Uint8Array): void {
+    this.values.set(key, value);
+    this.#deadlines.delete(key);
+  }
+
+  #remove(key: string): boolean {
+    this.#deadlines.delete(key);
+    return this.values.delete(key);
+  }
+
+  #setDeadline(key: string, { expiry, expiryMs }: PutWith | Expire): void {
+    if (expiry === "clear") this.#deadlines.delete(key);
+    else this.#deadlines.set(key, expiry === "after" ? Date.now() + expiryMs : expiryMs);
   }
 }
 

@@ -43,6 +43,11 @@ export class AppliedState {
     return this.#logTimeMs;
   }
 
+  /** Whether there are keys that the log's time has yet to expire. */
+  get mayExpire(): boolean {
+    return this.#parts.machine.horizonMs > this.#logTimeMs;
+  }
+
   /** The highest floor that an applied entry told: all members have the log up to here. */
   get floor(): LogIndex {
     return this.#floor;

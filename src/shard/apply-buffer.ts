@@ -1,4 +1,5 @@
 import type { Engine, WriteBatch } from "../storage/engine.ts";
+import { deadlineIn } from "./expiry.ts";
 
 /**
  * Gathers what applying writes, for all shards of a node, so that the engine is entered once a turn and not once a
@@ -13,8 +14,9 @@ export class ApplyBuffer {
     this.#batch = engine.newBatch();
   }
 
-  put(key: Uint8Array, value: Uint8Array): void {
-    this.#batch.put(key, value);
+  /** `expiresAt`: from when on the value is gone, in log time; 0: it stays. */
+  put(key: Uint8Array, value: Uint8Array, expiresAt = 0): void {
+    this.#batch.put(key, value, expiresAt);
   }
 
   delete(key: Uint8Array): void {
@@ -28,9 +30,15 @@ export class ApplyBuffer {
     this.#batch.clear();
   }
 
-  /** The value as of everything gathered. Borrowed until the next call into the engine. */
-  get(key: Uint8Array): Uint8Array | undefined {
+  /** The value as of everything gathered, at the log time `now`. Borrowed until the next call into the engine. */
+  get(key: Uint8Array, now: number): Uint8Array | undefined {
     this.commit();
-    return this.engine.getSync(key);
+    return this.engine.getSync(key, undefined, now);
+  }
+
+  /** From when on the key's value is gone; 0: it stays, or there is none at the log time `now`. */
+  deadline(key: Uint8Array, now: number): number {
+    this.commit();
+    return deadlineIn(this.engine, key, now) ?? 0;
   }
 }

@@ -4,7 +4,7 @@
  * log items, messages) is paid once a batch and not once a command.
  *
  * The header is the leader's time and its `floor`: an index that every member had in its log when the entry was made.
- * Replicas judge sessions by the one and may compact their logs up to the other.
+ * Replicas judge sessions and deadlines by the one and may compact their logs up to the other.
  */
 
 import { ByteWriter, CborReader } from "../../protocol/cbor.ts";

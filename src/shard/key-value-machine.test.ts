@@ -37,7 +37,7 @@ function setUp(engine = new MemoryEngine()) {
       return answers.map(outcome);
     },
     get: (key: string) => {
-      const value = buffer.get(Uint8Array.of(1, 0, 2, 0, ...utf8(key)));
+      const value = buffer.get(Uint8Array.of(1, 0, 2, 0, ...utf8(key)), 0);
       return value && fromUtf8(value);
     },
   };

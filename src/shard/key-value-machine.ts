@@ -1,10 +1,19 @@
 import type { ShardId } from "../../protocol/ids.ts";
-import type { ClientResponse, SessionStamp, WriteRequest } from "../../protocol/messages.ts";
-import { unreachable } from "../lib/assert.ts";
+import type {
+  ClientResponse,
+  DeadlineCondition,
+  Expire,
+  PutCondition,
+  PutWith,
+  SessionStamp,
+  WriteRequest,
+} from "../../protocol/messages.ts";
+import { assert, unreachable } from "../lib/assert.ts";
 import { equalBytes, utf8 } from "../lib/bytes.ts";
 import type { ApplyBuffer } from "./apply-buffer.ts";
 import type { CommandBatchReader } from "./command-batch.ts";
 import type { EngineKeys } from "./engine-keys.ts";
+import { deadlineOf } from "./expiry.ts";
 import { parseInteger } from "./integer-value.ts";
 import {
   DEFAULT_SESSION_LIMITS,
@@ -30,12 +39,18 @@ const SESSION_EXPIRED: ClientResponse = {
   leader: undefined,
 };
 
-/** The keys and values of one shard, and the sessions that write them. */
+/** What `restore` takes: the sessions, and the latest deadline. */
+type Dump = readonly [sessions: unknown, horizonMs: number];
+
+/** The keys and values of one shard with their deadlines, and the sessions that write them. */
 export class KeyValueMachine implements StateMachine {
   readonly #shard: ShardId;
   readonly #keys: EngineKeys;
   readonly #buffer: ApplyBuffer;
   readonly #sessions: SessionTable;
+  #horizonMs = 0;
+  /** The log time of the entry that is being applied. */
+  #nowMs = 0;
 
   constructor(
     shard: ShardId,
@@ -49,7 +64,12 @@ export class KeyValueMachine implements StateMachine {
     this.#sessions = new SessionTable(limits);
   }
 
+  get horizonMs(): number {
+    return this.#horizonMs;
+  }
+
   apply(reader: CommandBatchReader, receiver: AnswerReceiver | undefined): void {
+    this.#nowMs = reader.timeMs;
     for (let command = reader.next(); command !== undefined; command = reader.next()) {
       const response =
         command.kind === "openSession"
@@ -60,11 +80,13 @@ export class KeyValueMachine implements StateMachine {
   }
 
   dump(): unknown {
-    return this.#sessions.dump();
+    return [this.#sessions.dump(), this.#horizonMs] satisfies Dump;
   }
 
   restore(dump: unknown): void {
-    this.#sessions.restore(dump);
+    const [sessions, horizonMs] = dump as Dump;
+    this.#sessions.restore(sessions);
+    this.#horizonMs = horizonMs;
   }
 
   #executeOnce(command: KeyCommand, stamp: SessionStamp, timeMs: number): ClientResponse {
@@ -72,40 +94,44 @@ export class KeyValueMachine implements StateMachine {
     if (lookup.kind === "done") return lookup.response;
     if (lookup.kind === "expired") return SESSION_EXPIRED;
     const response = this.#execute(command);
+    if (stamp.session === 0) return response;
+    assert(response.kind !== "value", "a write of a session answers with a value, which is not remembered");
     this.#sessions.remember(stamp, timeMs, response);
     return response;
   }
 
-  #execute(command: KeyCommand): RememberedResponse {
+  #execute(command: KeyCommand): WriteResponse {
     switch (command.kind) {
       case "put": {
         const key = this.#keys.of(this.#shard, command.key);
-        if (command.condition !== "always") {
-          const exists = this.#buffer.get(key) !== undefined;
-          if (exists !== (command.condition === "ifPresent")) return FALSE;
-        }
+        if (command.condition !== "always" && !holds(command.condition, this.#get(key))) return FALSE;
         this.#buffer.put(key, command.value);
         return TRUE;
       }
+      case "putWith":
+        return this.#putWith(command);
+      case "expire":
+        return this.#expire(command);
       case "delete": {
         const key = this.#keys.of(this.#shard, command.key);
-        if (this.#buffer.get(key) === undefined) return FALSE;
+        if (this.#get(key) === undefined) return FALSE;
         this.#buffer.delete(key);
         return TRUE;
       }
       case "increment": {
         const key = this.#keys.of(this.#shard, command.key);
-        const current = this.#buffer.get(key);
+        const deadline = this.#deadline(key);
+        const current = this.#get(key);
         const before = current === undefined ? 0n : parseInteger(current);
         if (before === undefined) return NOT_AN_INTEGER;
         const value = before + command.delta;
         if (BigInt.asIntN(64, value) !== value) return NOT_AN_INTEGER;
-        this.#buffer.put(key, utf8(String(value)));
+        this.#buffer.put(key, utf8(String(value)), deadline);
         return { kind: "integer", value };
       }
       case "compareAndSet": {
         const key = this.#keys.of(this.#shard, command.key);
-        const current = this.#buffer.get(key);
+        const current = this.#get(key);
         const matches =
           current === undefined || command.expected === undefined
             ? current === command.expected
@@ -123,6 +149,64 @@ export class KeyValueMachine implements StateMachine {
         return unreachable(command, "a command in the log");
     }
   }
+
+  #putWith(command: PutWith): WriteResponse {
+    const key = this.#keys.of(this.#shard, command.key);
+    const deadline = command.expiry === "keep" ? this.#deadline(key) : deadlineOf(command, this.#nowMs);
+    const needsOld = command.answersOld || command.condition !== "always";
+    const old = needsOld ? this.#get(key) : undefined;
+    const takesEffect = holds(command.condition, old);
+    if (takesEffect) this.#putUntil(key, command.value, deadline);
+    if (command.answersOld) return { kind: "value", value: old, ageMs: 0 };
+    return takesEffect ? TRUE : FALSE;
+  }
+
+  #expire(command: Expire): WriteResponse {
+    const key = this.#keys.of(this.#shard, command.key);
+    const before = this.#deadline(key);
+    const value = this.#get(key);
+    const deadline = deadlineOf(command, this.#nowMs);
+    const takesEffect = value !== undefined && deadlineHolds(command.condition, before, deadline);
+    if (takesEffect && deadline !== before) this.#putUntil(key, value, deadline);
+    if (command.answersOld) return { kind: "value", value, ageMs: 0 };
+    return takesEffect ? TRUE : FALSE;
+  }
+
+  /** Sets a key that will be gone from `deadline` on (0: never), and is gone at once if that is past. */
+  #putUntil(key: Uint8Array, value: Uint8Array, deadline: number): void {
+    if (deadline !== 0 && deadline <= this.#nowMs) {
+      this.#buffer.delete(key);
+      return;
+    }
+    this.#buffer.put(key, value, deadline);
+    if (deadline > this.#horizonMs) this.#horizonMs = deadline;
+  }
+
+  #get(key: Uint8Array): Uint8Array | undefined {
+    return this.#buffer.get(key, this.#nowMs);
+  }
+
+  /** The deadline of a key; 0: it has none. Costs nothing where no key can have one. */
+  #deadline(key: Uint8Array): number {
+    return this.#horizonMs > this.#nowMs ? this.#buffer.deadline(key, this.#nowMs) : 0;
+  }
 }
+
+function holds(condition: PutCondition, old: Uint8Array | undefined): boolean {
+  return condition === "always" || (old !== undefined) === (condition === "ifPresent");
+}
+
+/** `before` and `after`: the deadline as it is and as it shall be; 0 is none, and later than all. */
+function deadlineHolds(condition: DeadlineCondition, before: number, after: number): boolean {
+  const { ifNone, ifSome, ifLater, ifEarlier } = condition;
+  const [known, wanted] = [before || Number.POSITIVE_INFINITY, after || Number.POSITIVE_INFINITY];
+  if (ifNone && before !== 0) return false;
+  if (ifSome && before === 0) return false;
+  if (ifLater && wanted <= known) return false;
+  return !ifEarlier || wanted < known;
+}
+
+/** Writes that answer with a value have no session that would have to remember it. */
+type WriteResponse = RememberedResponse | Extract<ClientResponse, { kind: "value" }>;
 
 type KeyCommand = Exclude<WriteRequest, { kind: "openSession" }>;

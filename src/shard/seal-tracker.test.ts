@@ -11,15 +11,20 @@ import type { Shard } from "./shard.ts";
 const [G0, G1] = [groupId(0), groupId(1)];
 
 /** What the tracker looks at in a shard: how far it has applied, and what it wants kept. */
-function shards(applied: { g0: number; g1: number }): readonly Shard[] {
+function shards(applied: { g0: number; g1: number; g2?: number }): readonly Shard[] {
   const view = (group: typeof G0, index: () => number) => ({
     group,
     get appliedIndex() {
       return logIndex(index());
     },
+    get logTimeMs() {
+      return index() * 1000;
+    },
     metaForSeal: () => utf8(`group ${group} at ${index()}`),
   });
-  return [view(G0, () => applied.g0), view(G1, () => applied.g1)] as unknown as readonly Shard[];
+  const views = [view(G0, () => applied.g0), view(G1, () => applied.g1)];
+  if (applied.g2 !== undefined) views.push(view(groupId(2), () => applied.g2!));
+  return views as unknown as readonly Shard[];
 }
 
 test("a memtable is sealed with how far every group has come", async () => {
@@ -55,4 +60,17 @@ test("what counts is how far a group was when its memtable was sealed, not when 
 
 test("of a group that is not known nothing is in tables", () => {
   expect(new SealTracker().flushedIndex(G1)).toBe(INDEX_ZERO);
+});
+
+test("the time that all shards have passed for good is that of the slowest one's tables", async () => {
+  const seals = new SealTracker();
+  const engine = new MemoryEngine(seals);
+  const applied = { g0: 1, g1: 4, g2: 6 };
+  expect(seals.flushedTimeMs).toBe(0);
+  seals.attach(shards(applied));
+  applied.g1 = 8;
+  applied.g2 = 7;
+  expect(seals.flushedTimeMs).toBe(4000);
+  await engine.flush();
+  expect(seals.flushedTimeMs).toBe(7000);
 });

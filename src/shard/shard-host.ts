@@ -275,7 +275,8 @@ export class ShardHost implements PeerListener {
   }
 
   #maintain(nowMs: number): void {
-    const { logStore, seals } = this.#parts;
+    const { logStore, seals, engine } = this.#parts;
+    engine.advanceTime(seals.flushedTimeMs);
     const oldestWanted = logStore.oldestWanted;
     const desired = this.#parts.desiredMembers();
     const mayForget = logStore.byteLength > this.#parts.logBytesMax;

@@ -44,10 +44,10 @@ export class ShardSpace {
     this.#write();
   }
 
-  /** What is in use, as of `snapshot`, in order. Keys have a prefix of `DATA_PREFIX_BYTES`. */
-  iterate(snapshot: Snapshot): EngineIterator {
+  /** What is in use, as of `snapshot` at the log time `now`, in order. Keys have a prefix of `DATA_PREFIX_BYTES`. */
+  iterate(snapshot: Snapshot, now: number): EngineIterator {
     const [gte, lt] = this.#keys.span(this.#shard, this.half);
-    return this.#engine.iterate({ gte, lt, snapshot });
+    return this.#engine.iterate({ gte, lt, snapshot, now });
   }
 
   snapshot(): Snapshot {
@@ -55,8 +55,8 @@ export class ShardSpace {
   }
 
   /** Adds an entry to what `fill` will write. */
-  gather(key: Uint8Array, value: Uint8Array): void {
-    this.#batch.put(this.#keys.in(this.#shard, this.#other, key), value);
+  gather(key: Uint8Array, value: Uint8Array, expiresAt: number): void {
+    this.#batch.put(this.#keys.in(this.#shard, this.#other, key), value, expiresAt);
   }
 
   /** Writes what was gathered to the half that is not in use, durable with the engine's next flush. */

@@ -268,6 +268,76 @@ test("a read waits for its round, and then for what was committed to be applied"
   expect(answers).toEqual([[1, { kind: "value", value: utf8("new"), ageMs: 0 }]]);
 });
 
+const putUntil = (key: string, ttlMs: number): WriteRequest => ({
+  ...{ kind: "putWith", stamp: NO_SESSION, key: utf8(key), value: utf8("1"), condition: "always" },
+  ...{ expiry: "after", expiryMs: ttlMs, answersOld: false },
+});
+
+/** A leader whose key "a" has expired by its clock, and not by its log. */
+function setUpOverdue() {
+  const world = setUp();
+  const { core, turn, time } = world;
+  core.script({ committed: entriesFrom(1, 1, [dataOf(5000, 0, putUntil("a", 100), put("b", "2"))]) });
+  turn();
+  core.lead(2);
+  core.lastIndex = logIndex(1);
+  time.wallMs = 5100;
+  return world;
+}
+
+test("a read that finds what has expired by the clock waits until the log's time is there", () => {
+  const { core, turn, read, time, answers } = setUpOverdue();
+  time.wallMs = 5099;
+  read(1, "a");
+  turn();
+  core.script({ reads: [{ round: 1, index: logIndex(1) }] });
+  turn();
+  expect(answers).toEqual([[1, { kind: "value", value: utf8("1"), ageMs: 0 }]]);
+  time.wallMs = 5100;
+  for (const [id, key] of ["a", "b", "none"].entries()) read(id + 2, key);
+  turn();
+  core.script({ reads: [{ round: 2, index: logIndex(1) }] });
+  turn();
+  // The others need no entry.
+  expect(kinds(answers.slice(1))).toEqual([
+    [3, "value"],
+    [4, "value"],
+  ]);
+  expect(core.proposed).toHaveLength(1);
+  turn();
+  expect(answers).toHaveLength(3);
+  core.script({ committed: entriesFrom(2, 2, core.proposed) });
+  turn();
+  expect(answers[3]).toEqual([2, { kind: "value", value: undefined, ageMs: 0 }]);
+});
+
+test("a read that was granted to a leader that leads no more goes by the log alone", () => {
+  const { core, turn, read, answers } = setUpOverdue();
+  read(1, "a");
+  turn();
+  core.role = "follower";
+  core.script({ reads: [{ round: 1, index: logIndex(1) }] });
+  turn();
+  expect(answers).toEqual([[1, { kind: "value", value: utf8("1"), ageMs: 0 }]]);
+  expect(core.proposed).toEqual([]);
+});
+
+test("a leader gives the log its time now and then, sooner while keys wait to expire", () => {
+  const stampedAt = (command: WriteRequest, ...wallMs: number[]) => {
+    const { shard, core, turn, time } = setUp();
+    core.script({ committed: entriesFrom(1, 1, [dataOf(5000, 0, command)]) });
+    turn();
+    core.lead(2);
+    return wallMs.map((now) => {
+      time.wallMs = now;
+      shard.maintain(logIndex(0), 0, false);
+      return core.proposed.length;
+    });
+  };
+  expect(stampedAt(put("a", "1"), 604_999, 605_000)).toEqual([0, 1]);
+  expect(stampedAt(putUntil("a", 9_999_999), 64_999, 65_000)).toEqual([0, 1]);
+});
+
 test("reads of a round that leadership was lost in are refused", () => {
   const { core, turn, read, answers } = setUp();
   core.lead(1);
@@ -326,7 +396,7 @@ test("log time never goes back, whatever the clocks of the leaders", () => {
   const committed = entriesFrom(1, 1, [dataOf(9000, 0, OPEN_SESSION), dataOf(4000, 0, OPEN_SESSION)]);
   core.script({ committed });
   turn();
-  const [, sessions] = machine.dump() as [number, [id: number, lastUsedMs: number][]];
+  const [[, sessions]] = machine.dump() as [[number, [id: number, lastUsedMs: number][]]];
   expect(sessions.map(([, lastUsedMs]) => lastUsedMs)).toEqual([9000, 9000]);
 });
 
@@ -362,7 +432,7 @@ test("what is sealed is exactly what was applied, not what was only proposed", a
   const again = setUp(disk.copy(), meta);
   expect(again.shard.appliedIndex).toBe(logIndex(1));
   expect(again.built.applied).toBe(1);
-  expect(again.machine.dump()).toEqual([3001, [[3000, 3000, 1, []]]]);
+  expect(again.machine.dump()).toEqual([[3001, [[3000, 3000, 1, []]]], 0]);
   expect(again.shard.metaForSeal()).toEqual(meta);
 });
 
@@ -462,7 +532,7 @@ test("nobody hears of a snapshot, and the log stays, before the engine has it in
   const membership = { index: logIndex(7), configuration: founders([nodeId("n1"), nodeId("n3")]) };
   const head = {
     ...{ index: logIndex(9), term: term(4), membership, logTimeMs: 77, floor: logIndex(5) },
-    dump: [8, [[1, 2, 1, []]]],
+    dump: [[8, [[1, 2, 1, []]]], 0],
   };
   const from = { engine: new MemoryEngine(), keys: new EngineKeys() };
   const batch = from.engine.newBatch();
@@ -536,7 +606,13 @@ test("a log write that the disk did not take yet is never found behind the snaps
   };
   core.script({ install: { index: head.index, term: head.term, membership } });
   const sender = new SnapshotSender({
-    ...{ self: nodeId("n2"), to: nodeId("n1"), term: term(5), stream: 1, head: { ...head, dump: [8, []] } },
+    ...{
+      self: nodeId("n2"),
+      to: nodeId("n1"),
+      term: term(5),
+      stream: 1,
+      head: { ...head, dump: [[8, []], 0] },
+    },
     space: new ShardSpace(SHARD, new MemoryEngine(), new EngineKeys()),
     send: (part) => shard.receive(part),
     nowMs: () => 0,

@@ -29,9 +29,10 @@ import type { GroupLog } from "./group-log.ts";
 import { Installation } from "./installation.ts";
 import { LogDamageError } from "./log-segment.ts";
 import { LogWrites } from "./log-writes.ts";
-import { ReadQueue } from "./read-queue.ts";
+import { ReadQueue, type WaitingRead } from "./read-queue.ts";
 import { decodeMeta, type ShardMeta } from "./shard-meta.ts";
 import type { ShardParts } from "./shard-parts.ts";
+import type { ReadTime } from "./shard-reader.ts";
 import { shardStatus } from "./shard-status.ts";
 import { SnapshotExchange } from "./snapshot-exchange.ts";
 import { Staleness } from "./staleness.ts";
@@ -40,6 +41,14 @@ import { notLeader, WriteQueue } from "./write-queue.ts";
 export type { ShardLimits, ShardParts } from "./shard-parts.ts";
 
 const NO_ENTRIES: readonly Entry[] = [];
+
+/**
+ * How far the log's time may be behind the leader's clock where nobody writes. While keys wait to expire: so long may a
+ * stale read find one after its deadline. Else: so long may one idle group keep the engine from dropping what has expired
+ * in others.
+ */
+const EXPIRY_STAMP_MS = 60_000;
+const IDLE_STAMP_MS = 600_000;
 
 export class Shard {
   readonly group: GroupId;
@@ -58,6 +67,8 @@ export class Shard {
   readonly #staleness = new Staleness();
   readonly #exchange: SnapshotExchange;
   readonly #installation: Installation;
+  /** One object for all reads. */
+  readonly #readTime: ReadTime = { logMs: 0, clockMs: 0, heedsClock: false };
 
   private constructor(parts: ShardParts, core: RaftCore, meta: ShardMeta) {
     this.group = parts.group;
@@ -118,6 +129,11 @@ export class Shard {
     return this.#state.index;
   }
 
+  /** The latest time of an applied entry, in milliseconds since the epoch. */
+  get logTimeMs(): number {
+    return this.#state.logTimeMs;
+  }
+
   /** What has to be in the engine together with the data that was applied so far. Borrowed until the next such call. */
   metaForSeal(): Uint8Array {
     return this.#state.meta();
@@ -162,7 +178,8 @@ export class Shard {
       this.#parts.wake(this);
     }
     this.#parts.stats.read(0);
-    sink.reply(requestId, this.#parts.reader!.read(request, Math.min(age, Number.MAX_SAFE_INTEGER)));
+    const time = this.#timeOfRead(false);
+    sink.reply(requestId, this.#parts.reader!.read(request, Math.min(age, Number.MAX_SAFE_INTEGER), time)!);
   }
 
   receive(message: GroupMessage): void {
@@ -268,15 +285,58 @@ export class Shard {
 
   /** Answers the reads that can be answered now. What was applied must be visible in the engine. */
   serveReads(nowMs: number): void {
-    const { reader, stats } = this.#parts;
     for (;;) {
       const ready = this.#reads.takeReady(this.#state.index);
       if (ready === undefined) return;
-      for (const read of ready) {
+      const late = this.#serve(ready.reads, !ready.hasWaited && this.isLeader, nowMs);
+      if (late === undefined) continue;
+      this.#submitWrites();
+      const index = this.#writes.proposeAlone(undefined);
+      this.#idleTicks = 0;
+      this.#parts.wake(this);
+      // Whoever leads now gives the log its time: this replica answers as of the entry that the reads were granted for.
+      if (index === undefined) this.#serve(late, false, nowMs);
+      else this.#reads.wait(late, index);
+    }
+  }
+
+  /**
+   * Answers reads. Those that would find what has expired by the clock and not by the log are given back, if the clock is
+   * to be heeded: an entry has to move the log's time first (`docs/decisions/log-time.md`).
+   */
+  #serve(
+    reads: readonly WaitingRead[],
+    heedsClock: boolean,
+    nowMs: number,
+  ): readonly WaitingRead[] | undefined {
+    const { reader, stats } = this.#parts;
+    const time = this.#timeOfRead(heedsClock);
+    let late: WaitingRead[] | undefined;
+    for (const read of reads) {
+      const response = reader!.read(read.request, 0, time);
+      if (response === undefined) {
+        late ??= [];
+        late.push(read);
+      } else {
         stats.read(nowMs - read.startedMs);
-        read.sink.reply(read.requestId, reader!.read(read.request, 0));
+        read.sink.reply(read.requestId, response);
       }
     }
+    return late;
+  }
+
+  #timeOfRead(heedsClock: boolean): ReadTime {
+    const time = this.#readTime;
+    time.logMs = this.#state.logTimeMs;
+    if (this.#state.mayExpire) {
+      time.clockMs = Math.floor(this.#parts.clock.wallMs());
+      time.heedsClock = heedsClock && time.clockMs > time.logMs;
+    } else {
+      // Time changes nothing here, and it need not be asked for.
+      time.clockMs = time.logMs;
+      time.heedsClock = false;
+    }
+    return time;
   }
 
   /** The log store begins to flush: what was gathered so far is part of it. */
@@ -309,7 +369,8 @@ export class Shard {
       // An idle group would keep old segments alive for ever: an empty entry tells all members what they may drop.
       const agreed = this.#state.floor;
       const heldBack = floor > agreed && flushedIndex > agreed;
-      if (heldBack && oldest !== undefined && oldest.number < oldestSegmentMax && !this.#writes.hasGathered) {
+      const tellsFloor = heldBack && oldest !== undefined && oldest.number < oldestSegmentMax;
+      if ((tellsFloor || this.#isTimeDue) && !this.#writes.hasGathered) {
         this.#writes.proposeAlone(undefined);
         this.#parts.wake(this);
       }
@@ -318,6 +379,12 @@ export class Shard {
     const needed = mayForget ? (served ?? this.#state.index) : this.#state.floor;
     const compactTo = logIndex(Math.min(flushedIndex, needed, this.#state.index));
     if (compactTo > this.#log.compacted.index) this.#parts.logStore.compact(this.group, compactTo);
+  }
+
+  /** Whether the log's time is so far behind that an entry should move it though nobody writes. */
+  get #isTimeDue(): boolean {
+    const behindMs = this.#parts.clock.wallMs() - this.#state.logTimeMs;
+    return behindMs >= (this.#state.mayExpire ? EXPIRY_STAMP_MS : IDLE_STAMP_MS);
   }
 
   /** On a leader: goes a step towards what the group's members should be, if none is under way. */

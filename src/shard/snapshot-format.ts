@@ -84,9 +84,11 @@ export class EntriesPart {
     return this.#writer.length >= PART_BYTES;
   }
 
-  add(key: Uint8Array, value: Uint8Array): void {
+  /** `expiresAt`: as the engine has it, 0 for what stays. */
+  add(key: Uint8Array, value: Uint8Array, expiresAt: number): void {
     this.#writer.bytes(key);
     this.#writer.bytes(value);
+    this.#writer.uint(expiresAt);
   }
 
   /** The part, owned by the caller; the next one is begun. */
@@ -103,6 +105,9 @@ export class EntriesPart {
     this.#writer.uint(ENTRIES);
   }
 }
+
+/** Takes an entry, borrowed. */
+export type EntryVisitor = (key: Uint8Array, value: Uint8Array, expiresAt: number) => void;
 
 /** Puts a head together from its slices. */
 export class HeadBuilder {
@@ -121,13 +126,13 @@ export class HeadBuilder {
   }
 
   /** Reads a part: entries go to `visit`, borrowed. Throws `ProtocolError` (BAD_REQUEST). */
-  read(part: Uint8Array, visit: (key: Uint8Array, value: Uint8Array) => void): void {
+  read(part: Uint8Array, visit: EntryVisitor): void {
     const reader = new CborReader(part);
     const items = reader.arrayHeader();
     const kind = reader.uint();
     if (kind === HEAD && items === 2) this.#addSlice(reader);
     else if (kind === ENTRIES && items === -1) {
-      while (!reader.atBreak()) visit(reader.bytes(), reader.bytes());
+      while (!reader.atBreak()) visit(reader.bytes(), reader.bytes(), reader.uint());
     } else reader.refuse(`a snapshot's part of kind ${kind} with ${items} items`);
     reader.expectEnd();
   }

@@ -93,7 +93,7 @@ export class SnapshotReceiver {
     const digest = xxh32(part.data, stream.digest);
     if (digest !== part.digest) return false;
     try {
-      stream.head.read(part.data, (key, value) => this.#space!.gather(key, value));
+      stream.head.read(part.data, (key, value, expiresAt) => this.#space!.gather(key, value, expiresAt));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       return false;

@@ -61,7 +61,7 @@ export class SnapshotSender {
     this.index = parts.head.index;
     this.#head = encodeHead(parts.head);
     this.#snapshot = parts.space?.snapshot();
-    this.#iterator = parts.space?.iterate(this.#snapshot!);
+    this.#iterator = parts.space?.iterate(this.#snapshot!, parts.head.logTimeMs);
     this.#sentMs = parts.nowMs();
     this.#progressMs = this.#sentMs;
   }
@@ -133,7 +133,7 @@ export class SnapshotSender {
         this.#ended = true;
         break;
       }
-      this.#entries.add(iterator.key.subarray(DATA_PREFIX_BYTES), iterator.value);
+      this.#entries.add(iterator.key.subarray(DATA_PREFIX_BYTES), iterator.value, iterator.expiresAt);
       if (this.#entries.isFull) break;
     }
     return this.#entries.take();

@@ -21,7 +21,7 @@ const head = (index: number): SnapshotHead => ({
 function end(self: typeof n1, parts: number) {
   const engine = new MemoryEngine();
   const space = new ShardSpace(shardId(0), engine, new EngineKeys());
-  for (let i = 0; i < parts; i++) space.gather(utf8(`k${i}`), new Uint8Array(200_000));
+  for (let i = 0; i < parts; i++) space.gather(utf8(`k${i}`), new Uint8Array(200_000), 0);
   space.fill();
   space.changeOver();
   const sent: GroupMessage[] = [];

@@ -11,6 +11,8 @@ export interface AnswerReceiver {
  * replica (no clock, no chance, no order of a hash table).
  */
 export interface StateMachine {
+  /** The latest deadline that any of its keys has got, in log time: from then on, time changes nothing any more. */
+  readonly horizonMs: number;
   /** Applies the commands that the reader stands before: one entry's. */
   apply(commands: CommandBatchReader, receiver: AnswerReceiver | undefined): void;
   /** All state that is not in the engine's key space, as plain data for `restore`. */

@@ -62,6 +62,8 @@ export function faultOfChange({ nodes }: SystemFacts, node: NodeId, fact: NodeFa
 }
 
 export class SystemMachine implements StateMachine {
+  /** Nothing in here expires. */
+  readonly horizonMs = 0;
   #facts: SystemFacts = NO_FACTS;
   readonly #changed: (facts: SystemFacts) => void;
 

@@ -66,10 +66,13 @@ export class WriteQueue {
     this.#proposals.push(proposal);
   }
 
-  /** Proposes an entry that nobody waits for: `command`, or none, where only the header matters. Nothing may be gathered. */
-  proposeAlone(command: Uint8Array | undefined): void {
+  /**
+   * Proposes an entry of its own: `command`, or none, where only the header matters. Nothing may be gathered. The entry's
+   * index; `undefined` if this node does not lead.
+   */
+  proposeAlone(command: Uint8Array | undefined): LogIndex | undefined {
     if (command !== undefined) this.#batch.addRaw(command);
-    this.#core.propose(this.#takeBatch());
+    return this.#core.propose(this.#takeBatch());
   }
 
   /** The entry is applied now: who waits for it. */

@@ -57,7 +57,7 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
   mutant(
     "command-does-not-see-the-one-before",
     "src/shard/apply-buffer.ts",
-    "    this.commit();\n    return this.engine.getSync(key);",
-    "    return this.engine.getSync(key);",
+    "    this.commit();\n    return this.engine.getSync(key, undefined, now);",
+    "    return this.engine.getSync(key, undefined, now);",
   ),
 ];
