@@ -47,6 +47,18 @@ export function replicaShares(domains: FailureDomains, shards: number, size: num
   return shares;
 }
 
+/** Shares `amount` out by weight, to nobody more than `most` says; all of it, if that is possible. */
+export function cappedShares(
+  weights: readonly number[],
+  most: readonly number[],
+  amount: number,
+): Float64Array {
+  const shares = new Float64Array(weights.length);
+  const parts = weights.map((weight, node) => ({ node, weight, parts: [], low: 0, high: most[node]! }));
+  pour({ node: undefined, weight: 0, parts, low: 0, high: amount }, amount, shares);
+  return shares;
+}
+
 /** Shares `amount` out to the nodes of `vessel`. */
 function pour(vessel: Vessel, amount: number, shares: Float64Array): void {
   if (vessel.node !== undefined) {

@@ -1,0 +1,96 @@
+/**
+ * Who should lead which shard: everybody about as many as its weight says, counted among those who can lead at all. Each
+ * shard begins with a wish (the leader that it has or was given, else the first of its replicas that can lead), and as few
+ * wishes as possible are turned down to even out what is too much or too little. So a shard that changes its replicas, or
+ * a node that comes back, moves few other leaders; and everybody who asks with the same facts gets the same answer.
+ */
+import type { NodeId } from "../../protocol/ids.ts";
+import { type Carried, evenOut } from "./even-out.ts";
+import { cappedShares, shareOf } from "./shares.ts";
+
+/** A shard as far as leading it is concerned. */
+export interface LedShard {
+  /** Who has a vote, in the order in which they should lead. */
+  readonly voters: readonly NodeId[];
+  /** Who leads, or should lead until there is a reason against it. */
+  readonly preferred?: NodeId | undefined;
+}
+
+export interface LeaderCandidate {
+  readonly id: NodeId;
+  /** Its capacity beside that of the others, above 0. */
+  readonly weight: number;
+  /** False for who is draining, suspected or slow: it leads only what nobody else can lead. */
+  readonly mayLead: boolean;
+}
+
+/** By shard, who should lead it: `undefined` where none of the voters may. */
+export function preferredLeaders(
+  shards: readonly LedShard[],
+  candidates: readonly LeaderCandidate[],
+): readonly (NodeId | undefined)[] {
+  const able = candidates.filter(({ mayLead }) => mayLead).sort((a, b) => (a.id < b.id ? -1 : 1));
+  const placeOf = new Map(able.map(({ id }, at) => [id, at]));
+  const electable = shards.map(({ voters }) => voters.flatMap((id) => placeOf.get(id) ?? []));
+  const preferences = shards.map(({ preferred, voters }) =>
+    preferred !== undefined && voters.includes(preferred) ? placeOf.get(preferred) : undefined,
+  );
+  const wishes = preferences.map((preference, shard) => preference ?? electable[shard]![0]);
+  const isPreferred = preferences.map((preference) => preference !== undefined);
+  const leaders = new Leaders(electable, wishes, isPreferred, able.length);
+  const could = new Array<number>(able.length).fill(0);
+  for (const nodes of electable) for (const node of nodes) could[node]!++;
+  const led = wishes.filter((wish) => wish !== undefined).length;
+  const weights = able.map(({ weight }) => weight);
+  evenOut(leaders, leaders.loads, [...cappedShares(weights, could, led)].map(shareOf));
+  return leaders.leaders.map((leader) => (leader === undefined ? undefined : able[leader]!.id));
+}
+
+/** Leaderships while they are being evened out. */
+class Leaders implements Carried {
+  readonly leaders: (number | undefined)[];
+  readonly loads: Int32Array;
+  readonly #electable: readonly (readonly number[])[];
+
+  readonly #isPreferred: readonly boolean[];
+
+  /** `wishes` are taken over; those that are not somebody's preference are changed first. */
+  constructor(
+    electable: readonly (readonly number[])[],
+    wishes: (number | undefined)[],
+    isPreferred: readonly boolean[],
+    nodes: number,
+  ) {
+    this.#electable = electable;
+    this.#isPreferred = isPreferred;
+    this.leaders = wishes;
+    this.loads = new Int32Array(nodes);
+    for (const wish of wishes) if (wish !== undefined) this.loads[wish]!++;
+  }
+
+  forEachMove(
+    from: number | undefined,
+    to: number | undefined,
+    visit: (from: number, to: number, thing: number, rank: number) => void,
+  ): void {
+    for (let shard = 0; shard < this.leaders.length; shard++) {
+      const leader = this.leaders[shard];
+      if (leader === undefined || (from !== undefined && leader !== from)) continue;
+      const nodes = this.#electable[shard]!;
+      const isFree = !this.#isPreferred[shard];
+      for (let rank = 0; rank < nodes.length; rank++) {
+        const node = nodes[rank]!;
+        if (node !== leader && (to === undefined || node === to))
+          visit(leader, node, shard, rank - (isFree ? nodes.length : 0));
+      }
+    }
+  }
+
+  move(from: number, to: number, shard: number): boolean {
+    if (this.leaders[shard] !== from || !this.#electable[shard]!.includes(to)) return false;
+    this.leaders[shard] = to;
+    this.loads[from]!--;
+    this.loads[to]!++;
+    return true;
+  }
+}
