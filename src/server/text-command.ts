@@ -84,6 +84,10 @@ export const SHAPE = {
   length: 4,
   /** boolean → string or none. */
   type: 5,
+  /** As `value`, for a write: it must not be asked for again. */
+  oldValue: 6,
+  /** integer, in milliseconds → seconds, rounded; negative ones stay. */
+  seconds: 7,
 } as const;
 export type Shape = (typeof SHAPE)[keyof typeof SHAPE];
 

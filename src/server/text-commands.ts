@@ -5,6 +5,7 @@ import { fromUtf8 } from "../lib/bytes.ts";
 import type { Arguments, TextCommand } from "./text-command.ts";
 import { commandCommand } from "./text-command-command.ts";
 import { CONNECTION_COMMANDS } from "./text-connection-commands.ts";
+import { EXPIRY_COMMANDS } from "./text-expiry-commands.ts";
 import { KEY_COMMANDS } from "./text-key-commands.ts";
 import { SERVER_COMMANDS } from "./text-server-commands.ts";
 import { STRING_COMMANDS } from "./text-string-commands.ts";
@@ -12,6 +13,7 @@ import { STRING_COMMANDS } from "./text-string-commands.ts";
 const COMMANDS: readonly TextCommand[] = [
   ...STRING_COMMANDS,
   ...KEY_COMMANDS,
+  ...EXPIRY_COMMANDS,
   ...CONNECTION_COMMANDS,
   ...SERVER_COMMANDS,
   commandCommand(() => COMMANDS),

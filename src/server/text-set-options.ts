@@ -1,52 +1,52 @@
 import type { PutCondition } from "../../protocol/messages.ts";
 import type { Arguments } from "./text-command.ts";
-import { NOT_AN_INTEGER, notSupported, SYNTAX_ERROR } from "./text-errors.ts";
-import { parseInt64 } from "./text-integer.ts";
+import { SYNTAX_ERROR } from "./text-errors.ts";
+import {
+  CLEAR,
+  type ExpiryChange,
+  isUnit,
+  KEEP,
+  parsePositiveTime,
+  type Unit,
+} from "./text-expiry-options.ts";
 import { word } from "./text-words.ts";
 
-/**
- * The options behind `SET key value`, judged as Redis does: first their syntax, then the expiry's number. What Flotilla
- * does not have (expiry, GET) is refused in words, since a client that believes in an expiry would keep a key for ever.
- */
-export function parseSetOptions(args: Arguments): PutCondition | { readonly error: string } {
+/** What stands behind `SET key value`. */
+export interface SetOptions extends ExpiryChange {
+  readonly condition: PutCondition;
+  readonly answersOld: boolean;
+}
+
+/** The options behind `SET key value`, judged as Redis does: first their syntax, then the number. `nowMs`: since the Unix epoch. */
+export function parseSetOptions(args: Arguments, nowMs: number): SetOptions | { readonly error: string } {
   let condition: PutCondition = "always";
-  let unsupported: string | undefined;
-  let expiry: string | undefined;
-  let expiryValue: Uint8Array | undefined;
+  let answersOld = false;
+  let expiry: Unit | "KEEPTTL" | undefined;
+  let time: Uint8Array | undefined;
   for (let i = 3; i < args.length; i++) {
     const option = word(args[i]!);
-    switch (option) {
-      case "NX":
-      case "XX": {
-        const wanted = option === "NX" ? "ifAbsent" : "ifPresent";
-        if (condition !== "always" && condition !== wanted) return { error: SYNTAX_ERROR };
-        condition = wanted;
-        break;
-      }
-      case "GET":
-        unsupported ??= option;
-        break;
-      case "KEEPTTL":
-        if (expiry !== undefined) return { error: SYNTAX_ERROR };
-        expiry = option;
-        break;
-      case "EX":
-      case "PX":
-      case "EXAT":
-      case "PXAT":
-        if (expiry !== undefined || i + 1 === args.length) return { error: SYNTAX_ERROR };
-        expiry = option;
-        expiryValue = args[++i]!;
-        break;
-      default:
-        return { error: SYNTAX_ERROR };
+    if (option === "NX" || option === "XX") {
+      const wanted = option === "NX" ? "ifAbsent" : "ifPresent";
+      if (condition !== "always" && condition !== wanted) return { error: SYNTAX_ERROR };
+      condition = wanted;
+    } else if (option === "GET") {
+      answersOld = true;
+    } else if (option === "KEEPTTL") {
+      if (time !== undefined) return { error: SYNTAX_ERROR };
+      expiry = option;
+    } else {
+      // The same unit twice is taken, and the later time counts.
+      const follows = isUnit(option) && (expiry === undefined || expiry === option) && i + 1 < args.length;
+      if (!follows) return { error: SYNTAX_ERROR };
+      expiry = option;
+      time = args[++i]!;
     }
   }
-  if (expiryValue !== undefined) {
-    const time = parseInt64(expiryValue);
-    if (time === undefined) return { error: NOT_AN_INTEGER };
-    if (time <= 0n) return { error: "ERR invalid expire time in 'set' command" };
-  }
-  unsupported ??= expiry;
-  return unsupported === undefined ? condition : { error: notSupported(`the option ${unsupported} of SET`) };
+  const change =
+    expiry === undefined
+      ? CLEAR
+      : expiry === "KEEPTTL"
+        ? KEEP
+        : parsePositiveTime(expiry, time!, "set", nowMs);
+  return "error" in change ? change : { condition, answersOld, ...change };
 }

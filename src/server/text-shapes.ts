@@ -13,6 +13,7 @@ export function writeResponse(writer: RespWriter, shape: Shape, response: Client
       else writer.nullBulk();
       return;
     case SHAPE.value:
+    case SHAPE.oldValue:
       if (response.kind !== "value") break;
       if (response.value === undefined) writer.nullBulk();
       else writer.bulk(response.value);
@@ -24,6 +25,10 @@ export function writeResponse(writer: RespWriter, shape: Shape, response: Client
     case SHAPE.integer:
       if (response.kind !== "integer") break;
       writer.integer(response.value);
+      return;
+    case SHAPE.seconds:
+      if (response.kind !== "integer") break;
+      writer.integer(response.value < 0n ? response.value : (response.value + 500n) / 1000n);
       return;
     case SHAPE.length:
       if (response.kind !== "value") break;

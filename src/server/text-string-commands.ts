@@ -30,7 +30,7 @@ export const STRING_COMMANDS: readonly TextCommand[] = [
     ONE_KEY,
     "writeKey",
     "string",
-    "Sets the value of a key, with NX only if it is missing, with XX only if it exists.",
+    "Sets the value of a key: with NX only if it is missing, with XX only if it exists; with EX, PX, EXAT or PXAT until a time.",
     set,
   ),
   textCommand("put", -3, "write denyoom", ONE_KEY, "writeKey", "flotilla", "The same as SET.", set),
@@ -43,6 +43,16 @@ export const STRING_COMMANDS: readonly TextCommand[] = [
     "string",
     "Sets the value of a key that is missing.",
     (session, args, slot) => put(session, args, slot, "ifAbsent", SHAPE.flag),
+  ),
+  textCommand(
+    "getset",
+    3,
+    "write denyoom fast",
+    ONE_KEY,
+    "writeKey",
+    "string",
+    "Sets the value of a key, and returns the one that it had.",
+    getAndSet,
   ),
   textCommand(
     "mget",
@@ -148,9 +158,28 @@ function set(session: TextSession, args: Arguments, slot: number): void {
     put(session, args, slot, "always", SHAPE.okOrMissing);
     return;
   }
-  const options = parseSetOptions(args);
-  if (typeof options === "string") put(session, args, slot, options, SHAPE.okOrMissing);
-  else session.error(slot, options.error);
+  const options = parseSetOptions(args, session.clients.env.clock.wallMs());
+  if ("error" in options) {
+    session.error(slot, options.error);
+    return;
+  }
+  const { condition, expiry, expiryMs, answersOld } = options;
+  if (expiry === "clear" && !answersOld) {
+    put(session, args, slot, condition, SHAPE.okOrMissing);
+    return;
+  }
+  const target = { stamp: NO_SESSION, key: args[1]!, value: args[2]! };
+  session.request(
+    { kind: "putWith", ...target, condition, expiry, expiryMs, answersOld },
+    slot,
+    answersOld ? SHAPE.oldValue : SHAPE.okOrMissing,
+  );
+}
+
+function getAndSet(session: TextSession, args: Arguments, slot: number): void {
+  const target = { stamp: NO_SESSION, key: args[1]!, value: args[2]! };
+  const how = { condition: "always", expiry: "clear", expiryMs: 0, answersOld: true } as const;
+  session.request({ kind: "putWith", ...target, ...how }, slot, SHAPE.oldValue);
 }
 
 function put(
