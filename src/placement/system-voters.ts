@@ -91,7 +91,7 @@ function leastUseful(
 ): number {
   const uselessness = (at: number): number => {
     const { isLeaving, health } = nodes[at]!;
-    const rank = isLeaving ? 3 : health === "lost" ? 2 : health === "down" ? 1 : 0;
+    const rank = (isLeaving ? 3 : 0) + (health === "lost" ? 2 : health === "down" ? 1 : 0);
     return rank * 1e9 + domains.costWith(voters, at, voters.indexOf(at));
   };
   return voters.reduce((worst, at) => (uselessness(at) >= uselessness(worst) ? at : worst));
