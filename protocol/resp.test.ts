@@ -186,6 +186,7 @@ describe("RespWriter", () => {
       [(w) => w.nullBulk(), "$-1\r\n", "_\r\n"],
       [(w) => w.arrayHeader(3), "*3\r\n", "*3\r\n"],
       [(w) => w.mapHeader(7), "*14\r\n", "%7\r\n"],
+      [(w) => w.setHeader(7), "*7\r\n", "~7\r\n"],
       [(w) => w.boolean(true), ":1\r\n", "#t\r\n"],
       [(w) => w.boolean(false), ":0\r\n", "#f\r\n"],
       [(w) => w.double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"],

@@ -313,6 +313,11 @@ export class RespWriter {
     else this.#number("*", count * 2);
   }
 
+  /** `count` items follow, in no order that matters; in RESP2 an array. */
+  setHeader(count: number): void {
+    this.#number(this.protocolVersion === 3 ? "~" : "*", count);
+  }
+
   /** In RESP2 the integers 1 and 0. */
   boolean(value: boolean): void {
     if (this.protocolVersion === 3) this.#out.ascii(value ? "#t\r\n" : "#f\r\n");

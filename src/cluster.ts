@@ -30,6 +30,7 @@ interface ClusterOptions {
   readonly port: number;
   readonly data: string;
   readonly shards: number;
+  readonly redirect: string;
   readonly logLevel: string;
 }
 
@@ -75,6 +76,11 @@ function parseClusterOptions(argv: readonly string[]): ClusterOptions {
     .option("--host <host>", "what all of them listen on", DEFAULT_HOST)
     .option("--data <directory>", "holds a directory for each", "./data")
     .option("--shards <number>", "into how many shards a new cluster cuts the keys", String(DEFAULT_SHARDS))
+    .option(
+      "--redirect <how>",
+      "what Redis clients get for keys of another node: forward or moved",
+      "forward",
+    )
     .option("--log-level <level>", `what of their logs to show: ${LOG_LEVELS.join(", ")}`, "warn");
   const text = parseOptions<Record<keyof ClusterOptions, string>>(command, argv);
   const count = wholeNumber(text.nodes);
@@ -89,10 +95,21 @@ function parseClusterOptions(argv: readonly string[]): ClusterOptions {
   if (shards === undefined || !isShardCount(shards)) {
     throw new Stop(`--shards must be a power of two from 1 to 1024, found "${text.shards}"`);
   }
+  if (text.redirect !== "forward" && text.redirect !== "moved") {
+    throw new Stop(`--redirect must be forward or moved, found "${text.redirect}"`);
+  }
   if (!LOG_LEVELS.some((level) => level === text.logLevel)) {
     throw new Stop(`--log-level must be one of ${LOG_LEVELS.join(", ")}, found "${text.logLevel}"`);
   }
-  return { nodes: count, host: text.host, port, data: text.data, shards, logLevel: text.logLevel };
+  return {
+    nodes: count,
+    host: text.host,
+    port,
+    data: text.data,
+    shards,
+    redirect: text.redirect,
+    logLevel: text.logLevel,
+  };
 }
 
 function start(): void {
@@ -131,7 +148,7 @@ function nodeArguments(number: number): string[] {
   return [
     ...["--id", `n${number}`, "--port", String(options.port + number - 1), "--host", options.host],
     ...["--data", join(options.data, `n${number}`), "--peers", peers.join(",")],
-    ...["--shards", String(options.shards), "--log-level", options.logLevel],
+    ...["--shards", String(options.shards), "--redirect", options.redirect, "--log-level", options.logLevel],
   ];
 }
 

@@ -22,6 +22,8 @@ export interface NodeConfig {
   readonly joins?: boolean;
   /** A power of two up to `SHARDS_MAX`; fixed when the data directory is created. */
   readonly shards: number;
+  /** What the text mode does with a command that another node leads: `forward` it, or answer MOVED. */
+  readonly redirect?: "forward" | "moved";
   readonly logLevel: LogLevel;
   /** Times that are not the defaults. */
   readonly timings?: Partial<TimingOptions>;

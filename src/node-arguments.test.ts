@@ -42,6 +42,7 @@ describe("flags", () => {
       members: [{ id: "n1" as NodeConfig["id"], host: "127.0.0.1", port: 7001, address: "127.0.0.1:7001" }],
       joins: false,
       shards: 8,
+      redirect: "forward",
       logLevel: "info",
       timings: DEFAULT_TIMING_OPTIONS,
     });
@@ -50,8 +51,9 @@ describe("flags", () => {
   test("everything can be said", () => {
     const parsed = configOf(
       ...["--id", "n3", "--port", "7003", "--host", "0.0.0.0", "--data", "/tmp/d", "--shards", "64"],
-      ...["--log-level=debug", "--peers", PEERS],
+      ...["--log-level=debug", "--peers", PEERS, "--redirect", "moved"],
     );
+    expect(parsed.redirect).toBe("moved");
     expect(parsed).toMatchObject({ host: "0.0.0.0", port: 7003, dataDirectory: "/tmp/d", shards: 64 });
     expect(parsed.members.map((member) => member.address)).toEqual(["a:7001", "b:7002", "[::1]:7003"]);
   });

@@ -54,12 +54,13 @@ interface Options extends Partial<Record<TimingKey, string>> {
   readonly peers?: string;
   readonly join?: boolean;
   readonly shards?: string;
+  readonly redirect?: string;
   readonly logLevel?: string;
   readonly config?: string;
   readonly stopWithStdin?: boolean;
 }
 
-type Key = "id" | "port" | "host" | "data" | "peers" | "shards" | "logLevel" | TimingKey;
+type Key = "id" | "port" | "host" | "data" | "peers" | "shards" | "redirect" | "logLevel" | TimingKey;
 
 /** Flags win over the file; `name` says where a value came from, for messages. */
 class Settings {
@@ -108,6 +109,10 @@ function addSettings(command: Command): Command {
     .option(
       "--shards <number>",
       `into how many shards a new cluster cuts the keys: a power of two up to ${SHARDS_MAX} (default: ${DEFAULT_SHARDS})`,
+    )
+    .option(
+      "--redirect <how>",
+      "what Redis clients get for keys that another node leads: forward (an answer from there) or moved (MOVED, as from Redis Cluster) (default: forward)",
     )
     .option("--log-level <level>", `${LOG_LEVELS.join(", ")} (default: info)`)
     .option("--tick-ms <ms>", timingHelp("what the next three are counted in", "tickMs"))
@@ -176,6 +181,7 @@ function checkedConfig(settings: Settings): NodeConfig {
     members: self === undefined ? [alone] : listed,
     joins: checkedJoin(settings, listed.length),
     shards: checkedShards(settings),
+    redirect: checkedRedirect(settings),
     logLevel: checkedLogLevel(settings),
     timings: checkedTimings(settings),
   };
@@ -261,6 +267,12 @@ function checkedTimings(settings: Settings): TimingOptions {
   const fault = faultOfTimings(timings);
   if (fault !== undefined) throw new Stop(fault);
   return timings;
+}
+
+function checkedRedirect(settings: Settings): "forward" | "moved" {
+  const text = settings.get("redirect") ?? "forward";
+  if (text === "forward" || text === "moved") return text;
+  throw new Stop(`${settings.name("redirect")} must be forward or moved, found "${text}"`);
 }
 
 function checkedLogLevel(settings: Settings): LogLevel {

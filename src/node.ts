@@ -135,6 +135,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       handler: this,
       peers: this.#peers,
       info: { node: config.id, version, processId: process.pid },
+      redirect: config.redirect ?? "forward",
       limits: DEFAULT_SERVER_LIMITS,
     });
   }

@@ -1,4 +1,5 @@
 import type { ReplySink } from "../../protocol/handler.ts";
+import type { ShardId } from "../../protocol/ids.ts";
 import { KEY_BYTES_MAX, SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
 import type { ClientResponse, KeyValue } from "../../protocol/messages.ts";
 import type { RespWriter } from "../../protocol/resp.ts";
@@ -13,8 +14,12 @@ export interface ScanSteps {
   /** Most entries to visit. */
   readonly limit: number;
   readonly keysOnly: boolean;
+  /** Whose keys; all shards' without it. */
+  readonly shard?: ShardId;
   /** Takes an entry, borrowed during the call: the bytes that the reply grows by. */
   visit(entry: KeyValue): number;
+  /** Whether nothing more is wanted; asked after each step. */
+  isDone?(): boolean;
   /** Writes the reply. `next`: where to go on if the limit was reached before the end. */
   write(writer: RespWriter, next: Uint8Array | undefined): void;
 }
@@ -54,7 +59,7 @@ export class ScanJob implements ReplySink {
     }
     const last = more ? entries.at(-1) : undefined;
     const next = last === undefined ? undefined : after(last.key);
-    if (next !== undefined && this.#left > 0) {
+    if (next !== undefined && this.#left > 0 && this.#steps.isDone?.() !== true) {
       this.#start = next;
       // The handler is not called from within its own answer.
       this.#session.clients.env.clock.endOfTurn(() => this.#ask());
@@ -74,7 +79,7 @@ export class ScanJob implements ReplySink {
       limit: Math.min(this.#left, SCAN_ENTRIES_MAX),
       keysOnly,
       consistency: "linearizable",
-      shard: undefined,
+      shard: this.#steps.shard,
     } as const;
     this.#session.clients.handler.execute(request, this, 0, "forward");
   }

@@ -14,6 +14,7 @@ import { type Doors, Guest } from "./guest.ts";
 import { assertServerLimits, type ServerLimits } from "./limits.ts";
 import type { Served } from "./served.ts";
 import { TextClients } from "./text-clients.ts";
+import type { TextRedirect } from "./text-routes.ts";
 import { TopologyFeed } from "./topology-feed.ts";
 import { Turn } from "./turn.ts";
 
@@ -37,6 +38,8 @@ export interface ServerParts {
   readonly peers: PeerAcceptor;
   readonly info: ServerInfo;
   readonly limits: ServerLimits;
+  /** What the text mode does with a command that another node leads; `forward` without it. */
+  readonly redirect?: TextRedirect;
 }
 
 export interface Server {

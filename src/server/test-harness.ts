@@ -22,6 +22,7 @@ import { systemClock } from "../env/system-clock.ts";
 import { compareBytes, fromUtf8, utf8 } from "../lib/bytes.ts";
 import { DEFAULT_SERVER_LIMITS, type ServerLimits } from "./limits.ts";
 import { createServer, type PeerAcceptor, type Server } from "./server.ts";
+import type { TextRedirect } from "./text-routes.ts";
 
 export interface Executed {
   readonly request: ClientRequest;
@@ -255,7 +256,7 @@ export const NO_PEERS: PeerAcceptor = {
 /** A server on a free port. The caller stops it. */
 export async function startServer(
   limits: Partial<ServerLimits> = {},
-  parts: { clock?: Clock; transport?: Transport; peers?: PeerAcceptor } = {},
+  parts: { clock?: Clock; transport?: Transport; peers?: PeerAcceptor; redirect?: TextRedirect } = {},
 ): Promise<TestServer> {
   const handler = new MapHandler();
   const log = new MemoryLog();
@@ -264,6 +265,7 @@ export async function startServer(
     handler,
     peers: parts.peers ?? NO_PEERS,
     info: { node: nodeId("n1"), version: "0.0.0", processId: 1 },
+    redirect: parts.redirect ?? "forward",
     limits: { ...DEFAULT_SERVER_LIMITS, sweepMs: 5, stopMsMax: 200, ...limits },
   });
   const { port } = await server.listen("127.0.0.1", 0);

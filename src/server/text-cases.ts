@@ -262,8 +262,6 @@ export const REDIS_CASES: readonly TextCase[] = [
   ["time x", arity("time")],
   ["cluster", arity("cluster")],
   ["cluster foo", `${ERR}unknown subcommand 'foo'. Try CLUSTER HELP.\r\n`],
-  ["cluster info", `${ERR}This instance has cluster support disabled\r\n`],
-  ["cluster slots", `${ERR}This instance has cluster support disabled\r\n`],
   ["info nothing", "$0\r\n\r\n"],
 ];
 

@@ -8,6 +8,7 @@ import type { Served } from "./served.ts";
 import type { ServerInfo, ServerParts } from "./server.ts";
 import type { TextSession } from "./text-command.ts";
 import { TextConnection } from "./text-connection.ts";
+import { type TextRedirect, TextRoutes } from "./text-routes.ts";
 import type { Turn } from "./turn.ts";
 
 /** What the connections of the text mode share. */
@@ -17,6 +18,8 @@ export class TextClients {
   readonly info: ServerInfo;
   readonly limits: ServerLimits;
   readonly cursors: ScanCursors;
+  readonly routes: TextRoutes;
+  readonly redirect: TextRedirect;
   /** Where replies are written that come before their turn. Empty but between a reply's begin and end. */
   readonly scratch = new ByteWriter();
   readonly #scratchWriter = new RespWriter(this.scratch);
@@ -31,6 +34,8 @@ export class TextClients {
     this.info = parts.info;
     this.limits = parts.limits;
     this.cursors = new ScanCursors(parts.limits.scanCursorsMax, parts.env.clock.wallMs());
+    this.routes = new TextRoutes(parts.info.node, parts.handler, parts.env.clock);
+    this.redirect = parts.redirect ?? "forward";
     this.#turn = turn;
     this.#port = port;
   }

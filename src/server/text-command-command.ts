@@ -1,6 +1,7 @@
 /** COMMAND: the table of commands, for clients that route by key positions and for redis-cli's hints. */
 import type { RespWriter } from "../../protocol/resp.ts";
 import { type Arguments, NO_KEYS, type TextCommand, type TextSession, textCommand } from "./text-command.ts";
+import { writeHints, writeKeySpecs } from "./text-key-specs.ts";
 import { container } from "./text-subcommands.ts";
 import { word } from "./text-words.ts";
 
@@ -52,7 +53,7 @@ function writeInfos(
   session.end(slot);
 }
 
-/** Ten fields, as since Redis 7; of the last four (categories, hints, key specifications) nothing is told. */
+/** Ten fields, as since Redis 7; of the categories nothing is told. */
 function writeInfo(writer: RespWriter, command: TextCommand | undefined): void {
   if (command === undefined) {
     writer.nullBulk();
@@ -61,16 +62,17 @@ function writeInfo(writer: RespWriter, command: TextCommand | undefined): void {
   writer.arrayHeader(10);
   writer.text(command.name);
   writer.integer(command.arity);
-  writer.arrayHeader(command.flags.length);
+  writer.setHeader(command.flags.length);
   for (const flag of command.flags) writer.simple(flag);
   writer.integer(command.firstKey);
   writer.integer(command.lastKey);
   writer.integer(command.keyStep);
-  writer.arrayHeader(0);
-  writer.arrayHeader(0);
-  writer.arrayHeader(0);
+  writer.setHeader(0);
+  writeHints(writer, command);
+  writeKeySpecs(writer, command);
   const subcommands = [...(command.subcommands?.values() ?? [])];
-  writer.arrayHeader(subcommands.length);
+  if (subcommands.length === 0) writer.setHeader(0);
+  else writer.arrayHeader(subcommands.length);
   for (const sub of subcommands) writeInfo(writer, sub);
 }
 

@@ -100,6 +100,8 @@ export interface TextSession {
   libraryName: string;
   libraryVersion: string;
   readonly protocolVersion: 2 | 3;
+  /** READONLY: reads are served by this node's replica. */
+  readsStale: boolean;
   /** Has the node execute `request`; its response is written under `slot` in `shape`. */
   request(request: ClientRequest, slot: number, shape: Shape): void;
   /**

@@ -2,6 +2,7 @@
 
 import { assert } from "../lib/assert.ts";
 import { fromUtf8 } from "../lib/bytes.ts";
+import { CLUSTER_COMMANDS } from "./text-cluster-command.ts";
 import type { Arguments, TextCommand } from "./text-command.ts";
 import { commandCommand } from "./text-command-command.ts";
 import { CONNECTION_COMMANDS } from "./text-connection-commands.ts";
@@ -16,6 +17,7 @@ const COMMANDS: readonly TextCommand[] = [
   ...EXPIRY_COMMANDS,
   ...CONNECTION_COMMANDS,
   ...SERVER_COMMANDS,
+  ...CLUSTER_COMMANDS,
   commandCommand(() => COMMANDS),
 ];
 

@@ -89,6 +89,7 @@ function quit(session: TextSession, _args: Arguments, slot: number): void {
 
 function reset(session: TextSession, _args: Arguments, slot: number): void {
   session.name = "";
+  session.readsStale = false;
   session.speak(2);
   session.mute("on", slot);
   session.simple(slot, "RESET");
@@ -145,11 +146,11 @@ function hello(session: TextSession, args: Arguments, slot: number): void {
   }
   session.speak(version);
   if (name !== undefined) session.name = name;
-  writeHello(session.begin(slot), session.id, version);
+  writeHello(session.begin(slot), session, version);
   session.end(slot);
 }
 
-function writeHello(writer: RespWriter, id: number, version: 2 | 3): void {
+function writeHello(writer: RespWriter, { id, clients }: TextSession, version: 2 | 3): void {
   writer.mapHeader(7);
   writer.text("server");
   writer.text("redis");
@@ -160,7 +161,7 @@ function writeHello(writer: RespWriter, id: number, version: 2 | 3): void {
   writer.text("id");
   writer.integer(id);
   writer.text("mode");
-  writer.text("standalone");
+  writer.text(clients.redirect === "moved" ? "cluster" : "standalone");
   writer.text("role");
   writer.text("master");
   writer.text("modules");

@@ -22,6 +22,7 @@ import { type Arguments, SHAPE, type Shape, type TextCommand, type TextSession }
 import { findCommand, isHttp, unknownCommand } from "./text-commands.ts";
 import { errorText } from "./text-errors.ts";
 import { Overlap } from "./text-overlap.ts";
+import { asReadBy } from "./text-routes.ts";
 import { writeResponse } from "./text-shapes.ts";
 import { wrongArity } from "./text-subcommands.ts";
 import type { Turn, TurnMember } from "./turn.ts";
@@ -40,6 +41,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
   name = "";
   libraryName = "";
   libraryVersion = "";
+  readsStale = false;
   readonly #connection: Connection;
   readonly #turn: Turn;
   readonly #backpressure: Backpressure;
@@ -169,8 +171,9 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
 
   request(request: ClientRequest, slot: number, shape: Shape): void {
     this.#shapes[slot] = shape;
-    if (shape === SHAPE.value && this.#muted[slot] === 0) this.#reads[slot] = request as ReadRequest;
-    this.clients.handler.execute(request, this, slot, "forward");
+    const wanted = asReadBy(this, request);
+    if (shape === SHAPE.value && this.#muted[slot] === 0) this.#reads[slot] = wanted as ReadRequest;
+    this.clients.handler.execute(wanted, this, slot, "forward");
   }
 
   hold(bytes: number): boolean {
@@ -308,6 +311,16 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
     const badKey = command.firstKey > 0 ? overlongKey(command, args) : undefined;
     if (badKey !== undefined) {
       this.error(this.#takeSlot(), `ERR a key has ${badKey} bytes, at most ${KEY_BYTES_MAX} are allowed`);
+      return true;
+    }
+    const elsewhere =
+      this.clients.redirect === "moved"
+        ? this.clients.routes.misrouted(command, args, this.readsStale)
+        : undefined;
+    if (elsewhere !== undefined) {
+      this.#held = undefined;
+      this.#heldCommand = undefined;
+      this.error(this.#takeSlot(), elsewhere);
       return true;
     }
     if (!this.#mayStart(command, args)) {

@@ -25,7 +25,7 @@ const FIRST_WORDS: Partial<Record<ErrorName, string>> = {
 
 export const NOT_AN_INTEGER = "ERR value is not an integer or out of range";
 export const SYNTAX_ERROR = "ERR syntax error";
-const CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot";
+export const CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot";
 const OVERFLOW = "ERR increment or decrement would overflow";
 
 /** The error line, without its `-`, for a response that is an error, or that its command did not expect. */

@@ -30,7 +30,7 @@ function allSections(
       "Server",
       [
         ["redis_version", REDIS_VERSION],
-        ["redis_mode", "standalone"],
+        ["redis_mode", clients.redirect === "moved" ? "cluster" : "standalone"],
         ["arch_bits", 64],
         ["process_id", clients.info.processId],
         ["tcp_port", clients.port],
@@ -96,7 +96,8 @@ function allSections(
         ["flotilla_peers_connected", peers.filter(({ connected }) => connected).length],
       ],
     ],
-    ["Cluster", [["cluster_enabled", 0]]],
+    // To most clients it means: expect MOVED.
+    ["Cluster", [["cluster_enabled", clients.redirect === "moved" ? 1 : 0]]],
     ["Keyspace", []],
   ];
 }

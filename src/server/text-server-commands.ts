@@ -3,7 +3,6 @@
 import type { ReplySink } from "../../protocol/handler.ts";
 import { VALUE_BYTES_MAX } from "../../protocol/limits.ts";
 import type { ClientResponse } from "../../protocol/messages.ts";
-import { slotOf } from "../../protocol/slots.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { globMatches } from "./glob.ts";
 import { type Arguments, NO_KEYS, type TextCommand, type TextSession, textCommand } from "./text-command.ts";
@@ -14,32 +13,6 @@ import { container } from "./text-subcommands.ts";
 
 const sub = (name: string, arity: number, summary: string, run: TextCommand["run"]): TextCommand =>
   textCommand(name, arity, "", NO_KEYS, "none", "server", summary, run);
-
-/** Subcommands that need Redis Cluster, which this is not: it says so, as Redis does that is not one either. */
-const CLUSTER_ONLY = [
-  "addslots",
-  "bumpepoch",
-  "countkeysinslot",
-  "delslots",
-  "failover",
-  "forget",
-  "getkeysinslot",
-  "info",
-  "links",
-  "meet",
-  "myid",
-  "myshardid",
-  "nodes",
-  "replicas",
-  "replicate",
-  "reset",
-  "saveconfig",
-  "set-config-epoch",
-  "setslot",
-  "shards",
-  "slaves",
-  "slots",
-];
 
 export const SERVER_COMMANDS: readonly TextCommand[] = [
   textCommand("info", -1, "", NO_KEYS, "none", "server", "Tells about the node, by sections.", info),
@@ -69,26 +42,15 @@ export const SERVER_COMMANDS: readonly TextCommand[] = [
       session.error(slot, notSupported("CONFIG SET")),
     ),
   ]),
-  container("cluster", "cluster", "Tells the slot of a key.", [
-    sub("cluster|keyslot", 3, "Returns the slot of a key.", (session, args, slot) => {
-      session.begin(slot).integer(slotOf(args[2]!));
-      session.end(slot);
-    }),
-    ...CLUSTER_ONLY.map((name) =>
-      sub(`cluster|${name}`, -2, "Is refused: any node takes any command.", (session, _args, slot) =>
-        session.error(slot, "ERR This instance has cluster support disabled"),
-      ),
-    ),
-  ]),
 ];
 
 /** Settings that clients and tools ask for, as they would read in a Redis that works like this node. */
 function settings(session: TextSession): readonly (readonly [string, string])[] {
-  const { limits, port } = session.clients;
+  const { limits, port, redirect } = session.clients;
   return [
     ["appendfsync", "always"],
     ["appendonly", "yes"],
-    ["cluster-enabled", "no"],
+    ["cluster-enabled", redirect === "moved" ? "yes" : "no"],
     ["databases", "1"],
     ["maxclients", String(limits.connectionsMax)],
     ["maxmemory", "0"],
@@ -150,7 +112,7 @@ function ask(
       const text = render(response);
       const writer = session.begin(slot);
       if (text === undefined) writer.error(errorText(response));
-      else writer.text(text);
+      else writer.verbatim(text);
       session.end(slot);
     },
   };

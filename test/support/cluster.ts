@@ -25,6 +25,8 @@ export interface ClusterSpec {
    * one proxy in front of it.
    */
   readonly proxies?: "direct" | "links" | "front";
+  /** Further flags of every node. */
+  readonly flags?: readonly string[];
 }
 
 /** How long a cluster with a majority may take until every shard has a leader that serves. */
@@ -114,6 +116,7 @@ export class TestCluster {
         join(directory, id),
         "--shards",
         String(spec.shards ?? 8),
+        ...(spec.flags ?? []),
       ];
       if (ids.length > 1 || spec.proxies !== undefined) args.push("--peers", peers.join(","));
       return new NodeProcess(id, ports[index]!, args);
