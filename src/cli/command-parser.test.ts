@@ -83,11 +83,12 @@ describe("help", () => {
       Options:
         --if-absent   only if there is no such key
         --if-present  only if there is such a key
+        --ttl <time>  the key is gone after so long: 500ms, 10s, 5m, 2h, 1d
 
       Examples:
         put user:1 Ada
         put "a key" "line\\nbreak"
-        put lock me --if-absent
+        put lock me --if-absent --ttl 10s
       "
     `);
   });

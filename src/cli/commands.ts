@@ -4,6 +4,8 @@
  */
 import type { Client } from "../client/client.ts";
 import { compareBytes, fromUtf8, prefixEnd } from "../lib/bytes.ts";
+import { parseDuration } from "./duration.ts";
+import { EXPIRY_COMMANDS } from "./expiry-commands.ts";
 import { MEMBER_COMMANDS } from "./member-commands.ts";
 import { entriesReply, integerReply, type Reply, textReply, valueReply } from "./reply.ts";
 import { nodeStatusReply, statusReply, topologyReply } from "./status-view.ts";
@@ -71,9 +73,10 @@ export const COMMANDS: readonly Command[] = [
     options: [
       { flags: "--if-absent", summary: "only if there is no such key" },
       { flags: "--if-present", summary: "only if there is such a key" },
+      { flags: "--ttl <time>", summary: "the key is gone after so long: 500ms, 10s, 5m, 2h, 1d" },
     ],
     summary: "set a key to a value",
-    examples: ["put user:1 Ada", 'put "a key" "line\\nbreak"', "put lock me --if-absent"],
+    examples: ["put user:1 Ada", 'put "a key" "line\\nbreak"', "put lock me --if-absent --ttl 10s"],
     takesKeys: true,
     plan: planPut,
   },
@@ -215,6 +218,7 @@ export const COMMANDS: readonly Command[] = [
       async ({ client }) =>
         topologyReply(await client.topology()),
   },
+  ...EXPIRY_COMMANDS,
   ...MEMBER_COMMANDS,
 ];
 
@@ -225,9 +229,11 @@ function planPut(args: readonly Uint8Array[], options: Options): Action {
   }
   const condition =
     options.ifAbsent === true ? "ifAbsent" : options.ifPresent === true ? "ifPresent" : "always";
+  const ttl = bytesOption(options.ttl);
+  const ttlMs = ttl === undefined ? undefined : parseDuration(ttl, "--ttl");
   return async ({ client, readInput }) => {
     const isInput = readInput !== undefined && fromUtf8(value!) === "-";
-    const written = await client.put(key!, isInput ? await readInput() : value!, { condition });
+    const written = await client.put(key!, isInput ? await readInput() : value!, { condition, ttlMs });
     const refusal = condition === "ifAbsent" ? "(the key exists)" : "(no such key)";
     return textReply(written, written ? "OK" : refusal, { written });
   };

@@ -30,6 +30,11 @@ export const TOPOLOGY = answer<"topology", Topology>("topology", ({ topology }) 
 export const NODE_STATUS = answer<"nodeStatus", NodeStatus>("nodeStatus", ({ status }) => status);
 export const GROUP_LOG = answer<"groupLog", GroupLogStatus>("groupLog", ({ log }) => log);
 export const CLUSTER_STATUS = answer<"clusterStatus", ClusterStatus>("clusterStatus", ({ status }) => status);
+/** To ttl. */
+export const TIME = answer("integer", ({ value }) => {
+  if (value < -1n) return undefined;
+  return value < 0n ? Number.POSITIVE_INFINITY : Number(value);
+});
 /** To openSession. */
 export const SESSION = answer("integer", ({ value }) => Number(value));
 

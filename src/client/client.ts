@@ -23,10 +23,10 @@ export type {
   BatchOptions,
   Client,
   ClientOptions,
-  PutOptions,
   ReadOptions,
 } from "./cluster-client.ts";
 export { connect } from "./connect.ts";
+export type { ExpiryOptions, PutOptions } from "./deadline.ts";
 export { FlotillaError, type Outcome } from "./errors.ts";
 export type { ClientCounts } from "./request-runner.ts";
 export type { ScanOptions } from "./scan.ts";

@@ -1,16 +1,19 @@
 import type { ErrorName } from "../../protocol/errors.ts";
 import { isNodeId, shardId } from "../../protocol/ids.ts";
 import {
+  ANY_DEADLINE,
   ASK_TOPOLOGY,
   type ChangeMember,
   type ClusterStatus,
   type Consistency,
+  type DeadlineCondition,
+  type Expire,
   type GroupLogStatus,
   type KeyValue,
   NO_SESSION,
   type NodeStatus,
-  type PutCondition,
   type Topology,
+  type Ttl,
 } from "../../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import {
@@ -21,11 +24,13 @@ import {
   NODE_STATUS,
   PONG,
   TEXT,
+  TIME,
   TOPOLOGY,
   VALUE,
 } from "./answers.ts";
 import { type Bytes, toBytes } from "./bytes.ts";
 import type { Answer, Outgoing } from "./call.ts";
+import { CLEAR, type ExpiryOptions, expiryOf, type PutOptions } from "./deadline.ts";
 import { FlotillaError } from "./errors.ts";
 import { type ClientCounts, type ClientEnv, RequestRunner, type RunnerOptions } from "./request-runner.ts";
 import { type ScanOptions, scanPages } from "./scan.ts";
@@ -59,11 +64,6 @@ export interface ReadOptions {
    * may be older.
    */
   readonly consistency?: Consistency;
-}
-
-export interface PutOptions {
-  /** Write only if the key is absent, or only if it is present. Default `always`. */
-  readonly condition?: PutCondition;
 }
 
 export interface BatchOptions {
@@ -126,16 +126,52 @@ export class Client {
     return this.#toShard({ kind: "exists", key: bytes, consistency }, bytes, BOOLEAN);
   }
 
-  /** Sets `key`. `false`: the condition did not hold, and nothing was written. */
+  /**
+   * Sets `key`, for as long as the options say. `false`: the condition did not hold, and nothing was written. What is
+   * wrong with the options is a BAD_REQUEST.
+   */
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<boolean> {
     const keyBytes = toBytes(key);
     const valueBytes = toBytes(value);
     const condition = options?.condition ?? "always";
-    return this.#toShard(
-      { kind: "put", stamp: NO_SESSION, key: keyBytes, value: valueBytes, condition },
-      keyBytes,
-      BOOLEAN,
-    );
+    const change = options === undefined ? CLEAR : expiryOf(options);
+    if (typeof change === "string") return refused("BAD_REQUEST", `cannot put: ${change}`);
+    const request: Outgoing =
+      change.expiry === "clear"
+        ? { kind: "put", stamp: NO_SESSION, key: keyBytes, value: valueBytes, condition }
+        : {
+            ...{ kind: "putWith", stamp: NO_SESSION, key: keyBytes, value: valueBytes, condition },
+            ...{ expiry: change.expiry, expiryMs: change.expiryMs, answersOld: false },
+          };
+    return this.#toShard(request, keyBytes, BOOLEAN);
+  }
+
+  /**
+   * For how many milliseconds `key` is still there, by the clock of its shard's leader: Infinity if it has no deadline,
+   * `undefined` if there is no such key.
+   */
+  ttl(key: Bytes, options?: ReadOptions): Promise<number | undefined> {
+    return this.#ttl(key, "left", options);
+  }
+
+  /** When `key` will be gone, in milliseconds since the Unix epoch; Infinity and `undefined` as for `ttl`. */
+  expiresAt(key: Bytes, options?: ReadOptions): Promise<number | undefined> {
+    return this.#ttl(key, "at", options);
+  }
+
+  /** Has `key` gone in so many milliseconds, or at a time, whatever deadline it had. `false`: there is no such key. */
+  expire(key: Bytes, deadline: number | Omit<ExpiryOptions, "keepTtl">): Promise<boolean> {
+    const change = expiryOf(typeof deadline === "number" ? { ttlMs: deadline } : deadline);
+    if (typeof change === "string") return refused("BAD_REQUEST", `cannot set a deadline: ${change}`);
+    if (change.expiry === "clear" || change.expiry === "keep") {
+      return refused("BAD_REQUEST", "cannot set a deadline: none was given (persist takes it away)");
+    }
+    return this.#expire(key, change.expiry, change.expiryMs, ANY_DEADLINE);
+  }
+
+  /** Takes the deadline of `key` away. `false`: it has none, or there is no such key. */
+  persist(key: Bytes): Promise<boolean> {
+    return this.#expire(key, "clear", 0, { ...ANY_DEADLINE, ifSome: true });
   }
 
   /** Removes `key`. `false`: there was none. */
@@ -292,6 +328,23 @@ export class Client {
       BOOLEAN,
       "any",
     );
+  }
+
+  #ttl(key: Bytes, form: Ttl["form"], options: ReadOptions | undefined): Promise<number | undefined> {
+    const bytes = toBytes(key);
+    const consistency = options?.consistency ?? "linearizable";
+    return this.#toShard({ kind: "ttl", key: bytes, form, consistency }, bytes, TIME);
+  }
+
+  #expire(
+    key: Bytes,
+    expiry: Expire["expiry"],
+    expiryMs: number,
+    condition: DeadlineCondition,
+  ): Promise<boolean> {
+    const bytes = toBytes(key);
+    const target = { kind: "expire", stamp: NO_SESSION, key: bytes } as const;
+    return this.#toShard({ ...target, expiry, expiryMs, condition, answersOld: false }, bytes, BOOLEAN);
   }
 
   #get<T>(key: Bytes, options: ReadOptions | undefined, answer: Answer<T>): Promise<T> {

@@ -31,6 +31,7 @@ const NOT_AN_INTEGER: RememberedResponse = {
   message: "value is not an integer or out of range",
   leader: undefined,
 };
+const OVERFLOW: RememberedResponse = { ...NOT_AN_INTEGER, message: "the sum would overflow 64 bits" };
 const SESSION_EXPIRED: ClientResponse = {
   kind: "error",
   error: "SESSION_EXPIRED",
@@ -125,7 +126,7 @@ export class KeyValueMachine implements StateMachine {
         const before = current === undefined ? 0n : parseInteger(current);
         if (before === undefined) return NOT_AN_INTEGER;
         const value = before + command.delta;
-        if (BigInt.asIntN(64, value) !== value) return NOT_AN_INTEGER;
+        if (BigInt.asIntN(64, value) !== value) return OVERFLOW;
         this.#buffer.put(key, utf8(String(value)), deadline);
         return { kind: "integer", value };
       }

@@ -5,6 +5,7 @@ import { type Client, FlotillaError } from "../../src/client/client.ts";
 import { compareBytes, fromUtf8, utf8 } from "../../src/lib/bytes.ts";
 import { seededRandom } from "../../src/lib/prng.ts";
 import { withCluster } from "../support/cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { keyOfEachShard } from "../support/keys.ts";
 import { testSeed } from "../support/seed.ts";
 import { sharedCluster } from "../support/shared-cluster.ts";
@@ -75,6 +76,38 @@ test("compare-and-set creates, changes, deletes, and refuses", async () => {
   expect(await client.compareAndSet("cas", "b", undefined)).toBe(true);
   expect(await client.exists("cas")).toBe(false);
 });
+
+test("keys with a time to live are gone after it, and not before", async () => {
+  for (const key of keyOfEachShard(SHARDS, "ttl")) {
+    const startedAt = performance.now();
+    expect(await client.put(key, "1", { ttlMs: 250 })).toBe(true);
+    expect(await client.put(key, "2", { ttlMs: 250, condition: "ifAbsent" })).toBe(false);
+    const left = await client.ttl(key);
+    expect(left === undefined || (left > 0 && left <= 250)).toBe(true);
+    // Nobody writes meanwhile: it is the reads that move the log's time.
+    await eventually("the key is gone", 5000, async () => (await client.get(key)) === undefined);
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(250);
+    expect(await client.exists(key)).toBe(false);
+    expect(await client.ttl(key)).toBeUndefined();
+    expect(await client.put(key, "3", { ttlMs: 60_000, condition: "ifAbsent" })).toBe(true);
+    expect(await client.increment(key)).toBe(4n);
+    expect(await client.put(key, "5", { keepTtl: true })).toBe(true);
+    expect(await client.ttl(key)).toBeGreaterThan(30_000);
+    expect(await client.persist(key)).toBe(true);
+    expect(await client.persist(key)).toBe(false);
+    expect(await client.ttl(key)).toBe(Number.POSITIVE_INFINITY);
+    expect(await client.expire(key, { expiresAtMs: 4_000_000_000_000 })).toBe(true);
+    expect(await client.expiresAt(key)).toBe(4_000_000_000_000);
+    expect(await client.put(key, "6")).toBe(true);
+    expect(await client.expiresAt(key)).toBe(Number.POSITIVE_INFINITY);
+    expect(await client.expire(key, { expiresAtMs: 0 })).toBe(true);
+    expect(await client.get(key)).toBeUndefined();
+    expect(await client.expire(key, 1000)).toBe(false);
+  }
+  expect(await codeOf(client.put("ttl", "1", { ttlMs: 0 }))).toBe("BAD_REQUEST notDone");
+  expect(await codeOf(client.put("ttl", "1", { ttlMs: 1, keepTtl: true }))).toBe("BAD_REQUEST notDone");
+  expect(await codeOf(client.expire("ttl", {}))).toBe("BAD_REQUEST notDone");
+}, 20_000);
 
 test("increments count, also down, and refuse what is no number", async () => {
   expect(await client.increment("n")).toBe(1n);

@@ -2,6 +2,8 @@
 import { expect, test } from "bun:test";
 import { RedisClient } from "bun";
 import { fromUtf8, utf8 } from "../../src/lib/bytes.ts";
+import { REDIS_CASES } from "../../src/server/text-cases.ts";
+import { withCluster } from "../support/cluster.ts";
 import { keyOfEachShard } from "../support/keys.ts";
 import { RawConnection } from "../support/raw-connection.ts";
 import { sharedCluster } from "../support/shared-cluster.ts";
@@ -42,6 +44,20 @@ test("Bun's RedisClient", async () => {
     client.close();
   }
 }, 20_000);
+
+test("every command answers as Redis does", async () => {
+  await withCluster({ shards: 4 }, async (fresh) => {
+    const connection = await RawConnection.open(fresh.nodes[1]!.port);
+    let before = 0;
+    for (const [line, reply] of REDIS_CASES) {
+      connection.send(utf8(`${line}\r\n`));
+      const received = await connection.untilReceived(before + reply.length);
+      expect([line, fromUtf8(received.subarray(before))]).toEqual([line, reply]);
+      before += reply.length;
+    }
+    connection.close();
+  });
+}, 60_000);
 
 test("what is written on one node is read on each: they forward", async () => {
   const keys = keyOfEachShard(SHARDS, "forward");
