@@ -172,7 +172,7 @@ describe("limits", () => {
       [REQUEST_TYPES.increment, "850000004161" + "3bffffffffffffffff", /beyond 64 bits/],
       [REQUEST_TYPES.put, "861b0020000000000000" + "00004161416200", /above 2\^53 - 1 at offset 1/],
       [REQUEST_TYPES.put, "8600000041614162" + "03", /put condition 3/],
-      [REQUEST_TYPES.get, "82416102", /consistency 2/],
+      [REQUEST_TYPES.get, "82416103", /consistency 3/],
       [REQUEST_TYPES.scan, "8640f600f400f6", /limit of 0, from 1 to 10000/],
       [REQUEST_TYPES.scan, "8640f6192711f400f6", /limit of 10001, from 1 to 10000/],
       [REQUEST_TYPES.scan, "8640f601f400190400", /shard 1024/],

@@ -48,7 +48,7 @@ export const REQUEST_TYPES = {
   groupLog: 37,
 } as const satisfies Record<ClientRequest["kind"], number>;
 
-const CONSISTENCIES = ["linearizable", "stale"] as const satisfies readonly Consistency[];
+const CONSISTENCIES = ["linearizable", "stale", "lease"] as const satisfies readonly Consistency[];
 const TTL_FORMS = ["left", "at"] as const satisfies readonly Ttl["form"][];
 const SCOPES = ["node", "cluster"] as const;
 const ACTIONS = ["add", "promote", "remove"] as const satisfies readonly ChangeMember["action"][];
@@ -250,7 +250,7 @@ function checkScanLimit(limit: number): void {
 }
 
 function encodeConsistency(writer: ByteWriter, consistency: Consistency): void {
-  writer.uint(consistency === "linearizable" ? 0 : 1);
+  writer.uint(CONSISTENCIES.indexOf(consistency));
 }
 
 function decodeConsistency(reader: CborReader): Consistency {

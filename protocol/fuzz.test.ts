@@ -62,7 +62,10 @@ const bundleFrames = sample(fc.array(fc.tuple(anyGroup, anyGroupMessage), { maxL
   }),
 );
 const helloFrame = written((writer) =>
-  encodeHello(writer, { node: N1, clusterId: "ab", incarnation: "cd", members: [N1, N2], shards: 4 }),
+  encodeHello(writer, {
+    ...{ node: N1, clusterId: "ab", incarnation: "cd", members: [N1, N2], shards: 4 },
+    ...{ leaseMs: 0, promiseMs: 0 },
+  }),
 );
 const writeSequences = sample(fc.array(anyWrite, { minLength: 1, maxLength: 4 })).map((writes) =>
   written((writer) => {

@@ -4,9 +4,10 @@ import type { NodeId, ShardId } from "./ids.ts";
 
 /**
  * `linearizable`: reads the latest acknowledged write (ReadIndex, Raft thesis §6.4). `stale`: whatever this node's
- * replica has applied: a prefix of the history, with an age.
+ * replica has applied: a prefix of the history, with an age. `lease`: as linearizable, confirmed by nothing but the leader's
+ * clock where the cluster was started with a bound for what clocks drift apart (thesis §6.4.1), and by a majority elsewhere.
  */
-export type Consistency = "linearizable" | "stale";
+export type Consistency = "linearizable" | "stale" | "lease";
 
 /**
  * Makes a write happen once however often it is sent (Raft thesis §6.3). `session` is what `openSession` of the same

@@ -131,4 +131,10 @@ export interface PeerHello {
    */
   readonly members: readonly NodeId[];
   readonly shards: number;
+  /**
+   * For how many milliseconds a leader reads by a lease, and a follower keeps the promise behind it; 0 without leases. One node
+   * that promises less could make all leases of the others worthless.
+   */
+  readonly leaseMs: number;
+  readonly promiseMs: number;
 }

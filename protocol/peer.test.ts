@@ -82,7 +82,10 @@ test("ping and pong have no body", () => {
 });
 
 describe("hello", () => {
-  const hello = { node: N1, clusterId: "", incarnation: "a1b2", members: [N1, N2], shards: 16 };
+  const hello = {
+    ...{ node: N1, clusterId: "", incarnation: "a1b2", members: [N1, N2], shards: 16 },
+    ...{ leaseMs: 352, promiseMs: 441 },
+  };
 
   test("round trip", () => {
     const writer = new ByteWriter();
@@ -99,6 +102,7 @@ describe("hello", () => {
     refused({ node: "a b" }, /hello.node is "a b" instead of a node id/);
     refused({ members: ["n1", 7] }, /hello.members\[1\] is 7 instead of a node id/);
     refused({ shards: 0 }, /hello.shards is 0 instead of a whole number from 1 to 1024/);
+    refused({ leaseMs: -1 }, /hello.leaseMs is -1 instead of a whole number from 0 to 86400000/);
     refused({ incarnation: null }, /hello.incarnation is null instead of text/);
     refused({ clusterId: "x".repeat(HELLO_BYTES_MAX) }, /at most 65536 are allowed/);
   });

@@ -196,7 +196,10 @@ const responses: Record<string, ClientResponse> = {
   },
 };
 
-const hello = { node: N1, clusterId: "", incarnation: "5eed", members: [N1, N2], shards: 4 };
+const hello = {
+  ...{ node: N1, clusterId: "", incarnation: "5eed", members: [N1, N2], shards: 4 },
+  ...{ leaseMs: 0, promiseMs: 0 },
+};
 const bundle: [number, GroupMessage][] = [
   [
     0,

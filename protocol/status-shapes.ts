@@ -121,4 +121,6 @@ export const helloShape: Shape<PeerHello> = record<PeerHello>({
   incarnation: text,
   members: list(node),
   shards: whole(1, SHARDS_MAX),
+  leaseMs: whole(0, 86_400_000),
+  promiseMs: whole(0, 86_400_000),
 });

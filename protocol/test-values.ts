@@ -20,7 +20,7 @@ export const int64 = fc.oneof(
 );
 const node = fc.stringMatching(/^[A-Za-z0-9._-]{1,20}$/).map(nodeId);
 const stamp = fc.record({ session: wholeNumber, sequence: wholeNumber, acknowledgedBelow: wholeNumber });
-const consistency = fc.constantFrom("linearizable" as const, "stale" as const);
+const consistency = fc.constantFrom("linearizable" as const, "stale" as const, "lease" as const);
 const shard = fc.nat(1023).map(shardId);
 const keyValue = fc.record({ key, value: bytes });
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });

@@ -22,6 +22,8 @@ export interface Identity {
   /** It was made by a node that joined a cluster which was there before. */
   readonly joins: boolean;
   readonly shards: number;
+  /** What it promised to leaders the last time it ran, as `NodeTimings` has it: they may rely on it a little longer. */
+  readonly promiseMs: number;
   /** What the system group has agreed on, as far as this node had applied it. */
   readonly facts: SystemFacts;
 }
@@ -58,6 +60,7 @@ export function readIdentity(
       members,
       joins: config.joins === true,
       shards: config.shards,
+      promiseMs: 0,
       facts: NO_FACTS,
     };
     return { identity, isNew: true };
@@ -126,7 +129,7 @@ function parse(fs: FileSystem, path: string): Identity {
 /** The file is small and people look into it: what an editor or a disk made of it must not get far. */
 function checked(json: unknown): Identity {
   const found = (typeof json === "object" && json !== null ? json : {}) as Partial<Identity>;
-  const { format, node, incarnation, members, joins, shards, facts } = found;
+  const { format, node, incarnation, members, joins, shards, promiseMs, facts } = found;
   if (typeof format === "number" && format !== FORMAT) {
     throw new Error(`it has format ${format}, and this program knows ${FORMAT} only`);
   }
@@ -141,6 +144,7 @@ function checked(json: unknown): Identity {
     members.every(isText) &&
     typeof joins === "boolean" &&
     typeof shards === "number" &&
+    typeof promiseMs === "number" &&
     typeof facts?.clusterId === "string" &&
     isObject(facts.incarnations) &&
     isObject(facts.nodes);

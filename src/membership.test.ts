@@ -6,12 +6,14 @@ import { NO_FACTS, type SystemFacts } from "./shard/system-machine.ts";
 
 const [n1, n2, n3] = [nodeId("n1"), nodeId("n2"), nodeId("n3")];
 const members = [n1, n2, n3];
+const NO_LEASES = { leaseMs: 0, promiseMs: 0 };
 const hello = (changes: Partial<PeerHello> = {}): PeerHello => ({
   node: n2,
   clusterId: "",
   incarnation: "two",
   members,
   shards: 8,
+  ...NO_LEASES,
   ...changes,
 });
 const listed = members.map((id) => ({ id, address: `${id}:7001` }));
@@ -22,6 +24,7 @@ const membership = (facts: Partial<SystemFacts> = {}, joins = false, inGroup?: N
   new Membership({
     ...{ self: n1, incarnation: "one", listed, joins, shards: 8 },
     facts: { ...NO_FACTS, ...facts },
+    lease: NO_LEASES,
     isInGroup: (node) => node === inGroup,
   });
 
@@ -37,6 +40,14 @@ test("other members, another number of shards or another cluster are refused", (
   expect(membership().admit(hello({ shards: 16 }))?.error).toBe("WRONG_CLUSTER");
   expect(membership({ clusterId: "aa", incarnations: {} }).admit(hello({ clusterId: "bb" }))?.error).toBe(
     "WRONG_CLUSTER",
+  );
+});
+
+test("a node that keeps other promises than leases rest on is refused, and told which flags these are", () => {
+  const refusal = membership().admit(hello({ leaseMs: 352, promiseMs: 441 }));
+  expect(refusal?.error).toBe("WRONG_CLUSTER");
+  expect(refusal?.message).toContain(
+    "n2 was started with leases of 352 ms, n1 without leases: --lease-drift-percent, --election-timeout-ms",
   );
 });
 

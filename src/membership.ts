@@ -26,6 +26,8 @@ export interface MembershipParts {
   readonly joins: boolean;
   readonly shards: number;
   readonly facts: SystemFacts;
+  /** What leases rest on, as `NodeTimings` has it: the same everywhere, or a leader could rely on what nobody keeps. */
+  readonly lease: { readonly leaseMs: number; readonly promiseMs: number };
   /** Whether some group here has `node` among its members, as far as this node knows. */
   readonly isInGroup: (node: NodeId) => boolean;
 }
@@ -127,20 +129,21 @@ export class Membership {
   }
 
   hello(): PeerHello {
-    const { self, incarnation, listed, joins, shards } = this.#parts;
+    const { self, incarnation, listed, joins, shards, lease } = this.#parts;
     return {
       node: self,
       clusterId: this.#facts.clusterId,
       incarnation,
       members: joins ? [] : listed.map(({ id }) => id),
       shards,
+      ...lease,
     };
   }
 
   /** Why a peer that says `hello` must not take part, or `undefined` if it may. */
   admit(hello: PeerHello): { readonly error: ErrorName; readonly message: string } | undefined {
     const { clusterId, incarnations, nodes } = this.#facts;
-    const { self, shards } = this.#parts;
+    const { self, shards, lease } = this.#parts;
     const wrongCluster = (message: string) => ({ error: "WRONG_CLUSTER", message }) as const;
     if (nodes[hello.node]?.role === "removed" && !this.#parts.isInGroup(hello.node)) {
       return wrongCluster(`${hello.node} was removed from the cluster`);
@@ -154,6 +157,13 @@ export class Membership {
     }
     if (hello.shards !== shards) {
       return wrongCluster(`${hello.node} was started with --shards ${hello.shards}, ${self} with ${shards}`);
+    }
+    if (hello.leaseMs !== lease.leaseMs || hello.promiseMs !== lease.promiseMs) {
+      const told = (of: typeof lease) =>
+        of.leaseMs === 0 ? "without leases" : `with leases of ${of.leaseMs} ms`;
+      return wrongCluster(
+        `${hello.node} was started ${told(hello)}, ${self} ${told(lease)}: --lease-drift-percent, --election-timeout-ms and --tick-ms have to be the same on all nodes of a cluster with leases`,
+      );
     }
     if (clusterId !== "" && hello.clusterId !== "" && hello.clusterId !== clusterId) {
       return wrongCluster(

@@ -61,10 +61,11 @@ describe("flags", () => {
   test("times are told in milliseconds, each by a flag of its own", () => {
     const { timings } = configOf(
       ...["--id", "n1", "--tick-ms", "20", "--heartbeat-ms=40", "--election-timeout-ms", "200"],
-      ...["--request-timeout-ms", "3000", "--idle-ms", "1000"],
+      ...["--request-timeout-ms", "3000", "--idle-ms", "1000", "--lease-drift-percent", "5"],
     );
     expect(timings).toEqual({
       ...{ tickMs: 20, heartbeatMs: 40, electionTimeoutMs: 200, requestTimeoutMs: 3_000, idleMs: 1_000 },
+      leaseDriftPercent: 5,
     });
   });
 
@@ -93,6 +94,10 @@ describe("flags", () => {
     ["unknown flag --log-levl; did you mean --log-level?", ["--id", "n1", "--log-levl=info"]],
     ["flag --port needs a value", ["--id", "n1", "--port"]],
     ['--idle-ms must be a whole number of milliseconds, found "2s"', ["--id", "n1", "--idle-ms", "2s"]],
+    [
+      '--lease-drift-percent must be a whole number of percent, without a sign, found "5%"',
+      ["--id", "n1", "--lease-drift-percent", "5%"],
+    ],
     [
       "--election-timeout-ms (250) must be at least 3 times --heartbeat-ms (100): two lost heartbeats must not cost a leader its office",
       ["--id", "n1", "--election-timeout-ms", "250"],

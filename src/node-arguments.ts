@@ -131,6 +131,13 @@ function addSettings(command: Command): Command {
     .option(
       "--request-timeout-ms <ms>",
       timingHelp("how long a request may wait inside of a node", "requestTimeoutMs"),
+    )
+    .option(
+      "--lease-drift-percent <percent>",
+      timingHelp(
+        "no clock runs faster or slower than time by more: reads may ask for leases",
+        "leaseDriftPercent",
+      ),
     );
 }
 
@@ -260,7 +267,8 @@ function checkedTimings(settings: Settings): TimingOptions {
     if (text === undefined) continue;
     const value = wholeNumber(text);
     if (value === undefined) {
-      throw new Stop(`${settings.name(key)} must be a whole number of milliseconds, found "${text}"`);
+      const unit = key === "leaseDriftPercent" ? "percent, without a sign" : "milliseconds";
+      throw new Stop(`${settings.name(key)} must be a whole number of ${unit}, found "${text}"`);
     }
     timings[key] = value;
   }

@@ -30,6 +30,7 @@ import { ENGINE_LIMITS, EngineKeys, metaKey } from "./shard/engine-keys.ts";
 import { KeyValueMachine } from "./shard/key-value-machine.ts";
 import { LogDamageError } from "./shard/log-segment.ts";
 import { isDiskFull, LogStore, type LogStoreOptions, LogSyncError } from "./shard/log-store.ts";
+import { PauseWatch } from "./shard/pause-watch.ts";
 import { RequestStats } from "./shard/request-stats.ts";
 import { SealTracker } from "./shard/seal-tracker.ts";
 import { Shard } from "./shard/shard.ts";
@@ -213,8 +214,11 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       );
     }
     try {
-      const { identity, isNew } = readIdentity(this.#env, this.#config);
-      if (isNew) writeIdentity(fs, directory, identity);
+      const { identity: known, isNew } = readIdentity(this.#env, this.#config);
+      const { promiseMs } = this.#timings;
+      const identity = { ...known, promiseMs };
+      if (known.promiseMs > promiseMs) await this.#outlive(known.promiseMs);
+      if (isNew || known.promiseMs !== promiseMs) writeIdentity(fs, directory, identity);
       return await this.#build(lock, identity);
     } catch (error) {
       lock.release();
@@ -225,9 +229,15 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     }
   }
 
+  /** Before it was restarted with other times, this node promised something that a leader may still rely on. */
+  async #outlive(promiseMs: number): Promise<void> {
+    await new Promise<void>((resolve) => this.#env.clock.timer(2 * promiseMs, resolve));
+  }
+
   async #build(lock: FileLock, identity: Identity): Promise<Running> {
     const env = this.#env;
     const { id, shards: shardCount, dataDirectory } = this.#config;
+    const { leaseMs, promiseMs, tickMs } = this.#timings;
     const seals = new SealTracker();
     const { onFatal } = this.#options;
     const options = { ...ENGINE_LIMITS, ...this.#options.engine, onFatal };
@@ -240,6 +250,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       joins: identity.joins,
       shards: shardCount,
       facts: identity.facts,
+      lease: { leaseMs, promiseMs },
       isInGroup: (node) => host.shards.some((shard) => shard.hasMember(node)),
     });
     const systemMachine = new SystemMachine((facts) => {
@@ -282,6 +293,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       slab: new Slab(SLAB_BYTES),
       streams: { active: 0, max: DEFAULT_LIMITS.snapshotStreamsMax },
       joins: identity.joins,
+      pauses: leaseMs === 0 ? undefined : new PauseWatch(env.clock, tickMs),
     };
     const shards = Array.from({ length: shardCount + 1 }, (_, group) =>
       this.#buildShard(groupId(group), shared),
@@ -353,9 +365,10 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       readonly slab: Slab;
       readonly streams: StreamSlots;
       readonly joins: boolean;
+      readonly pauses: PauseWatch | undefined;
     },
   ): Shard {
-    const { engine, logStore, systemMachine, buffer, host, keys, slab, streams, joins } = parts;
+    const { engine, logStore, systemMachine, buffer, host, keys, slab, streams, joins, pauses } = parts;
     const isSystem = group === SYSTEM_GROUP;
     const meta = engine.getSync(metaKey(group))?.slice();
     return Shard.recover(
@@ -364,6 +377,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         group,
         founders: joins ? NO_MEMBERS : founders(this.#config.members.map((member) => member.id)),
         clock: this.#env.clock,
+        pauses,
         logStore,
         machine: isSystem ? systemMachine : new KeyValueMachine(shardOfGroup(group), buffer, keys),
         reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
@@ -384,7 +398,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
           {
             id: this.#config.id,
             membership,
-            lease: 0,
+            lease: this.#timings.leaseMs,
             heartbeatTicks: this.#timings.heartbeatTicks,
             electionTicks: this.#timings.electionTicks,
             random: this.#env.random,

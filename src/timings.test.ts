@@ -24,9 +24,30 @@ test("a relation that is broken is told by the flags and what they are", () => {
       { electionTimeoutMs: 1_300 },
       "--request-timeout-ms (5000) must be at least 4 times --election-timeout-ms",
     ],
+    [
+      { leaseDriftPercent: 41 },
+      "--lease-drift-percent must be a whole number from 1 to 40, or 0 for no leases, found 41",
+    ],
+    [
+      { tickMs: 1, leaseDriftPercent: 10 },
+      "--lease-drift-percent (10) leaves no time for a lease within --election",
+    ],
     [{ idleMs: 450 }, "--idle-ms (450) must be at least --election-timeout-ms (500)"],
   ];
   for (const [options, message] of broken) expect(fault(options)).toContain(message);
+});
+
+test("a lease by the slowest clock ends before a promise by the fastest one does", () => {
+  expect(timingsOf(DEFAULT_TIMING_OPTIONS)).toMatchObject({ leaseMs: 0, promiseMs: 0 });
+  for (const leaseDriftPercent of [1, 10, 40]) {
+    const { leaseMs, promiseMs } = timingsOf({ ...DEFAULT_TIMING_OPTIONS, leaseDriftPercent });
+    const drift = leaseDriftPercent / 100;
+    expect(leaseMs).toBeGreaterThan(0);
+    expect(leaseMs / (1 - drift)).toBeLessThanOrEqual(promiseMs / (1 + drift));
+    expect(promiseMs).toBeLessThanOrEqual(
+      DEFAULT_TIMING_OPTIONS.electionTimeoutMs - DEFAULT_TIMING_OPTIONS.tickMs,
+    );
+  }
 });
 
 test("a request never waits beyond a graceful stop, nor a sleeping group shorter than one that is awake", () => {

@@ -2,6 +2,8 @@
  * The times that a node lives by, and how they have to relate. A user says those of `TimingOptions`, in milliseconds; what the
  * parts are told follows from these. Nothing here adapts by itself: what a network or a disk needs is known to who runs them.
  */
+import { assert } from "./lib/assert.ts";
+import { isLeaseSafe } from "./raft/lease.ts";
 
 /** What may be said on the command line and in the config file. All members of a cluster should be told the same. */
 export interface TimingOptions {
@@ -15,6 +17,11 @@ export interface TimingOptions {
   readonly requestTimeoutMs: number;
   /** A group in which nothing happened for so long falls asleep: no heartbeats until something does. */
   readonly idleMs: number;
+  /**
+   * No monotonic clock of the cluster runs faster or slower than time by more than so many percent: leaders may answer reads
+   * that ask for it by a lease. 0: nobody can say, and there are no leases.
+   */
+  readonly leaseDriftPercent: number;
 }
 
 export const DEFAULT_TIMING_OPTIONS: TimingOptions = {
@@ -23,6 +30,7 @@ export const DEFAULT_TIMING_OPTIONS: TimingOptions = {
   electionTimeoutMs: 500,
   requestTimeoutMs: 5_000,
   idleMs: 2_000,
+  leaseDriftPercent: 0,
 };
 
 /** The flag of each, which is also its key in the config file. */
@@ -32,10 +40,14 @@ export const TIMING_FLAGS = {
   electionTimeoutMs: "election-timeout-ms",
   requestTimeoutMs: "request-timeout-ms",
   idleMs: "idle-ms",
+  leaseDriftPercent: "lease-drift-percent",
 } as const satisfies Record<keyof TimingOptions, string>;
 
 /** Nobody waits longer than a day for anything. */
 const TIME_MS_MAX = 86_400_000;
+
+/** Of two clocks that drift further apart than this, nobody should read anything. */
+const DRIFT_PERCENT_MAX = 40;
 
 /** A lost heartbeat, and the next one too, must not cost a leader its office. */
 const HEARTBEATS_PER_ELECTION = 3;
@@ -47,6 +59,7 @@ export function faultOfTimings(options: TimingOptions): string | undefined {
   const name = (key: keyof TimingOptions) => `--${TIMING_FLAGS[key]} (${options[key]})`;
   for (const key of Object.keys(TIMING_FLAGS) as (keyof TimingOptions)[]) {
     const value = options[key];
+    if (key === "leaseDriftPercent") continue;
     if (!Number.isInteger(value) || value < 1 || value > TIME_MS_MAX) {
       return `--${TIMING_FLAGS[key]} must be a whole number of milliseconds from 1 to ${TIME_MS_MAX}, found ${value}`;
     }
@@ -56,7 +69,17 @@ export function faultOfTimings(options: TimingOptions): string | undefined {
       return `${name(key)} must be a multiple of ${name("tickMs")}: it is counted in ticks`;
     }
   }
-  const { heartbeatMs, electionTimeoutMs, requestTimeoutMs, idleMs } = options;
+  const { heartbeatMs, electionTimeoutMs, requestTimeoutMs, idleMs, leaseDriftPercent } = options;
+  if (
+    !Number.isInteger(leaseDriftPercent) ||
+    leaseDriftPercent < 0 ||
+    leaseDriftPercent > DRIFT_PERCENT_MAX
+  ) {
+    return `--${TIMING_FLAGS.leaseDriftPercent} must be a whole number from 1 to ${DRIFT_PERCENT_MAX}, or 0 for no leases, found ${leaseDriftPercent}`;
+  }
+  if (leaseDriftPercent > 0 && leaseMsOf(options) < 1) {
+    return `${name("leaseDriftPercent")} leaves no time for a lease within ${name("electionTimeoutMs")}: a lease has to end before an election can`;
+  }
   if (electionTimeoutMs < HEARTBEATS_PER_ELECTION * heartbeatMs) {
     return `${name("electionTimeoutMs")} must be at least ${HEARTBEATS_PER_ELECTION} times ${name("heartbeatMs")}: two lost heartbeats must not cost a leader its office`;
   }
@@ -67,6 +90,20 @@ export function faultOfTimings(options: TimingOptions): string | undefined {
     return `${name("idleMs")} must be at least ${name("electionTimeoutMs")}: a group must not fall asleep before it can know that all are well`;
   }
   return undefined;
+}
+
+/**
+ * For how long a follower that has heard its leader certainly helps nobody else into office: it counts whole ticks, the first
+ * of which may come at once, and a timer may go off up to a millisecond early.
+ */
+function promiseMsOf({ electionTimeoutMs, tickMs }: TimingOptions): number {
+  return (electionTimeoutMs / tickMs - 1) * (tickMs - 1);
+}
+
+/** How long a lease may be: by the leader's clock, if it is slow, no longer than a promise by a voter's clock that is fast. */
+function leaseMsOf(options: TimingOptions): number {
+  const { leaseDriftPercent: drift } = options;
+  return drift === 0 ? 0 : Math.floor(promiseMsOf(options) * (1 - (2 * drift) / 100));
 }
 
 /** What the parts of a node are told. */
@@ -87,6 +124,10 @@ export interface NodeTimings {
   readonly requestTimeoutMs: number;
   /** How long a request that has to be sent on may wait for a leader to be known. */
   readonly forwardWaitMs: number;
+  /** How long a leader may answer reads by itself after a majority has confirmed it; 0 for never (`raft/lease.ts`). */
+  readonly leaseMs: number;
+  /** For how long this node helps nobody into office after it heard a leader; 0 where no leases rest on that. */
+  readonly promiseMs: number;
   /** How often logs are compacted, leaders balanced and the system group's facts completed. */
   readonly maintenanceMs: number;
   /** A full disk is tried again this often. */
@@ -104,6 +145,11 @@ export interface NodeTimings {
 /** What follows from options that have no fault. */
 export function timingsOf(options: TimingOptions): NodeTimings {
   const { tickMs, heartbeatMs, electionTimeoutMs, requestTimeoutMs, idleMs } = options;
+  const leaseMs = leaseMsOf(options);
+  assert(
+    isLeaseSafe(leaseMs, tickMs - 1, electionTimeoutMs / tickMs, options.leaseDriftPercent / 100),
+    `a lease of ${leaseMs} ms outlives the promises that it rests on`,
+  );
   return {
     tickMs,
     heartbeatTicks: heartbeatMs / tickMs,
@@ -112,6 +158,8 @@ export function timingsOf(options: TimingOptions): NodeTimings {
     silentLeaderMs: 1.5 * electionTimeoutMs,
     requestTimeoutMs,
     forwardWaitMs: requestTimeoutMs / 2,
+    leaseMs,
+    promiseMs: leaseMs === 0 ? 0 : promiseMsOf(options),
     maintenanceMs: 1_000,
     diskFullRetryMs: 500,
     handoverMs: Math.max(2_000, 2 * electionTimeoutMs),

@@ -52,6 +52,25 @@ describe("answers and exit codes", () => {
     expect(await run("--help")).toMatchObject({ code: 0, errors: "" });
   });
 
+  test("a read may say what is enough for it, but one thing only", async () => {
+    const { run, cluster } = commandLine();
+    await run("put", "a", "1");
+    for (const flag of ["--lease", "--stale"]) {
+      expect(await run("get", "a", flag)).toMatchObject({ code: 0, out: '"1"\n' });
+      expect(await run("exists", "a", flag)).toMatchObject({ code: 0 });
+      expect(await run("scan", "a", flag)).toMatchObject({ code: 0 });
+    }
+    const received = cluster.nodes.flatMap((node) => node.received);
+    const asked = received.map((request) => ("consistency" in request ? request.consistency : ""));
+    expect(asked.filter((how) => how === "lease")).toHaveLength(3);
+    for (const command of ["get", "exists", "scan"]) {
+      expect(await run(command, "a", "--lease", "--stale")).toMatchObject({
+        code: 2,
+        errors: expect.stringContaining("--stale and --lease exclude each other."),
+      });
+    }
+  });
+
   test("mput and scan", async () => {
     const { run } = commandLine();
     expect(await run("mput", "k1", "a", "k2", "b c", "l", "d")).toMatchObject({ code: 0 });

@@ -47,21 +47,30 @@ const STALE = {
   flags: "--stale",
   summary: "read what any replica has, which may be older than the latest write",
 };
-const consistency = (options: Options) =>
-  ({ consistency: options.stale === true ? "stale" : "linearizable" }) as const;
+const LEASE = {
+  flags: "--lease",
+  summary: "trust the leader's clock instead of asking a majority, in a cluster that has leases",
+};
+const READ_OPTIONS = [STALE, LEASE];
+
+function consistency(options: Options): { readonly consistency: "linearizable" | "stale" | "lease" } {
+  const { stale, lease } = options;
+  if (stale === true && lease === true) throw new UsageError("--stale and --lease exclude each other.");
+  return { consistency: stale === true ? "stale" : lease === true ? "lease" : "linearizable" };
+}
 
 export const COMMANDS: readonly Command[] = [
   {
     name: "get",
     arguments: [KEY],
-    options: [STALE],
+    options: READ_OPTIONS,
     summary: "print the value of a key; (nil) and exit code 1 if there is none",
     examples: ["get user:1", "get user:1 --stale"],
     takesKeys: true,
-    plan:
-      ([key], options) =>
-      async ({ client }) =>
-        valueReply(await client.get(key!, consistency(options))),
+    plan: ([key], options) => {
+      const how = consistency(options);
+      return async ({ client }) => valueReply(await client.get(key!, how));
+    },
   },
   {
     name: "put",
@@ -98,16 +107,17 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "exists",
     arguments: [KEY],
-    options: [STALE],
+    options: READ_OPTIONS,
     summary: "say whether there is such a key",
     examples: ["exists user:1"],
     takesKeys: true,
-    plan:
-      ([key], options) =>
-      async ({ client }) => {
-        const exists = await client.exists(key!, consistency(options));
+    plan: ([key], options) => {
+      const how = consistency(options);
+      return async ({ client }) => {
+        const exists = await client.exists(key!, how);
         return textReply(exists, String(exists), { exists });
-      },
+      };
+    },
   },
   {
     name: "scan",
@@ -117,7 +127,7 @@ export const COMMANDS: readonly Command[] = [
       { flags: "--to <key>", summary: "the last key (excluded)" },
       { flags: "--limit <n>", summary: `most entries to print, default ${SCAN_LIMIT}` },
       { flags: "--keys-only", summary: "leave the values out" },
-      STALE,
+      ...READ_OPTIONS,
     ],
     summary: "print keys and values in the order of the keys",
     examples: ["scan user:", "scan --from a --to b --limit 10", "scan user: --keys-only"],
@@ -247,6 +257,7 @@ function planScan(args: readonly Uint8Array[], options: Options): Action {
   const limit = limitText === undefined ? SCAN_LIMIT : Number(integerOf(limitText, "--limit"));
   if (limit < 1) throw new UsageError(`--limit is ${limit}: it must be at least 1.`);
   const keysOnly = options.keysOnly === true;
+  const how = consistency(options);
   // Where both a prefix and a range are given, what both allow.
   const start = later(prefix, from);
   const end = earlier(prefix === undefined ? undefined : prefixEnd(prefix), to);
@@ -258,7 +269,7 @@ function planScan(args: readonly Uint8Array[], options: Options): Action {
       // One more than is shown tells whether there is more.
       limit: limit + 1,
       keysOnly,
-      ...consistency(options),
+      ...how,
     });
     for await (const entry of scan) entries.push(entry);
     return entriesReply(entries.slice(0, limit), keysOnly, entries.length > limit);

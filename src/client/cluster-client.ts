@@ -60,7 +60,8 @@ export interface ClientOptions {
 
 export interface ReadOptions {
   /**
-   * `linearizable` (default): the latest acknowledged write. `stale`: what the nearest replica has that is not busy, which
+   * `linearizable` (default): the latest acknowledged write. `lease`: the same, as long as no node's clock drifts by more than the
+   * cluster was told; where it was told nothing, just the same. `stale`: what the nearest replica has that is not busy, which
    * may be older.
    */
   readonly consistency?: Consistency;

@@ -232,15 +232,21 @@ export class Leadership {
   }
 
   /**
-   * A round for a read that arrives at `now`: a new one, that of the others of this turn, or one that is granted at once
-   * because nobody else can lead yet.
+   * A round for a read that arrives at `now`: a new one, that of the others of this turn, or, for a read that is content
+   * with a lease, one that is granted at once because nobody else can lead yet.
    */
-  readIndex(now: number): number {
+  readIndex(now: number, byLease: boolean): number {
+    if (!byLease || this.#reads.isOpen || !this.#lease.holdsAt(now)) return this.#reads.join(now);
     // A lease began with a round that was granted: what predecessors committed is known by then.
-    if (!this.#reads.isOpen && this.#lease.holdsAt(now)) {
-      return this.#reads.grantNow(this.#log.commit);
-    }
-    return this.#reads.join(now);
+    const round = this.#reads.grantNow(this.#log.commit);
+    // Confirmed anew before it ends: as long as there are reads, they don't notice the end.
+    if (this.#lease.isHalfOver(now) && this.#reads.newestWaiting === 0) this.#reads.renew(now);
+    return round;
+  }
+
+  /** Whether a read round is to be closed by the next `fill`. */
+  get hasOpenRead(): boolean {
+    return this.#reads.isOpen;
   }
 
   /** Rounds that are not confirmed yet began before the pause as well: they are good for reads, not for a lease. */

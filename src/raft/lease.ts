@@ -6,7 +6,8 @@
  *
  * - the promise outlives everything: no vote, not its own either, for an election timeout after a leader was heard, also
  *   when the term has moved on meanwhile, and for an election timeout after a restart, which forgets who was heard
- *   (`Election` keeps this where `RaftConfig.lease` is not 0);
+ *   (`Election` keeps this where `RaftConfig.lease` is not 0); and until a crash leaves a term on the disk to know by that
+ *   there was a leader, a round is confirmed after the sync only;
  * - the leader does not break it: once it has told another one to take over, whenever that word may arrive, its leases
  *   are over for the term;
  * - clocks agree on how long that is, but for a known drift. A voter counts ticks, the first of which may come at once,
@@ -14,8 +15,8 @@
  *   drift (`isLeaseSafe`);
  * - the leader's clock does not stand still while others' run. A process that is stopped loses nothing by that: its
  *   monotonic clock goes on and the lease has run out when it wakes up. But a machine that is suspended, or moved while
- *   it runs, may not see the time that it lost. Who can notice that by other means says so (`endLease`); where nobody can,
- *   leases can't be right, which is why they are off unless asked for.
+ *   it runs, may not see the time that it lost. Who notices that by other means says so (`endLease`); where nobody can,
+ *   leases can't be right, which is why they are off unless asked for, and why a read says whether a lease is enough for it.
  *
  * The beginning of a lease is the time at which its round was opened, before its heartbeats left.
  */
@@ -37,6 +38,11 @@ export class Lease {
   /** Whether no other leader can exist at `now`. */
   holdsAt(now: number): boolean {
     return !this.#over && now < this.#end;
+  }
+
+  /** Whether it is time to have it confirmed anew. */
+  isHalfOver(now: number): boolean {
+    return now >= this.#end - this.#length / 2;
   }
 
   /** What was confirmed until now is worth nothing any more; later rounds are. */

@@ -299,6 +299,25 @@ describe("the promise behind a lease", () => {
     expect(solo.take().messagesAfterSync).toMatchObject([{ granted: true }]);
   });
 
+  test("is not told of before a crash would leave anything to remember it by", () => {
+    const solo = new Solo({ lease: 50 });
+    const heartbeat = {
+      kind: "heartbeat",
+      from: n2,
+      to: n1,
+      term: t(1),
+      commit: at(0),
+      readRound: 5,
+    } as const;
+    solo.core.step({ ...heartbeat, quiesce: false });
+    const first = solo.take();
+    expect(first.messages).toEqual([]);
+    expect(first.messagesAfterSync).toMatchObject([{ kind: "heartbeatReply", readRound: 5 }]);
+    solo.core.persisted(at(1), t(1));
+    solo.core.step({ ...heartbeat, quiesce: false });
+    expect(solo.take().messages).toMatchObject([{ kind: "heartbeatReply", readRound: 5 }]);
+  });
+
   test("is not given before there ever was a leader", () => {
     const solo = new Solo({ lease: 50 });
     solo.core.step(voteRequest(n3, 1));

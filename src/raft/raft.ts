@@ -11,7 +11,13 @@
  * and when it is there, the follower's core says whether it takes the place of its log (`Output.install`).
  */
 import { INDEX_ZERO, type LogIndex, type NodeId, TERM_ZERO, type Term } from "../../protocol/ids.ts";
-import type { AppendRequest, Heartbeat, RaftMessage, VoteRequest } from "../../protocol/peer-messages.ts";
+import type {
+  AppendRequest,
+  Heartbeat,
+  HeartbeatReply,
+  RaftMessage,
+  VoteRequest,
+} from "../../protocol/peer-messages.ts";
 import { assert, unreachable } from "../lib/assert.ts";
 import { isMember, type Members, type Membership } from "./configuration.ts";
 import { Election } from "./election.ts";
@@ -61,6 +67,11 @@ class Raft implements RaftCore {
   #quiescent = false;
   /** What the last Output with a HardState had. */
   #written: HardState;
+  /**
+   * Whether a crash could take the term that this node is in, and all terms before it: then it would come back as a node that
+   * never heard of a leader, and keep no promise (`lease.ts`).
+   */
+  #mayForgetTerms: boolean;
 
   constructor(config: RaftConfig, log: LogReader, hardState: HardState, applied: LogIndex) {
     assert(config.lease >= 0, `raft: a lease of ${config.lease}`);
@@ -76,6 +87,7 @@ class Raft implements RaftCore {
     this.#log = new RaftLog(log, config.membership, hardState.commit, applied);
     this.#election = new Election(config, this.#log, this.#outbox, hardState);
     this.#written = hardState;
+    this.#mayForgetTerms = config.lease > 0 && hardState.term === 0;
     assert(
       this.#log.lastTerm <= hardState.term,
       `raft: the log ends in term ${this.#log.lastTerm}, but the current term is ${hardState.term}`,
@@ -195,10 +207,12 @@ class Raft implements RaftCore {
     return this.#leadership.changeMembers(members);
   }
 
-  readIndex(now = 0): number | undefined {
+  readIndex(now = 0, byLease = false): number | undefined {
     if (this.#leadership === undefined) return undefined;
-    this.#quiescent = false;
-    return this.#leadership.readIndex(now);
+    const round = this.#leadership.readIndex(now, byLease);
+    // What is granted at once needs nobody: a group that is asleep sleeps on.
+    if (this.#leadership.hasOpenRead) this.#quiescent = false;
+    return round;
   }
 
   endLease(): void {
@@ -207,6 +221,7 @@ class Raft implements RaftCore {
 
   persisted(index: LogIndex, entryTerm: Term): void {
     this.#log.persistedTo(index, entryTerm);
+    this.#mayForgetTerms = false;
     this.#leadership?.advanceCommit();
     this.#takeRole();
   }
@@ -355,16 +370,19 @@ class Raft implements RaftCore {
 
   /**
    * The answer says that this node follows nobody newer, which stays true whatever a crash takes: what it promised to a
-   * newer leader, it wrote before it promised. So it need not wait for the disk, and reads don't either.
+   * newer leader, it wrote before it promised. So it need not wait for the disk, and reads don't either. Only what a lease
+   * may begin with has to wait until a crash leaves some term for the node to remember a promise by.
    */
   #answerHeartbeat(heartbeat: Heartbeat, readRound: number): void {
-    this.#outbox.now({
+    const reply: HeartbeatReply = {
       kind: "heartbeatReply",
       from: this.#config.id,
       to: heartbeat.from,
       term: this.term,
       readRound,
-    });
+    };
+    if (this.#mayForgetTerms) this.#outbox.afterSync(reply);
+    else this.#outbox.now(reply);
   }
 
   /** Tells the sender of an old term which one it is, so that it does not lead, or ask, in vain for ever. */

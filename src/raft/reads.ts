@@ -3,9 +3,10 @@ import { assert } from "../lib/assert.ts";
 import { NOTHING } from "./outbox.ts";
 import type { ReadGrant } from "./types.ts";
 
-/** A closed round. `openedAt`: when its first read arrived. */
+/** A closed round. `openedAt`: when its first read arrived. `isWanted`: some read waits for it. */
 interface WaitingRound extends ReadGrant {
   readonly openedAt: number;
+  readonly isWanted: boolean;
 }
 
 /**
@@ -22,6 +23,7 @@ export class ReadRounds {
   #newest = 0;
   #open = false;
   #openedAt = 0;
+  #isWanted = false;
   #waiting: WaitingRound[] = [];
   #granted: ReadGrant[] = [];
   #lostUpTo = 0;
@@ -29,12 +31,18 @@ export class ReadRounds {
 
   /** The round that a read which arrives now, at `now`, belongs to. */
   join(now = 0): number {
-    if (!this.#open) {
-      this.#open = true;
-      this.#openedAt = now;
-      this.#newest++;
-    }
+    this.renew(now);
+    this.#isWanted = true;
     return this.#newest;
+  }
+
+  /** Opens a round that no read waits for, if none is open: a lease is to begin with it. */
+  renew(now: number): void {
+    if (this.#open) return;
+    this.#open = true;
+    this.#isWanted = false;
+    this.#openedAt = now;
+    this.#newest++;
   }
 
   /** A round of its own for a read that needs nobody's word: no other leader can exist (`lease.ts`). None may be open. */
@@ -53,7 +61,7 @@ export class ReadRounds {
   close(index: LogIndex): boolean {
     if (!this.#open) return false;
     this.#open = false;
-    this.#waiting.push({ round: this.#newest, index, openedAt: this.#openedAt });
+    this.#waiting.push({ round: this.#newest, index, openedAt: this.#openedAt, isWanted: this.#isWanted });
     return true;
   }
 
@@ -69,8 +77,8 @@ export class ReadRounds {
   grant(confirmed: number, termStart: LogIndex): number | undefined {
     let count = 0;
     while (count < this.#waiting.length && this.#waiting[count]!.round <= confirmed) {
-      const { round, index } = this.#waiting[count]!;
-      this.#granted.push({ round, index: logIndex(Math.max(index, termStart)) });
+      const { round, index, isWanted } = this.#waiting[count]!;
+      if (isWanted) this.#granted.push({ round, index: logIndex(Math.max(index, termStart)) });
       count++;
     }
     if (count === 0) return undefined;

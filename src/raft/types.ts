@@ -86,7 +86,7 @@ export interface Output {
   readonly messagesAfterSync: readonly RaftMessage[];
   /** Entries to apply, in order, each handed out once; only such as are durable on this node. */
   readonly committed: readonly Entry[];
-  /** Read rounds that were confirmed: a read of round `round` is linearizable once `index` is applied. */
+  /** Read rounds that were confirmed, each by itself: a read of round `round` is linearizable once `index` is applied. */
   readonly reads: readonly ReadGrant[];
   /** Read rounds that will never be confirmed: leadership was lost. All rounds up to `lostReadsUpTo` that were not granted. */
   readonly lostReadsUpTo: number;
@@ -196,8 +196,9 @@ export interface RaftCore {
    * Opens a read round, or joins the one that was opened since the last takeOutput: its number, to be found in a later
    * Output's `reads`. `undefined` when this node is not the leader. The round waits for the leader's own term's first
    * commit. `now` is the time of a clock that never stands still, asked after the read arrived; only leases need it.
+   * `byLease`: the read is content with a lease: where one holds, its round is granted at once, before older ones perhaps.
    */
-  readIndex(now?: number): number | undefined;
+  readIndex(now?: number, byLease?: boolean): number | undefined;
   /** Time may have passed that the clock did not show: leases that began before are over. */
   endLease(): void;
   /** Everything up to `index`, written in term `entryTerm`, is durable here. */

@@ -98,7 +98,8 @@ class Node {
 }
 
 function helloOf(node: NodeId): PeerHello {
-  return { node, clusterId: "c1", incarnation: `i-${node}`, members: [A, B], shards: 4 };
+  const lease = { leaseMs: 0, promiseMs: 0 };
+  return { node, clusterId: "c1", incarnation: `i-${node}`, members: [A, B], shards: 4, ...lease };
 }
 
 const heartbeat = (from: NodeId, to: NodeId, round: number) =>

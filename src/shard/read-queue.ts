@@ -27,49 +27,68 @@ export interface ReadyReads {
   readonly hasWaited: boolean;
 }
 
-/** Linearizable reads of a shard on their way: gathered, then in a round that waits for a quorum, then for applying. */
+/**
+ * Linearizable reads of a shard on their way: gathered, then in a round that waits for a quorum, then for applying. Those
+ * for which a lease is enough are gathered apart: their round may be confirmed before older ones are.
+ */
 export class ReadQueue {
   #gathered: WaitingRead[] = [];
+  #gatheredForLease: WaitingRead[] = [];
   #rounds: Round[] = [];
   /** Reads that were granted, and wait for an entry that moves the log's time. By index. */
   #late: ReadyReads[] = [];
 
   get hasGathered(): boolean {
-    return this.#gathered.length > 0;
+    return this.#gathered.length > 0 || this.#gatheredForLease.length > 0;
   }
 
   /** Reads that wait. */
   get waiting(): number {
-    const rounds = this.#rounds.reduce((sum, round) => sum + round.reads.length, this.#gathered.length);
+    const gathered = this.#gathered.length + this.#gatheredForLease.length;
+    const rounds = this.#rounds.reduce((sum, round) => sum + round.reads.length, gathered);
     return this.#late.reduce((sum, late) => sum + late.reads.length, rounds);
   }
 
   add(read: WaitingRead): void {
-    this.#gathered.push(read);
+    if (read.request.consistency === "lease") this.#gatheredForLease.push(read);
+    else this.#gathered.push(read);
   }
 
-  /** What was gathered waits for read round `round` from now on. */
-  submitted(round: number): void {
-    const last = this.#rounds.at(-1);
-    if (last?.round === round) last.reads.push(...this.#gathered);
-    else this.#rounds.push({ round, reads: this.#gathered, index: undefined });
-    this.#gathered = [];
-  }
-
-  /** This node is not the leader: what was gathered is answered so. */
-  refuseGathered(response: ErrorResponse): number {
-    const refused = this.#gathered;
-    this.#gathered = [];
-    for (const read of refused) read.sink.reply(read.requestId, response);
-    return refused.length;
-  }
-
-  /** Rounds up to `round` are confirmed: they may be served once `index` is applied. */
-  granted(round: number, index: LogIndex): void {
-    for (const waiting of this.#rounds) {
-      if (waiting.round > round) break;
-      waiting.index ??= index;
+  /**
+   * Has `open` open a read round for what was gathered, with a lease or without; it waits for that round from now on. Where
+   * there is none because this node does not lead, the reads are answered with `refusal`: how many were.
+   */
+  submit(open: (byLease: boolean) => number | undefined, refusal: () => ErrorResponse): number {
+    // Those first, for a round that is open can't be confirmed at once any more.
+    const byLease = this.#gatheredForLease;
+    const byQuorum = this.#gathered;
+    let refused = 0;
+    if (byLease.length > 0) {
+      this.#gatheredForLease = [];
+      refused += this.#wait(byLease, open(true), refusal);
     }
+    if (byQuorum.length > 0) {
+      this.#gathered = [];
+      refused += this.#wait(byQuorum, open(false), refusal);
+    }
+    return refused;
+  }
+
+  #wait(reads: WaitingRead[], round: number | undefined, refusal: () => ErrorResponse): number {
+    if (round === undefined) {
+      const response = refusal();
+      for (const read of reads) read.sink.reply(read.requestId, response);
+      return reads.length;
+    }
+    const last = this.#rounds.at(-1);
+    if (last?.round === round) last.reads.push(...reads);
+    else this.#rounds.push({ round, reads, index: undefined });
+    return 0;
+  }
+
+  /** A round is confirmed: its reads may be served once `index` is applied. */
+  granted(round: number, index: LogIndex): void {
+    for (const waiting of this.#rounds) if (waiting.round === round) waiting.index = index;
   }
 
   /** Rounds up to `round` that were not granted never will be. Returns how many reads that were. */
@@ -95,10 +114,14 @@ export class ReadQueue {
   /** The next reads that may be served with everything up to `applied` applied, or `undefined`. */
   takeReady(applied: LogIndex): ReadyReads | undefined {
     if (this.#late.length > 0 && this.#late[0]!.index <= applied) return this.#late.shift();
-    const first = this.#rounds[0];
-    if (first?.index === undefined || first.index > applied) return undefined;
-    this.#rounds.shift();
-    return { index: first.index, reads: first.reads, hasWaited: false };
+    for (let at = 0; at < this.#rounds.length; at++) {
+      const { index, reads } = this.#rounds[at]!;
+      if (index === undefined || index > applied) continue;
+      if (at === 0) this.#rounds.shift();
+      else this.#rounds.splice(at, 1);
+      return { index, reads, hasWaited: false };
+    }
+    return undefined;
   }
 
   #expireLate(startedBeforeMs: number): number {

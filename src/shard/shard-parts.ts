@@ -4,6 +4,7 @@ import type { Configuration, GroupMessage } from "../../protocol/peer-messages.t
 import type { Clock, Log } from "../env/env.ts";
 import type { Slab } from "../lib/slab.ts";
 import type { LogStore } from "./log-store.ts";
+import type { PauseWatch } from "./pause-watch.ts";
 import type { RequestStats } from "./request-stats.ts";
 import type { Shard } from "./shard.ts";
 import type { ShardReader } from "./shard-reader.ts";
@@ -17,6 +18,8 @@ export interface ShardParts {
   /** The members of a group that has no entry about its members yet. */
   readonly founders: Configuration;
   readonly clock: Pick<Clock, "nowMs" | "wallMs">;
+  /** Notices that `nowMs` stood still; for all shards of the node. `undefined` where there are no leases that rest on it. */
+  readonly pauses?: PauseWatch | undefined;
   readonly logStore: LogStore;
   readonly machine: StateMachine;
   /** Serves reads; the system group has none. */

@@ -58,6 +58,8 @@ export class Shard {
   readonly #writes: WriteQueue;
   readonly #reads = new ReadQueue();
   #lostReadsUpTo = 0;
+  /** Pauses of this machine after which leases were ended. */
+  #pausesSeen = 0;
   /** Ticks since anything was asked of this group here. */
   #idleTicks = 0;
   readonly #logWrites = new LogWrites();
@@ -159,7 +161,7 @@ export class Shard {
     this.#parts.wake(this);
   }
 
-  /** Reads as of the latest acknowledged write. Only on the leader. */
+  /** Reads as of the latest acknowledged write, confirmed by a majority, or by a lease where the read says so. Only on the leader. */
   read(request: ReadRequest, sink: ReplySink, requestId: number, nowMs: number): void {
     if (this.#reads.waiting >= this.#parts.limits.waitingRequestsMax) {
       this.#overloaded(sink, requestId);
@@ -208,6 +210,7 @@ export class Shard {
   }
 
   tick(expireBeforeMs: number): void {
+    if (this.isLeader) this.#lookForPause();
     if (!this.#installation.isUnderWay) this.#core.tick();
     this.#writes.expireGathered(expireBeforeMs);
     this.#writes.expireProposed(expireBeforeMs);
@@ -446,9 +449,20 @@ export class Shard {
   #submitReads(): void {
     if (!this.#reads.hasGathered) return;
     this.#idleTicks = 0;
-    const round = this.#core.readIndex();
-    if (round !== undefined) this.#reads.submitted(round);
-    else this.#parts.stats.errors += this.#reads.refuseGathered(notLeader());
+    this.#lookForPause();
+    // After the reads came, and after the look: an older time would make a lease seem to hold.
+    const nowMs = this.#parts.clock.nowMs();
+    this.#parts.stats.errors += this.#reads.submit(
+      (byLease) => this.#core.readIndex(nowMs, byLease),
+      notLeader,
+    );
+  }
+
+  #lookForPause(): void {
+    const pauses = this.#parts.pauses?.look() ?? 0;
+    if (pauses === this.#pausesSeen) return;
+    this.#pausesSeen = pauses;
+    this.#core.endLease();
   }
 
   #handle(output: Output): void {

@@ -160,7 +160,7 @@ export class SimulatedClients {
       end: random.below(2) === 0 ? undefined : utf8(end),
       limit: SCAN_LIMIT,
       keysOnly: false,
-      consistency: "linearizable",
+      consistency: random.below(2) === 0 ? "linearizable" : "lease",
       shard: shard === undefined ? undefined : shardId(shard),
     };
     const { answer, machine } = await this.#ask(request, shard ?? 0);
@@ -203,7 +203,9 @@ export class SimulatedClients {
     const { random, shards } = this.#parts;
     const part = ROW_PARTS[random.below(ROW_PARTS.length)]!;
     const isConditional = random.below(2) === 0;
-    const request = requestOf(action, key, NO_SESSION, part, isConditional);
+    const plain = requestOf(action, key, NO_SESSION, part, isConditional);
+    const request: ClientRequest =
+      plain.kind === "get" && random.below(2) === 0 ? { ...plain, consistency: "lease" } : plain;
     const { answer, machine } = await this.#ask(request, shardOf(key, shards));
     this.#record(client, key, this.#judge(action, answer, machine), invokedAt);
   }

@@ -19,6 +19,8 @@ export const FAULT_KINDS = [
   "stop",
   /** A process stands still, and goes on; or it does so on a network that comes back later. */
   "pause",
+  /** A machine is suspended: its monotonic clock does not see the time that passes. */
+  "suspend",
   /** A monotonic clock runs fast or slow. */
   "drift",
   /** A wall clock is set to some other time, while a node runs or between two processes. */

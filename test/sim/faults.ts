@@ -188,9 +188,16 @@ export class SimulatedFaults {
     },
     stop: (machine) => machine.stop(),
     pause: (machine, lastingMs, random) => {
-      if (random.below(2) === 0) this.#move(machine, lastingMs, random);
+      if (random.below(2) === 0) this.#move(machine, lastingMs, random, () => machine.pause());
       else {
         machine.pause();
+        this.#after(lastingMs, () => machine.resume());
+      }
+    },
+    suspend: (machine, lastingMs, random) => {
+      if (random.below(4) > 0) this.#move(machine, lastingMs, random, () => machine.suspend());
+      else {
+        machine.suspend();
         this.#after(lastingMs, () => machine.resume());
       }
     },
@@ -252,14 +259,14 @@ export class SimulatedFaults {
   }
 
   /** A machine is moved to another host: it stands still, and goes on before its network does. */
-  #move(machine: SimulatedMachine, lastingMs: number, random: Random): void {
+  #move(machine: SimulatedMachine, lastingMs: number, random: Random, halt: () => void): void {
     const { network } = this.#parts;
     const others = this.#others(machine);
     const pauseMs = 500 + lastingMs;
     const networkMs = pauseMs + random.float() * 500;
     this.#tell(`${machine.name} is cut off from the others`, networkMs);
     for (const { name } of others) network.setLink(name, machine.name, "stalled");
-    machine.pause();
+    halt();
     this.#after(pauseMs, () => machine.resume());
     this.#after(networkMs, () => {
       for (const { name } of others) network.setLink(name, machine.name, "open");

@@ -25,6 +25,8 @@ export interface MachineParts {
   /** It is to be added to a cluster that is there already. */
   readonly joins: boolean;
   readonly shards: number;
+  /** What its node is told of the clocks; nothing: there are no leases. */
+  readonly leaseDriftPercent?: number;
   readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "logBytesMax">;
   readonly random: Random;
   /** Hears what happens to the machine. */
@@ -62,6 +64,9 @@ export class SimulatedMachine implements ReplySink {
   syncMsMax = 4;
   #wallOffsetMs = 0;
   #clockRate = 1;
+  /** When its wall clock was set, and until when it was suspended: not both at once. */
+  #clockSetAtMs = Number.NEGATIVE_INFINITY;
+  #suspendedUntilMs = Number.NEGATIVE_INFINITY;
   /** The path of a file of which a bit was changed. */
   #damaged: string | undefined;
   #isWiped = false;
@@ -90,7 +95,7 @@ export class SimulatedMachine implements ReplySink {
     if (this.#process !== undefined || this.#failedStarts === STARTS_MAX) return;
     this.#tell("boots");
     this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY || this.#damaged !== undefined;
-    const { network, random, member, members, joins, shards, sizes } = this.#parts;
+    const { network, random, member, members, joins, shards, sizes, leaseDriftPercent = 0 } = this.#parts;
     const process = new SimulatedProcess(network.clock, (error) => this.#failed("uncaught", error));
     process.wallOffsetMs = this.#wallOffsetMs;
     process.drift(this.#clockRate);
@@ -124,6 +129,7 @@ export class SimulatedMachine implements ReplySink {
       joins,
       shards,
       logLevel: "error",
+      timings: { leaseDriftPercent },
     };
     process.run(() => {
       const node = createNode(env, config, {
@@ -193,6 +199,10 @@ export class SimulatedMachine implements ReplySink {
 
   /** The wall clock is off by so much from now on. */
   setWallClock(offsetMs: number): void {
+    const nowMs = this.#parts.network.clock.nowMs();
+    // A wall clock that is set back as a machine wakes up hides the pause, and nobody could tell.
+    if (nowMs < this.#suspendedUntilMs + CLOCKS_APART_MS) return;
+    this.#clockSetAtMs = nowMs;
     this.#tell(`has a wall clock that is off by ${offsetMs} ms`);
     this.#wallOffsetMs = offsetMs;
     if (this.#process !== undefined) this.#process.wallOffsetMs = offsetMs;
@@ -202,6 +212,7 @@ export class SimulatedMachine implements ReplySink {
   end(how: EndOfProcess): void {
     if (this.#process === undefined) return;
     this.#tell(how === "killed" ? "is killed" : "loses its power");
+    if (this.#process.isSuspended) this.#suspendedUntilMs = Number.NEGATIVE_INFINITY;
     this.#process.die();
     this.#process = undefined;
     this.#node = undefined;
@@ -245,7 +256,18 @@ export class SimulatedMachine implements ReplySink {
 
   resume(): void {
     this.#tell("goes on");
+    if (this.#process?.isSuspended === true) this.#suspendedUntilMs = this.#parts.network.clock.nowMs();
     this.#process?.resume();
+  }
+
+  /** The process stands still, and with it the machine's monotonic clock. */
+  suspend(): void {
+    // As with `setWallClock`: the node has to have had a look at its clocks in between.
+    if (this.#parts.network.clock.nowMs() < this.#clockSetAtMs + CLOCKS_APART_MS) return;
+    if (this.#process === undefined || this.#process.isPaused) return;
+    this.#tell("is suspended");
+    this.#suspendedUntilMs = Number.POSITIVE_INFINITY;
+    this.#process.suspend();
   }
 
   /** Stops the node in an orderly way; the process ends when that is done. */
@@ -359,6 +381,7 @@ export class SimulatedMachine implements ReplySink {
 }
 
 const silent = (): void => {};
+const CLOCKS_APART_MS = 200;
 
 const IDENTITY = "/data/identity.json";
 /** Tables are written once; of what else there is, the end is still being written. */

@@ -18,6 +18,8 @@ export class SimulatedProcess implements Clock {
   #rate = 1;
   #worldBaseMs = 0;
   #ownBaseMs = 0;
+  /** What the monotonic clock says while it stands still. */
+  #suspendedAtMs: number | undefined;
 
   /** `onUncaught` hears what a callback throws while the process lives. */
   constructor(world: VirtualClock, onUncaught: (error: unknown) => void) {
@@ -31,6 +33,10 @@ export class SimulatedProcess implements Clock {
 
   get isPaused(): boolean {
     return this.#phase === "paused";
+  }
+
+  get isSuspended(): boolean {
+    return this.#suspendedAtMs !== undefined;
   }
 
   /** Calls `callback` now, or when the process goes on, or never. */
@@ -52,8 +58,20 @@ export class SimulatedProcess implements Clock {
     if (this.#phase === "running") this.#phase = "paused";
   }
 
+  /** A pause that the monotonic clock does not see. */
+  suspend(): void {
+    if (this.#phase !== "running") return;
+    this.#suspendedAtMs = this.nowMs();
+    this.#phase = "paused";
+  }
+
   resume(): void {
     if (this.#phase !== "paused") return;
+    if (this.#suspendedAtMs !== undefined) {
+      this.#ownBaseMs = this.#suspendedAtMs;
+      this.#worldBaseMs = this.#world.nowMs();
+      this.#suspendedAtMs = undefined;
+    }
     this.#phase = "running";
     const held = this.#held;
     this.#held = [];
@@ -73,6 +91,7 @@ export class SimulatedProcess implements Clock {
   }
 
   nowMs(): number {
+    if (this.#suspendedAtMs !== undefined) return this.#suspendedAtMs;
     return this.#ownBaseMs + (this.#world.nowMs() - this.#worldBaseMs) * this.#rate;
   }
 

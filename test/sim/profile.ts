@@ -15,6 +15,8 @@ export interface Profile {
   readonly usual: { readonly syncMs: number; readonly latencyMs: number };
   /** The kinds of faults that there are. */
   readonly kinds: readonly FaultKind[];
+  /** What the nodes are told of their clocks: 0 for clusters without leases, else no less than clocks drift. */
+  readonly leaseDriftPercent: number;
   readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication"> & { readonly logBytesMax: number };
 }
 
@@ -28,6 +30,7 @@ export function drawProfile(random: Random, options: SimulationOptions): Profile
     rows: 1 + random.below(3),
     usual: { syncMs: 4 << random.below(5), latencyMs: 2 << random.below(4) },
     kinds: FAULT_KINDS.filter(() => random.below(2) === 0),
+    leaseDriftPercent: random.below(2) === 0 ? 0 : 10 + random.below(10),
     sizes: {
       engine: {
         memtableBytes: 1024 << random.below(4),

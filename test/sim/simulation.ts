@@ -109,6 +109,7 @@ class Simulation {
           members: member.host === newcomer ? all : all.slice(0, -1),
           joins: member.host === newcomer,
           shards: profile.shards,
+          leaseDriftPercent: profile.leaseDriftPercent,
           sizes: profile.sizes,
           random: streamOf(seed, member.host),
           tell: this.#tell,

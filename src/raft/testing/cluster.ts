@@ -131,8 +131,9 @@ export class Cluster {
     for (const message of synced.messages) this.#send(node, message);
   }
 
-  read(node: Node): void {
-    const round = node.core?.readIndex(this.now);
+  /** `byLease`: a lease is enough for it, where there is one. */
+  read(node: Node, byLease = true): void {
+    const round = node.core?.readIndex(this.now, byLease);
     if (round !== undefined) node.reads.set(round, this.checker.commit);
   }
 

@@ -20,7 +20,7 @@ import { Cluster, type ClusterConfig, type Node } from "./cluster.ts";
  *     > lead NODE                        campaigns and settles, without a word about it
  *     > tick NODE [COUNT]                > campaign NODE
  *     > propose NODE TEXT ...            one entry each, in one Output
- *     > read NODE                        > transfer NODE TO        > unreachable NODE TO
+ *     > read NODE [quorum]               a lease is not enough for it;  > transfer NODE TO;  > unreachable NODE TO
  *     > deliver [FROM|* [TO|*]]          what is on its way now; not what that leads to
  *     > drop [FROM|* [TO|*]]             loses it
  *     > sync NODE [COUNT]                its oldest log writes become durable (all of them)
@@ -128,7 +128,7 @@ class Transcript {
         }
         return;
       case "read":
-        if (core?.role === "leader") cluster.read(node);
+        if (core?.role === "leader") cluster.read(node, word !== "quorum");
         else this.#say(node, "refuses the read");
         return;
       case "members":

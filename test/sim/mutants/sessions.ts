@@ -39,8 +39,8 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
   mutant(
     "reads-before-they-are-applied",
     "src/shard/read-queue.ts",
-    "if (first?.index === undefined || first.index > applied) return undefined;",
-    "if (first?.index === undefined || first.index > applied + 1) return undefined;",
+    "if (index === undefined || index > applied) continue;",
+    "if (index === undefined || index > applied + 1) continue;",
   ),
   mutant(
     "swap-without-looking",
