@@ -46,10 +46,10 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const progress = createProgress(process.stderr);
   if (options.loadKeys && !(await loadKeys(options, runner, clock, progress))) return 1;
-  const summary = await measure(options, runner, clock, progress);
+  const { summary, redirects } = await measure(options, runner, driver, clock, progress);
   driver.close();
-  console.log(textReport(options, summary, driver.redirects));
-  if (options.json) console.log(jsonLine(options, summary));
+  console.log(textReport(options, summary, redirects));
+  if (options.json) console.log(jsonLine(options, summary, redirects));
   return summary.succeeded > 0 ? 0 : 1;
 }
 
@@ -90,7 +90,13 @@ async function loadKeys(
   return false;
 }
 
-async function measure(options: LoadOptions, runner: Runner, clock: Clock, progress: Progress) {
+async function measure(
+  options: LoadOptions,
+  runner: Runner,
+  driver: Driver,
+  clock: Clock,
+  progress: Progress,
+) {
   const recorder = new Recorder();
   const source = new Workload(
     options.workload,
@@ -102,6 +108,7 @@ async function measure(options: LoadOptions, runner: Runner, clock: Clock, progr
   await Bun.sleep(options.warmupSeconds * 1000);
   const beginMs = clock.nowMs();
   recorder.begin(beginMs);
+  const redirectsBefore = driver.redirects;
   const timer = setInterval(() => {
     const now = clock.nowMs();
     progress.show(progressLine((now - beginMs) / 1000, recorder.look(now)));
@@ -112,5 +119,5 @@ async function measure(options: LoadOptions, runner: Runner, clock: Clock, progr
   runner.stop();
   await done;
   progress.finish();
-  return recorder.summary();
+  return { summary: recorder.summary(), redirects: driver.redirects - redirectsBefore };
 }

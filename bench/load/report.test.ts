@@ -20,7 +20,7 @@ function measured(): Recorder {
 }
 
 test("the JSON line has exactly the fields that were promised", () => {
-  const line = JSON.parse(jsonLine(OPTIONS, measured().summary()));
+  const line = JSON.parse(jsonLine(OPTIONS, measured().summary(), 3));
   expect(Object.keys(line)).toEqual([
     "workload",
     "protocol",
@@ -30,6 +30,7 @@ test("the JSON line has exactly the fields that were promised", () => {
     "p99_ms",
     "p999_ms",
     "errors",
+    "redirects",
   ]);
   expect(line).toMatchObject({ workload: "b", protocol: "binary", clients: 8, ops_s: 500, errors: 2 });
   expect(line.p50_ms).toBeCloseTo(0.5, 2);
@@ -59,7 +60,7 @@ test("the report for people counts errors by name and shows the first of each", 
   const text = textReport(OPTIONS, measured().summary(), 3);
   expect(text).toContain("500 ops/s, 1,000 operations in 2 s");
   expect(text).toContain("1 reads found nothing");
-  expect(text).toContain("3 requests were redirected");
+  expect(text).toContain("3 requests (0.299%) were redirected");
   expect(text).toContain("UNAVAILABLE: 2, the first: no majority");
   expect(text).not.toContain("TIMEOUT");
 });

@@ -1,8 +1,8 @@
 import type { LoadOptions } from "./options.ts";
 import type { Interval, Summary } from "./recorder.ts";
 
-/** The last line of stdout with `--json`. Times are rounded to microseconds, the rate to whole operations. */
-export function jsonLine(options: LoadOptions, summary: Summary): string {
+/** The last line of stdout with `--json`. `redirects`: while it was measured. Times are rounded to microseconds, the rate to whole operations. */
+export function jsonLine(options: LoadOptions, summary: Summary, redirects: number): string {
   return JSON.stringify({
     workload: options.workload,
     protocol: options.protocol,
@@ -12,7 +12,13 @@ export function jsonLine(options: LoadOptions, summary: Summary): string {
     p99_ms: thousandths(summary.p99),
     p999_ms: thousandths(summary.p999),
     errors: summary.errors,
+    redirects,
   });
+}
+
+/** `redirects` in percent of the requests that were answered. */
+function share(redirects: number, { succeeded, errors }: Summary): string {
+  return `${((redirects * 100) / Math.max(1, succeeded + errors)).toFixed(3)}%`;
 }
 
 /** The figures of a run for people, several lines. */
@@ -25,7 +31,11 @@ export function textReport(options: LoadOptions, summary: Summary, redirects: nu
     `  p50 ${ms(summary.p50)}  p99 ${ms(summary.p99)}  p99.9 ${ms(summary.p999)}  max ${ms(summary.max)}`,
   ];
   if (summary.misses > 0) lines.push(`  ${grouped(summary.misses)} reads found nothing`);
-  if (redirects > 0) lines.push(`  ${grouped(redirects)} requests were redirected to another node`);
+  if (options.protocol === "binary") {
+    lines.push(
+      `  ${grouped(redirects)} requests (${share(redirects, summary)}) were redirected to another node`,
+    );
+  }
   lines.push(`  ${grouped(summary.errors)} errors`);
   for (const [name, { count, example }] of summary.errorKinds) {
     lines.push(`    ${name}: ${grouped(count)}, the first: ${example}`);

@@ -122,7 +122,7 @@ describe("batches", () => {
     cluster.nodes[0]!.behaveOnce("batch", errorResponse("BAD_REQUEST"));
     const error = await failureOf(world, client.batch(keys.map((key) => [key, key])));
     expect(error).toMatchObject({ code: "BAD_REQUEST", outcome: "unknown" });
-    expect(error.message).toStartWith("1 of the batch's 2 shards have their part, then: batch of ");
+    expect(error.message).toStartWith("1 of 2 shards is written, then: batch of ");
   });
 });
 

@@ -15,7 +15,7 @@ import {
   type Topology,
   type Ttl,
 } from "../../protocol/messages.ts";
-import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
+import { slotOf } from "../../protocol/slots.ts";
 import {
   BOOLEAN,
   CLUSTER_STATUS,
@@ -32,6 +32,7 @@ import { type Bytes, toBytes } from "./bytes.ts";
 import type { Answer, Outgoing } from "./call.ts";
 import { CLEAR, type ExpiryOptions, expiryOf, type PutOptions } from "./deadline.ts";
 import { FlotillaError } from "./errors.ts";
+import { byShard, deleteMany, getMany, putBatch, putMany, throwFirst } from "./many-keys.ts";
 import { type ClientCounts, type ClientEnv, RequestRunner, type RunnerOptions } from "./request-runner.ts";
 import { type ScanOptions, scanPages } from "./scan.ts";
 
@@ -221,21 +222,30 @@ export class Client {
    * parts of other shards may have been written; the error says of how many.
    */
   async batch(entries: Iterable<readonly [key: Bytes, value: Bytes]>, options?: BatchOptions): Promise<void> {
-    const byShard = new Map<number, KeyValue[]>();
-    for (const [key, value] of entries) {
-      const entry = { key: toBytes(key), value: toBytes(value) };
-      const shard = shardOfSlot(slotOf(entry.key), this.#runner.shards);
-      const group = byShard.get(shard);
-      if (group === undefined) byShard.set(shard, [entry]);
-      else group.push(entry);
+    const groups = byShard(toEntries(entries), this.#runner.shards);
+    if (options?.atomic === true && groups.length > 1) {
+      return refused("CROSS_SHARD", `cannot write a batch at once: its keys lie in ${groups.length} shards`);
     }
-    if (options?.atomic === true && byShard.size > 1) {
-      return refused("CROSS_SHARD", `cannot write a batch at once: its keys lie in ${byShard.size} shards`);
-    }
-    const groups = [...byShard.values()];
-    const results = await Promise.allSettled(groups.map((group) => this.#putGroup(group)));
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed !== undefined) throw batchError(failed.reason as FlotillaError, results);
+    const results = await Promise.allSettled(groups.map((group) => putBatch(this.#runner, group)));
+    throwFirst(results, "shard", "written");
+  }
+
+  /** The values of `keys`, in their order; `undefined` where there is none. Each is read on its own, all of them at once. */
+  getMany(keys: Iterable<Bytes>, options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
+    return getMany(this.#runner, Array.from(keys, toBytes), options?.consistency ?? "linearizable");
+  }
+
+  /**
+   * Sets any number of entries. Unlike `batch`, it cuts what is too much for one request into parts, so that not even the
+   * entries of one shard are set together. Where it fails, others may have been written; the error says of how many shards.
+   */
+  putMany(entries: Iterable<readonly [key: Bytes, value: Bytes]>): Promise<void> {
+    return putMany(this.#runner, toEntries(entries));
+  }
+
+  /** Removes `keys`, each on its own, all of them at once, and returns how many there were. */
+  deleteMany(keys: Iterable<Bytes>): Promise<number> {
+    return deleteMany(this.#runner, Array.from(keys, toBytes));
   }
 
   /** Entries in the byte order of their keys, fetched a page at a time. Each page is current; all together are no snapshot. */
@@ -357,12 +367,6 @@ export class Client {
   #toShard<T>(request: Outgoing, key: Uint8Array, answer: Answer<T>): Promise<T> {
     return this.#runner.run(request, answer, { slot: slotOf(key) });
   }
-
-  #putGroup(entries: readonly KeyValue[]): Promise<boolean> {
-    return this.#runner.run({ kind: "batch", stamp: NO_SESSION, entries }, BOOLEAN, {
-      slot: slotOf(entries[0]!.key),
-    });
-  }
 }
 
 function withDefaults(options: ClientOptions): RunnerOptions {
@@ -377,20 +381,8 @@ function withDefaults(options: ClientOptions): RunnerOptions {
   };
 }
 
-/** The error of a batch over several shards: what one of them said, and what became of the others. */
-function batchError(error: FlotillaError, results: readonly PromiseSettledResult<unknown>[]): FlotillaError {
-  if (results.length === 1) return error;
-  const written = results.filter(({ status }) => status === "fulfilled").length;
-  const isUnknown = results.some(
-    (result) => result.status === "rejected" && (result.reason as FlotillaError).outcome === "unknown",
-  );
-  return new FlotillaError(
-    error.code,
-    `${written} of the batch's ${results.length} shards have their part, then: ${error.message}`,
-    isUnknown || written > 0 ? "unknown" : "notDone",
-    { cause: error },
-  );
-}
+const toEntries = (entries: Iterable<readonly [key: Bytes, value: Bytes]>): KeyValue[] =>
+  Array.from(entries, ([key, value]) => ({ key: toBytes(key), value: toBytes(value) }));
 
 const refused = (code: ErrorName, message: string): Promise<never> =>
   Promise.reject(new FlotillaError(code, message, "notDone"));

@@ -161,6 +161,23 @@ test("a node that forwards answers CLUSTER truthfully, and redirects nobody", as
   expect(hello).toContain("standalone");
 });
 
+test("MSET sets the keys of a shard together, and of a key that is named twice the last value holds", async () => {
+  const { port, handler } = await start();
+  handler.topology = topology([place(n1, n1), place(n2, n1)], 7001);
+  const batches: number[] = [];
+  const execute = handler.execute.bind(handler);
+  handler.execute = (request, sink, requestId, routing) => {
+    if (request.kind === "batch") batches.push(request.entries.length);
+    execute(request, sink, requestId, routing);
+  };
+  // `a` lies in the second half of the slots, the others in the first.
+  expect(await transcript(port, ["mset a 1 b 2 c 3 f 4 a 5", "mget a b c f"])).toEqual([
+    "+OK\r\n",
+    "*4\r\n$1\r\n5\r\n$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n",
+  ]);
+  expect(batches.sort()).toEqual([2, 3]);
+});
+
 test("the ids of nodes are the same on every node, and another cluster's are others", async () => {
   const ids: string[] = [];
   for (const clusterId of ["c1", "c1", "c2"]) {

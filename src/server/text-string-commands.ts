@@ -4,7 +4,7 @@
  */
 import { BATCH_KEYS_MAX } from "../../protocol/limits.ts";
 import { type KeyValue, NO_SESSION, type PutCondition } from "../../protocol/messages.ts";
-import { slotOf } from "../../protocol/slots.ts";
+import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import { Gather } from "./gather.ts";
 import {
   ALL_KEYS,
@@ -71,7 +71,7 @@ export const STRING_COMMANDS: readonly TextCommand[] = [
     KEY_VALUE_PAIRS,
     "writeMany",
     "string",
-    "Sets the values of keys: together if all keys share a hash tag, else one by one.",
+    "Sets the values of keys: those of one shard together, and the others apart from them.",
     mset,
   ),
   textCommand(
@@ -147,6 +147,8 @@ export const STRING_COMMANDS: readonly TextCommand[] = [
   ),
 ];
 
+/** Bytes of keys and values that a shard's part of an MSET has when the next part begins. */
+const PART_BYTES = 4 * 1024 * 1024;
 const INT64_MIN = -(1n << 63n);
 
 function get(session: TextSession, args: Arguments, slot: number): void {
@@ -244,14 +246,39 @@ function mset(session: TextSession, args: Arguments, slot: number): void {
   }
   const entries: KeyValue[] = [];
   for (let i = 1; i < args.length; i += 2) entries.push({ key: args[i]!, value: args[i + 1]! });
-  const hashSlot = slotOf(entries[0]!.key);
-  if (entries.length <= BATCH_KEYS_MAX && entries.every(({ key }) => slotOf(key) === hashSlot)) {
-    session.request({ kind: "batch", stamp: NO_SESSION, entries }, slot, SHAPE.okOrMissing);
+  const parts = partsByShard(entries, session.clients.routes.topology()?.shards.length);
+  if (parts.length === 1) {
+    session.request({ kind: "batch", stamp: NO_SESSION, entries: parts[0]! }, slot, SHAPE.okOrMissing);
     return;
   }
-  new Gather(session, slot, entries.length, {
-    request: (index) => ({ kind: "put", stamp: NO_SESSION, condition: "always", ...entries[index]! }),
+  new Gather(session, slot, parts.length, {
+    request: (index) => ({ kind: "batch", stamp: NO_SESSION, entries: parts[index]! }),
     collect: (_index, response) => (response.kind === "boolean" ? 0 : undefined),
     write: (writer) => writer.simple("OK"),
   });
+}
+
+/** What is set together: all entries if they share a slot, else those of one shard as far as a batch takes them. */
+function partsByShard(
+  entries: readonly KeyValue[],
+  shards: number | undefined,
+): readonly (readonly KeyValue[])[] {
+  const first = slotOf(entries[0]!.key);
+  if (entries.length <= BATCH_KEYS_MAX && entries.every(({ key }) => slotOf(key) === first)) return [entries];
+  const parts: KeyValue[][] = [];
+  const open = new Map<number, { part: KeyValue[]; bytes: number }>();
+  for (const entry of entries) {
+    const slot = slotOf(entry.key);
+    // Whoever knows nothing of shards knows that a slot lies in one.
+    const place = shards === undefined ? slot : shardOfSlot(slot, shards);
+    let last = open.get(place);
+    if (last === undefined || last.part.length === BATCH_KEYS_MAX || last.bytes >= PART_BYTES) {
+      last = { part: [], bytes: 0 };
+      open.set(place, last);
+      parts.push(last.part);
+    }
+    last.part.push(entry);
+    last.bytes += entry.key.length + entry.value.length;
+  }
+  return parts;
 }
