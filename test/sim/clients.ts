@@ -14,6 +14,7 @@ import type { Random } from "../../src/lib/prng.ts";
 import type { Action, Operation } from "../support/history.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
 import type { Answer, SimulatedMachine } from "./machine.ts";
+import type { StateChecks } from "./state-checks.ts";
 
 export interface ClientsParts {
   readonly clock: VirtualClock;
@@ -26,6 +27,8 @@ export interface ClientsParts {
   readonly rows: number;
   /** How many operations are begun at most. */
   readonly operationsMax: number;
+  /** Hears which linearizable reads were answered by whom. */
+  readonly checks: Pick<StateChecks, "commitOf" | "answeredRead">;
   /** Hears of each operation that is over. */
   readonly observe: (operation: Operation) => void;
 }
@@ -49,6 +52,8 @@ const UNEXPECTED: ReadonlySet<ErrorName> = new Set([
   "BAD_FRAME",
 ]);
 const VALUE_BYTES_MAX = 200;
+/** Longest time to live of what has one. */
+const TTL_MS_MAX = 2_000;
 
 export class SimulatedClients {
   readonly #parts: ClientsParts;
@@ -130,7 +135,11 @@ export class SimulatedClients {
     if (dice < 6) return { kind: "get" };
     if (isRow(key)) return { kind: "put", value: this.#fresh(key) };
     if (isCounter(key)) return { kind: "increment", delta: BigInt(1 + random.below(3)) };
-    if (dice < 12) return { kind: "put", value: this.#fresh(key) };
+    if (dice < 10) return { kind: "put", value: this.#fresh(key) };
+    if (dice < 12) {
+      const ttlMs = random.below(3) === 0 ? undefined : 1 + random.below(TTL_MS_MAX);
+      return { kind: "put", value: this.#fresh(key), expiry: ttlMs ?? "keep" };
+    }
     if (dice < 15) return { kind: "delete" };
     const value = random.below(4) === 0 ? undefined : this.#fresh(key);
     return { kind: "cas", expected: this.#seen.get(key), value };
@@ -245,7 +254,7 @@ export class SimulatedClients {
     const hinted = random.below(4) > 0 ? this.#leaders.get(shard) : undefined;
     const machine = hinted ?? machines[random.below(machines.length)]!;
     const routing: Routing = random.below(2) === 0 ? "forward" : "redirect";
-    const answer = await this.#patiently(machine.execute(request, routing));
+    const answer = await this.#patiently(this.#execute(machine, request, routing, shard));
     if (typeof answer === "string" || answer.kind === "error") {
       const hint = typeof answer === "string" ? undefined : answer.leader?.node;
       const leader = machines.find(({ name }) => name === hint);
@@ -253,6 +262,25 @@ export class SimulatedClients {
       else this.#leaders.set(shard, leader);
     }
     return { answer, machine };
+  }
+
+  /** Has `machine` execute a request. A read that it answers by itself has to be as new as what was committed before. */
+  #execute(
+    machine: SimulatedMachine,
+    request: ClientRequest,
+    routing: Routing,
+    shard: number,
+  ): Promise<Answer> {
+    const answer = machine.execute(request, routing);
+    const isOfShard = request.kind === "get" || (request.kind === "scan" && request.shard !== undefined);
+    if (routing === "forward" || !isOfShard || request.consistency !== "linearizable") return answer;
+    const { checks } = this.#parts;
+    const committed = checks.commitOf(shardId(shard));
+    return answer.then((response) => {
+      const isRead = typeof response !== "string" && response.kind !== "error";
+      if (isRead) checks.answeredRead(machine, shardId(shard), committed);
+      return response;
+    });
   }
 
   #patiently(answer: Promise<Answer>): Promise<Answer> {
@@ -282,6 +310,11 @@ export class SimulatedClients {
     const operation = { client, key, action, outcome, invokedAt, returnedAt: this.#instant() };
     this.history.push(operation);
     this.#parts.observe(operation);
+    if (action.kind === "put" && action.expiry !== undefined && outcome !== "failed") {
+      // Clocks differ and jump, so nobody knows when it expires: like a delete of just this value that may happen once.
+      const gone = { kind: "cas", expected: action.value, value: undefined } as const;
+      this.history.push({ ...operation, action: gone, outcome: "unknown" });
+    }
     if (outcome !== "done") return;
     if (action.kind === "get") this.#seen.set(key, action.result);
     if (action.kind === "put") this.#seen.set(key, action.value);
@@ -356,6 +389,13 @@ function requestOf(
         const value = utf8(action.value);
         const entries = ROW_PARTS.map((each) => ({ key: utf8(nameOf(key, each)), value }));
         return { kind: "batch", stamp, entries };
+      }
+      if (action.expiry !== undefined) {
+        const isKept = action.expiry === "keep";
+        return {
+          ...{ kind: "putWith", stamp, key: name, value: utf8(action.value), condition: "always" },
+          ...{ expiry: isKept ? "keep" : "after", expiryMs: isKept ? 0 : action.expiry, answersOld: false },
+        };
       }
       return { kind: "put", stamp, key: name, value: utf8(action.value), condition: "always" };
     case "delete":

@@ -12,6 +12,7 @@ import { type Random, seededRandom } from "../../src/lib/prng.ts";
 import { createNode, type FlotillaNode, type NodeOptions } from "../../src/node.ts";
 import { inlineBackground } from "../support/inline-background.ts";
 import { MemoryFileSystem } from "../support/memory-fs.ts";
+import { DurableLog } from "./durable-log.ts";
 import type { MemoryNetwork } from "./network.ts";
 import { SimulatedProcess } from "./process.ts";
 
@@ -50,6 +51,7 @@ export class SimulatedMachine implements ReplySink {
   #process: SimulatedProcess | undefined;
   #node: FlotillaNode | undefined;
   #isServing = false;
+  #durableLog: DurableLog | undefined;
   readonly #calls = new Map<number, Call>();
   #nextCall = 1;
   /** Operations on the disk until the process ends, and how it ends then. */
@@ -80,6 +82,22 @@ export class SimulatedMachine implements ReplySink {
     this.#watchDisk();
   }
 
+  /** The process that runs, if one does, for who wants to know whether anything has happened since. */
+  get process(): SimulatedProcess | undefined {
+    return this.#process;
+  }
+
+  /** What its disk has of the Raft log for good. */
+  get durableLog(): DurableLog {
+    this.#durableLog ??= new DurableLog(this.#disk);
+    return this.#durableLog;
+  }
+
+  /** Whether the node once lost its disk: what it had promised on the old one is gone. */
+  get isWiped(): boolean {
+    return this.#isWiped;
+  }
+
   get isRunning(): boolean {
     return this.#process !== undefined;
   }
@@ -94,6 +112,8 @@ export class SimulatedMachine implements ReplySink {
     // Nobody tries for ever to start a node that says that its disk is damaged.
     if (this.#process !== undefined || this.#failedStarts === STARTS_MAX) return;
     this.#tell("boots");
+    // A start may put other files in the place of those that are there.
+    this.#durableLog = undefined;
     this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY || this.#damaged !== undefined;
     const { network, random, member, members, joins, shards, sizes, leaseDriftPercent = 0 } = this.#parts;
     const process = new SimulatedProcess(network.clock, (error) => this.#failed("uncaught", error));
@@ -171,6 +191,7 @@ export class SimulatedMachine implements ReplySink {
     this.#tell("has lost its disk");
     this.#isWiped = true;
     this.#disk = new MemoryFileSystem();
+    this.#durableLog = undefined;
     this.#watchDisk();
   }
 
@@ -224,6 +245,7 @@ export class SimulatedMachine implements ReplySink {
     if (how === "powerLost") {
       const { capacityBytes } = this.#disk;
       this.#disk = this.#disk.crash(this.#parts.random);
+      this.#durableLog = undefined;
       this.#disk.capacityBytes = capacityBytes;
       this.#watchDisk();
     }

@@ -10,6 +10,9 @@ interface Piece {
 }
 
 const LENGTH_BYTES = 4;
+/** Length, type, flags and request id; and the checksum at the end. */
+const HEADER_BYTES = 10;
+const CHECKSUM_BYTES = 4;
 
 /**
  * Cuts what a node sends at once, which is whole frames, into these. What is none (the preamble of a connection) is one
@@ -27,4 +30,9 @@ export function messageFrames(bytes: Uint8Array): Piece[] {
     start = end;
   }
   return pieces;
+}
+
+/** The body of a whole frame. */
+export function bodyOf(frame: Uint8Array): Uint8Array {
+  return frame.subarray(HEADER_BYTES, frame.length - CHECKSUM_BYTES);
 }

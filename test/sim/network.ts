@@ -42,6 +42,8 @@ export class MemoryNetwork {
   lossPercent = 0;
   repeatPercent = 0;
   reorderPercent = 0;
+  /** Hears of all that a process sends, before anything happens to it: the frames that are sent at once. They are borrowed. */
+  onSend: Observer | undefined;
   /** Hears of all bytes that arrive, and of what is done to them. */
   readonly #observe: Observer;
   readonly #links = new Map<string, LinkState>();
@@ -239,6 +241,7 @@ class Endpoint implements Connection {
 
   send(bytes: Uint8Array): void {
     if (this.#phase !== "open" || this.#process.isDead) return;
+    this.#network.onSend?.(this.host, this.otherHost, bytes);
     if (!this.#network.isUnreliable && this.#overtaken === undefined) {
       this.#transmit(bytes);
       return;

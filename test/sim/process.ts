@@ -12,6 +12,8 @@ export class SimulatedProcess implements Clock {
   #phase: "running" | "paused" | "dead" = "running";
   /** What happened while the process was paused, in order. */
   #held: (() => void)[] = [];
+  /** How often something has happened to it. */
+  turns = 0;
   /** How far the wall clock of the machine is off, in milliseconds. */
   wallOffsetMs = 0;
   /** How fast its monotonic clock runs, and what both clocks showed when that was last changed. */
@@ -46,6 +48,7 @@ export class SimulatedProcess implements Clock {
       this.#held.push(callback);
       return;
     }
+    this.turns++;
     try {
       callback();
     } catch (error) {

@@ -35,8 +35,7 @@ import { Trace } from "./trace.ts";
 const ANSWERS_MS = 40_000;
 const EQUAL_MS = 10_000;
 const ELECTION_TIMEOUT_MS = DEFAULT_TIMINGS.electionTicks * DEFAULT_TIMINGS.tickMs;
-/** How often replicas are looked at, and how often one's content is. */
-const LOOK_MS = 40;
+/** How often the content of all replicas of a shard is looked at. */
 const CONTENT_MS = 150;
 const SCAN_LIMIT = 1000;
 
@@ -116,6 +115,7 @@ class Simulation {
         }),
     );
     this.#checks = new StateChecks(this.#machines, profile.shards, this.#tell);
+    this.#network.onSend = (from, to, bytes) => this.#checks.sent(from, to, bytes);
     this.#clients = new SimulatedClients({
       clock: this.#clock,
       random: streamOf(seed, "clients"),
@@ -124,6 +124,7 @@ class Simulation {
       keys: profile.keys,
       rows: profile.rows,
       operationsMax: options.operationsMax,
+      checks: this.#checks,
       observe: (operation) => this.#observe(operation),
     });
     this.#members = new MemberChanges({
@@ -183,7 +184,6 @@ class Simulation {
     this.#tell(`profile ${JSON.stringify(this.#profile)}`);
     for (const machine of this.#machines) machine.boot();
     this.#clients.start(clients);
-    this.#watch();
     this.#compareContents();
     if (kinds.includes("members")) this.#members.start();
     await this.#until(() => this.#clock.nowMs() >= faultsMs, 2 * faultsMs, "the faults are over");
@@ -250,10 +250,11 @@ class Simulation {
   /** Steps the clock, several events a turn now and then, until `condition` holds. */
   async #until(condition: () => boolean, limitMs: number, what: string): Promise<void> {
     const deadlineMs = this.#clock.nowMs() + limitMs;
+    const look = () => this.#checks.look();
     while (!condition()) {
       this.#throwProblems();
       if (this.#clock.nowMs() > deadlineMs) throw new Error(`not within ${limitMs} ms: ${what}`);
-      await this.#clock.step();
+      await this.#clock.step(look);
       if (this.#random.below(3) === 0) this.#clock.advance(this.#random.float() * 2);
       this.#trace.mix(this.#clock.timersRun);
     }
@@ -283,14 +284,6 @@ class Simulation {
 
   #sleep(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.#clock.timer(delayMs, resolve));
-  }
-
-  /** Looks at all replicas from time to time. */
-  #watch(): void {
-    this.#clock.timer(LOOK_MS, () => {
-      this.#checks.look();
-      this.#watch();
-    });
   }
 
   /** Reads all that a replica has, now and then, to be compared with others that had applied as much. */

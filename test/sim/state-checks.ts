@@ -1,58 +1,104 @@
 /**
- * What must hold of the replicas at every instant, whatever clients see: one leader a term (Raft §5.2); two logs that have
- * an entry of one term at one index are equal there (log matching, §5.3), and terms never go back along a log; what one replica has committed, all have, at the
- * same index and for ever (state machine safety, §5.4.3); a replica never applies beyond what is committed, and commits
- * nothing back. It is looked at from outside, through what `cli log` shows.
+ * What must hold of the replicas at every instant, whatever clients see: one leader a term (Raft §5.2), who has all that
+ * was committed in earlier ones (leader completeness, §5.4); two logs that have an entry of one term at one index are equal up to there
+ * (log matching, §5.3), and terms never go back along a log; what one replica has committed, all have, at the same index
+ * and for ever (state machine safety, §5.4.3), and no replica commits what no leader has; a replica never applies beyond
+ * what is committed, and commits nothing back; the members are those of the last entry that says who they are (thesis
+ * §4.1), and who leads is among them once they are committed (§4.2.2). It is looked at from outside, through what `cli
+ * log` shows, whenever something has happened to a node.
+ *
+ * When a leader commits something, the disks of all voters are looked at: nobody who lacks it there may be able to win
+ * an election with the votes of those who would vote for it. That is what a commit is for, and it is more than being on a
+ * majority's disks (figure 8 of the paper).
  */
-import { type ShardId, shardId } from "../../protocol/ids.ts";
+import { type GroupId, groupId, type ShardId, shardOfGroup } from "../../protocol/ids.ts";
 import type { GroupLogStatus } from "../../protocol/messages.ts";
+import { majority } from "../../src/raft/quorum.ts";
+import { Ledger } from "./ledger.ts";
 import type { SimulatedMachine } from "./machine.ts";
+import { MessageChecks } from "./message-checks.ts";
+import type { SimulatedProcess } from "./process.ts";
 
-/** How many entries of a log are looked at each time. */
-const ENTRIES_SEEN = 48;
+/** What was last seen of a replica. */
+interface Seen {
+  status: GroupLogStatus;
+  /** Up to here its entries are those that were committed. */
+  checked: number;
+}
 
-/** What is known of a group, whoever was asked. */
-interface Group {
-  /** By term: who was seen leading. */
-  readonly leaders: Map<number, string>;
-  /** By index: the term, kind and length of the committed entry. */
-  readonly committed: Map<number, string>;
-  /** By index and term: kind and length of the entry. */
-  readonly entries: Map<string, string>;
-  /** By index: a replica's content when it had applied so far. */
-  readonly contents: Map<number, { readonly machine: string; readonly digest: string }>;
+/** What was last seen of a node. */
+interface Look {
+  process: SimulatedProcess | undefined;
+  turns: number;
+  groups: (Seen | undefined)[];
 }
 
 export class StateChecks {
   readonly #machines: readonly SimulatedMachine[];
-  readonly #groups = new Map<number, Group>();
-  readonly #shards: readonly (ShardId | undefined)[];
-  readonly #ledBy: (event: string) => void;
+  readonly #ledgers: readonly Ledger[];
+  readonly #looks: readonly Look[];
+  readonly #tell: (event: string) => void;
+  readonly #messages: MessageChecks;
+  /** By shard and applied index: a replica's content when it had applied so far. */
+  readonly #contents = new Map<string, { readonly machine: string; readonly digest: string }>();
   /** What should not have been. */
   readonly problems: string[] = [];
 
-  /** `led` hears of each new leader. */
-  constructor(machines: readonly SimulatedMachine[], shards: number, led: (event: string) => void) {
+  /** `tell` hears of each new leader. */
+  constructor(machines: readonly SimulatedMachine[], shards: number, tell: (event: string) => void) {
     this.#machines = machines;
-    this.#shards = [undefined, ...Array.from({ length: shards }, (_, shard) => shardId(shard))];
-    this.#ledBy = led;
+    this.#ledgers = Array.from(
+      { length: shards + 1 },
+      (_, group) => new Ledger(group === 0 ? "the system group" : `shard ${group - 1}`),
+    );
+    this.#looks = machines.map(() => ({ process: undefined, turns: 0, groups: [] }));
+    this.#tell = tell;
+    this.#messages = new MessageChecks({
+      machines,
+      ledger: (group) => this.#ledgers[group]!,
+      committed: (machine, group) => this.#lookAt(this.#machines.indexOf(machine), group),
+      wrong: (problem) => this.problems.push(problem),
+    });
   }
 
-  /** Looks at all replicas. */
+  /** A node sends whole frames to another one. */
+  sent(from: string, to: string, bytes: Uint8Array): void {
+    this.#messages.sent(from, to, bytes);
+  }
+
+  /** Looks at the nodes to which something has happened. Their turns must have ended. */
   look(): void {
-    for (const machine of this.#machines) {
-      for (const shard of this.#shards) {
-        const log = machine.describe(shard, ENTRIES_SEEN);
-        if (log !== undefined) this.#look(machine.name, this.#group(log.shard), log);
-      }
+    for (const [number, machine] of this.#machines.entries()) {
+      const look = this.#lookOf(number);
+      const { process } = machine;
+      if (process === undefined || process.isPaused || look.turns === process.turns) continue;
+      look.turns = process.turns;
+      for (let group = 0; group < this.#ledgers.length; group++) this.#lookAt(number, groupId(group));
     }
+  }
+
+  /** How far a shard is known to have committed. */
+  commitOf(shard: ShardId): number {
+    return this.#ledgers[shard + 1]!.commit;
+  }
+
+  /**
+   * `machine` has answered a linearizable read by itself, which was asked when `commit` entries of the shard were
+   * committed: it must have applied them (thesis §6.4).
+   */
+  answeredRead(machine: SimulatedMachine, shard: ShardId, commit: number): void {
+    const applied = machine.describe(shard, 0)?.appliedIndex;
+    if (applied === undefined || applied >= commit) return;
+    this.problems.push(
+      `${machine.name} answered a read of shard ${shard} with ${applied} entries applied, when ${commit} had been committed before it came`,
+    );
   }
 
   /** A replica's content when it had applied everything up to `appliedIndex`, and nothing more. */
   sawContent(machine: string, shard: number, appliedIndex: number, digest: string): void {
-    const { contents } = this.#group(shard);
-    const known = contents.get(appliedIndex);
-    if (known === undefined) contents.set(appliedIndex, { machine, digest });
+    const key = `${shard} ${appliedIndex}`;
+    const known = this.#contents.get(key);
+    if (known === undefined) this.#contents.set(key, { machine, digest });
     else if (known.digest !== digest) {
       this.problems.push(
         `shard ${shard} is not the same on ${machine} and ${known.machine}, which both had applied ${appliedIndex} entries`,
@@ -60,58 +106,178 @@ export class StateChecks {
     }
   }
 
-  #group(shard: number): Group {
-    let group = this.#groups.get(shard);
-    if (group === undefined) {
-      group = { leaders: new Map(), committed: new Map(), entries: new Map(), contents: new Map() };
-      this.#groups.set(shard, group);
+  /** What was last seen of a node in the life that it has now. */
+  #lookOf(number: number): Look {
+    const look = this.#looks[number]!;
+    const { process } = this.#machines[number]!;
+    if (look.process !== process) {
+      look.process = process;
+      look.turns = 0;
+      look.groups = [];
     }
-    return group;
+    return look;
   }
 
-  #look(machine: string, group: Group, log: GroupLogStatus): void {
-    const where = `shard ${log.shard}`;
-    if (log.role === "leader") {
-      const known = group.leaders.get(log.term);
-      if (known === undefined) {
-        group.leaders.set(log.term, machine);
-        this.#ledBy(`${machine} leads ${where} in term ${log.term}`);
-      } else if (known !== machine) {
-        this.problems.push(`${machine} leads ${where} in term ${log.term}, and ${known} did`);
-      }
+  #lookAt(number: number, group: GroupId): void {
+    const machine = this.#machines[number]!;
+    const { groups } = this.#lookOf(number);
+    const shard = group === 0 ? undefined : shardOfGroup(group);
+    const before = groups[group];
+    let log = machine.describe(shard, 0);
+    if (log === undefined) return;
+    if (before !== undefined && isSame(before.status, log)) return;
+    const ledger = this.#ledgers[group]!;
+    const seen = { status: log, checked: before?.checked ?? log.firstIndex - 1 };
+    const known = Math.min(seen.checked, ledger.commit);
+    const entries = log.lastIndex - Math.max(known, log.firstIndex) + 1;
+    if (entries > 0) log = machine.describe(shard, entries)!;
+    groups[group] = seen;
+    const wrong = (problem: string) => this.problems.push(`${machine.name}: ${ledger.name}: ${problem}`);
+    this.#checkStatus(before?.status, log, wrong);
+    this.#checkEntries(ledger, log, wrong);
+    if (log.role === "leader") this.#checkLeader(machine, ledger, log, wrong);
+    if (log.commitIndex > ledger.commit) this.#commits(machine, ledger, before?.status, log, wrong);
+    for (const { index, term } of log.entries) {
+      if (index > log.commitIndex) break;
+      seen.checked = Math.max(seen.checked, index);
+      const committed = ledger.committedTerm(index);
+      if (committed !== term)
+        wrong(`entry ${index} is of term ${term}, and one of ${committed} was committed`);
     }
-    if (log.appliedIndex > log.commitIndex) {
-      this.problems.push(
-        `${machine} has applied entry ${log.appliedIndex} of ${where}, and only ${log.commitIndex} is committed`,
-      );
+  }
+
+  /** What a replica says of itself, beside what it said before in the same life. */
+  #checkStatus(
+    before: GroupLogStatus | undefined,
+    log: GroupLogStatus,
+    wrong: (problem: string) => void,
+  ): void {
+    const { term, commitIndex, appliedIndex, lastIndex } = log;
+    if (appliedIndex > commitIndex) wrong(`${appliedIndex} is applied, and only ${commitIndex} is committed`);
+    if (commitIndex > lastIndex) wrong(`${commitIndex} is committed, and the log ends at ${lastIndex}`);
+    if (before === undefined) return;
+    if (term < before.term) wrong(`goes back from term ${before.term} to ${term}`);
+    if (commitIndex < before.commitIndex)
+      wrong(`takes back what is committed, from ${before.commitIndex} to ${commitIndex}`);
+    if (appliedIndex < before.appliedIndex)
+      wrong(`takes back what is applied, from ${before.appliedIndex} to ${appliedIndex}`);
+  }
+
+  #checkEntries(ledger: Ledger, log: GroupLogStatus, wrong: (problem: string) => void): void {
+    const { entries, lastIndex, membersIndex, voters, outgoing, learners } = log;
+    let before: number | undefined;
+    for (const { index, term, kind, bytes } of entries) {
+      if (before !== undefined && term < before)
+        wrong(`entry ${index} is of term ${term}, behind one of ${before}`);
+      const fault = ledger.entryFault(index, term, `${kind}, ${bytes} bytes`, before);
+      if (fault !== undefined) wrong(fault);
+      before = term;
+      if (kind === "config" && index > membersIndex)
+        wrong(`entry ${index} changes the members, and they are those of ${membersIndex}`);
+      if (index !== membersIndex) continue;
+      if (kind !== "config") wrong(`the members are those of entry ${index}, which is ${kind}`);
+      const members = `${voters.join()} ${outgoing.join()} ${learners.join()}`;
+      const other = ledger.membersFault(index, term, members);
+      if (other !== undefined) wrong(other);
     }
-    let lastTerm = 0;
-    for (const { index, term, kind, bytes } of log.entries) {
-      if (term < lastTerm)
-        this.problems.push(
-          `${machine}: ${where}: entry ${index} is of term ${term}, behind one of ${lastTerm}`,
+    if (membersIndex > lastIndex)
+      wrong(`the members are those of entry ${membersIndex}, and the log ends at ${lastIndex}`);
+    const end = entries.at(-1)?.index;
+    if (end !== undefined && end !== lastIndex)
+      wrong(`the log ends at ${end}, and its core takes ${lastIndex} for the end`);
+  }
+
+  #checkLeader(
+    machine: SimulatedMachine,
+    ledger: Ledger,
+    log: GroupLogStatus,
+    wrong: (problem: string) => void,
+  ): void {
+    const { term, membersIndex, commitIndex, voters, outgoing, lastIndex, entries } = log;
+    const isVoter = [...voters, ...outgoing].some((node) => node === machine.name);
+    if (!isVoter && membersIndex <= commitIndex)
+      wrong(`leads in term ${term}, and is no voter of the members that are committed`);
+    const known = ledger.leaders.get(term);
+    if (known === machine.name) return;
+    if (known !== undefined) wrong(`leads in term ${term}, and ${known} did`);
+    ledger.leaders.set(term, machine.name);
+    this.#tell(`${machine.name} leads ${ledger.name} in term ${term}`);
+    const needed = ledger.commitBefore(term);
+    if (lastIndex < needed)
+      wrong(`leads in term ${term} with ${lastIndex} entries, and ${needed} were committed before`);
+    for (const { index, term: entryTerm } of entries) {
+      if (index > needed) break;
+      const committed = ledger.committedTerm(index);
+      if (committed !== entryTerm)
+        wrong(
+          `leads in term ${term} with an entry ${index} of term ${entryTerm}; one of ${committed} was committed before`,
         );
-      lastTerm = term;
-      this.#agree(
-        group.entries,
-        `${index} of term ${term}`,
-        `${kind}, ${bytes} bytes`,
-        `${machine}: ${where}`,
-      );
-      // What is committed and not applied yet may be on its way into the log, which still has something else there.
-      if (index > log.appliedIndex) continue;
-      this.#agree(
-        group.committed,
-        index,
-        `term ${term}, ${kind}, ${bytes} bytes`,
-        `${machine}: ${where}, committed`,
-      );
     }
   }
 
-  #agree<Key>(known: Map<Key, string>, key: Key, found: string, where: string): void {
-    const before = known.get(key);
-    if (before === undefined) known.set(key, found);
-    else if (before !== found) this.problems.push(`${where}: entry ${key} is ${found}; it was ${before}`);
+  /** A leader has committed more than was known. */
+  #commits(
+    machine: SimulatedMachine,
+    ledger: Ledger,
+    before: GroupLogStatus | undefined,
+    log: GroupLogStatus,
+    wrong: (problem: string) => void,
+  ): void {
+    const { commitIndex, term } = log;
+    const leads =
+      log.role === "leader" || before?.role === "leader" || ledger.leaders.get(term) === machine.name;
+    if (!leads) wrong(`has committed ${commitIndex} entries, and no leader more than ${ledger.commit}`);
+    for (const entry of log.entries) {
+      if (entry.index === ledger.commit + 1 && entry.index <= commitIndex) ledger.commits(entry.term, term);
+    }
+    const committedTerm = ledger.committedTerm(commitIndex);
+    if (committedTerm === undefined || !leads) return;
+    // A change of members may have begun since: then what held before it counted.
+    const usurpers = [log, ...(before === undefined ? [] : [before])].map((members) =>
+      this.#usurper(members, log.shard + 1, commitIndex, committedTerm),
+    );
+    if (usurpers.every((usurper) => usurper !== undefined))
+      wrong(
+        `commits entry ${commitIndex} of term ${committedTerm} in term ${term}, and ${usurpers[0]} could be elected without it`,
+      );
   }
+
+  /** A voter whose disk lacks an entry and who could still win an election, with what there is on the disks. */
+  #usurper(
+    { voters, outgoing }: GroupLogStatus,
+    group: number,
+    index: number,
+    term: number,
+  ): string | undefined {
+    const sets: readonly (readonly string[])[] = outgoing.length > 0 ? [voters, outgoing] : [voters];
+    const logs = this.#machines
+      .filter(({ isWiped }) => !isWiped)
+      .map((machine) => ({ name: machine.name, log: machine.durableLog.group(group) }));
+    for (const { name, log } of logs) {
+      if (!sets.some((set) => set.includes(name))) continue;
+      if (log.compacted >= index || log.termOf(index) === term) continue;
+      const own = log.lastTerm ?? 0;
+      const friends = logs.filter(
+        (other) =>
+          own > (other.log.lastTerm ?? 0) ||
+          (own === other.log.lastTerm && log.lastIndex >= other.log.lastIndex),
+      );
+      const wins = (set: readonly string[]) =>
+        friends.filter((friend) => set.includes(friend.name)).length >= majority(set.length);
+      if (sets.every(wins)) return name;
+    }
+    return undefined;
+  }
+}
+
+/** Whether nothing has happened to a replica that could be wrong. */
+function isSame(one: GroupLogStatus, other: GroupLogStatus): boolean {
+  return (
+    one.term === other.term &&
+    one.role === other.role &&
+    one.lastIndex === other.lastIndex &&
+    one.commitIndex === other.commitIndex &&
+    one.appliedIndex === other.appliedIndex &&
+    one.membersIndex === other.membersIndex
+  );
 }

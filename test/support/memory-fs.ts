@@ -59,6 +59,8 @@ export class MemoryFileSystem implements FileSystem {
   capacityBytes = Number.POSITIVE_INFINITY;
   /** If given, a write that `onOperation` lets fail has written its first bytes before, but never all: as many as the coin says. */
   partialWrites: Random | undefined;
+  /** How often something was made durable. */
+  syncs = 0;
   #root: Directory = newDirectory();
   readonly #locks = new Set<string>();
   #crashed = false;
@@ -93,6 +95,21 @@ export class MemoryFileSystem implements FileSystem {
   /** The paths of all files, in the order of their creation within a directory. */
   paths(): string[] {
     return [...walk(this.#root, "")].filter(([, entry]) => entry.kind === "file").map(([path]) => path);
+  }
+
+  /**
+   * What is durable of the files in `directory` under the names that are durable: what a power loss leaves in any case. The
+   * bytes are borrowed; another sync of a file gives it another array.
+   */
+  durableFiles(directory: string): Map<string, { readonly bytes: Uint8Array; readonly size: number }> {
+    const found = new Map<string, { readonly bytes: Uint8Array; readonly size: number }>();
+    let entry: Entry | undefined = this.#root;
+    for (const name of partsOf(directory))
+      entry = entry?.kind === "directory" ? entry.durableNames.get(name) : undefined;
+    if (entry?.kind !== "directory") return found;
+    for (const [name, file] of entry.durableNames)
+      if (file.kind === "file") found.set(name, { bytes: file.durable, size: file.durableSize });
+    return found;
   }
 
   /** All of a file, owned by the caller. */
@@ -242,6 +259,7 @@ export class MemoryFileSystem implements FileSystem {
     }
     // One that is not there holds nothing: a file can be created in it, see above.
     if (entry?.kind === "directory") syncNames(entry);
+    this.syncs++;
   }
 
   lock(path: string): FileLock | undefined {
@@ -314,6 +332,7 @@ export class MemoryFileSystem implements FileSystem {
     for (const block of dirty) copyBlock(durable, inode.bytes, block, inode.size);
     inode.durable = durable;
     inode.durableSize = inode.size;
+    this.syncs++;
   }
 
   #changing(operation: FileOperation, path: string): void {

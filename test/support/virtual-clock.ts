@@ -51,10 +51,15 @@ export class VirtualClock implements Clock {
     });
   }
 
-  /** Lets what is under way happen; where nothing is, time moves on to the next timer. */
-  async step(): Promise<void> {
+  /**
+   * Lets what is under way happen; where nothing is, time moves on to the next timer. `settled` is called before, when
+   * every turn has ended.
+   */
+  async step(settled?: () => void): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
-    if (!this.#scheduled) this.#runNextTimer(Number.POSITIVE_INFINITY);
+    if (this.#scheduled) return;
+    settled?.();
+    this.#runNextTimer(Number.POSITIVE_INFINITY);
   }
 
   /** Moves time on, whatever is under way, and runs the timers that are due by then. */

@@ -136,8 +136,8 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   mutant(
     "probed-learner-is-not-caught-up",
     LEADERSHIP,
-    "    return follower.match >= this.#endBefore;",
-    '    return follower.state === "replicate" && follower.match >= this.#endBefore;',
+    "    return follower.match >= this.#endBefore &&",
+    '    return follower.state === "replicate" && follower.match >= this.#endBefore &&',
   ),
   mutant(
     "removed-node-is-cut-off-at-once",

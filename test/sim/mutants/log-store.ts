@@ -25,8 +25,8 @@ export const LOG_STORE_MUTANTS: readonly Mutant[] = [
   mutant(
     "new-segment-without-votes",
     LOG_STORE,
-    "      writeHardState(record, group, log.hardState);\n    }\n    const salt",
-    "    }\n    const salt",
+    "      writeHardState(record, group, log.hardState);\n      if (log.floor",
+    "      if (log.floor",
   ),
   mutant(
     "segments-go-before-their-marks-are-durable",
