@@ -12,12 +12,19 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { CORE_MUTANTS } from "./mutants/core.ts";
 import { ENGINE_MUTANTS } from "./mutants/engine.ts";
+import { EXPIRY_MUTANTS } from "./mutants/expiry.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { type Mutant, plant } from "./mutants/mutant.ts";
 import { SESSION_MUTANTS } from "./mutants/sessions.ts";
 
 const ROOT = join(import.meta.dir, "../..");
-const MUTANTS = [...CORE_MUTANTS, ...LOG_STORE_MUTANTS, ...ENGINE_MUTANTS, ...SESSION_MUTANTS];
+const MUTANTS = [
+  ...CORE_MUTANTS,
+  ...LOG_STORE_MUTANTS,
+  ...ENGINE_MUTANTS,
+  ...SESSION_MUTANTS,
+  ...EXPIRY_MUTANTS,
+];
 
 const given = new Command("sim:mutants")
   .option("--seeds <n>", "how many seeds to try for each", "2000")

@@ -2,7 +2,8 @@
 
 /** What an operation does, and what the client was told. Values are strings; `undefined` is "no such key". */
 export type Action =
-  | { readonly kind: "put"; readonly value: string }
+  /** `expiry`: its time to live in milliseconds, or `keep` for the deadline that the key had. Whoever judges does not look at it. */
+  | { readonly kind: "put"; readonly value: string; readonly expiry?: number | "keep" }
   | { readonly kind: "get"; readonly result?: string | undefined }
   /** `result`: whether the key existed. */
   | { readonly kind: "delete"; readonly result?: boolean | undefined }
@@ -86,8 +87,10 @@ export function show({ client, action, outcome, invokedAt, returnedAt }: Operati
 
 function showCall(action: Action): string {
   switch (action.kind) {
-    case "put":
-      return `put ${JSON.stringify(action.value)}`;
+    case "put": {
+      const until = action.expiry === undefined ? "" : ` for ${action.expiry} ms`;
+      return `put ${JSON.stringify(action.value)}${until}`;
+    }
     case "cas":
       return `cas ${showValue(action.expected)} to ${showValue(action.value)}`;
     case "increment":
