@@ -93,11 +93,11 @@ export type RaftMessage =
 
 /**
  * A piece of a snapshot, from a leader's node to one that needs what the leader's log no longer has. `term` is the leader's.
- * `part` counts from 0 within a `stream`, a number that the sender never uses twice. `digest` is XXH32 of `data`, seeded
+ * `part` counts from 0 within a `stream`, a number that the sender never uses twice in a term. `digest` is XXH32 of `data`, seeded
  * with the digest of the part before (0 for the first), so it vouches for all that came until here.
  *
  * The data of all parts are CBOR arrays that begin with a number: 0, then a slice of the head; 1, then keys and values by
- * turns. `shard/snapshot-format.ts` says what the head is.
+ * turns. `shard/snapshot-head.ts` says what the head is.
  */
 export interface SnapshotPart extends Envelope {
   readonly kind: "snapshotPart";

@@ -51,6 +51,20 @@ export function list<T>(shape: Shape<T>): Shape<readonly T[]> {
       : refuse(value, path, "an array");
 }
 
+/** An object with any names that have the one shape, whose values have the other. */
+export function dictionary<T>(name: Shape<string>, shape: Shape<T>): Shape<Readonly<Record<string, T>>> {
+  return (value, path) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Uint8Array) {
+      return refuse(value, path, "a map");
+    }
+    for (const [key, item] of Object.entries(value)) {
+      name(key, path);
+      shape(item, `${path}.${key}`);
+    }
+    return value as Record<string, T>;
+  };
+}
+
 /** An object whose fields have the given shapes. */
 export function record<T>(fields: { readonly [Name in keyof T]: Shape<T[Name]> }): Shape<T> {
   const names = Object.keys(fields) as (keyof T & string)[];

@@ -38,6 +38,7 @@ import { ShardHost } from "./shard/shard-host.ts";
 import { ShardReader } from "./shard/shard-reader.ts";
 import { ShardSpace } from "./shard/shard-space.ts";
 import type { StreamSlots } from "./shard/snapshot-exchange.ts";
+import { DEFAULT_SNAPSHOT_SIZES, type SnapshotSizes } from "./shard/snapshot-format.ts";
 import { encodeSystemCommand, SystemMachine } from "./shard/system-machine.ts";
 import { StartError } from "./start-error.ts";
 import { makeDurableDirectory } from "./storage/durable-directory.ts";
@@ -65,6 +66,7 @@ export interface NodeOptions {
   readonly engine?: Partial<LsmOptions>;
   readonly log?: LogStoreOptions;
   readonly replication?: ReplicationLimits;
+  readonly snapshots?: SnapshotSizes;
   readonly logBytesMax?: number;
 }
 
@@ -383,6 +385,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
         space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
         streams,
+        snapshots: this.#options.snapshots ?? DEFAULT_SNAPSHOT_SIZES,
         flushEngine: () => engine.flush(),
         log: this.#env.log,
         fail: this.#options.onFatal,

@@ -1,4 +1,4 @@
-import type { SnapshotPart } from "../../protocol/peer-messages.ts";
+import type { GroupMessage, SnapshotPart } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
 import type { Output, RaftCore } from "../raft/types.ts";
 import type { AppliedState } from "./applied-state.ts";
@@ -6,12 +6,16 @@ import type { ShardParts } from "./shard-parts.ts";
 import type { SnapshotExchange } from "./snapshot-exchange.ts";
 import type { WholeSnapshot } from "./snapshot-receiver.ts";
 
-type Parts = Pick<ShardParts, "group" | "logStore" | "space" | "flushEngine" | "log" | "fail">;
+type Parts = Pick<
+  ShardParts,
+  "self" | "group" | "logStore" | "space" | "flushEngine" | "log" | "fail" | "send"
+>;
 
 /**
  * A snapshot that arrives, and how it takes the place of data and log. The core says whether it does; from then on it is what
  * this replica is. But until the engine has it in tables, with its applied index, a crash would bring the old state back,
- * and nobody may hear of the new one: nothing else of the group happens meanwhile.
+ * and nobody may hear of the new one: nothing else of the group happens meanwhile, but that its leader is told that this
+ * replica is there. It would be taken for dead otherwise, and reads would wait for others.
  */
 export class Installation {
   readonly #parts: Parts;
@@ -59,6 +63,17 @@ export class Installation {
       parts.log.info("installed a snapshot", { group: parts.group, index: head.index });
       done();
     }, parts.fail);
+  }
+
+  /**
+   * A message came that the core can't take now. A heartbeat of its leader is answered all the same: the answer says that
+   * this replica follows nobody newer, which does not hang on what it has.
+   */
+  answer(message: GroupMessage): void {
+    if (message.kind !== "heartbeat" || message.quiesce || message.term !== this.#core.term) return;
+    const { self, group, send } = this.#parts;
+    const { from, term, readRound } = message;
+    send(group, { kind: "heartbeatReply", from: self, to: from, term, readRound });
   }
 
   /** Once the engine has the snapshot: begins the log behind it. The Output that waited for it, and goes on. */

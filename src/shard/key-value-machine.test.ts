@@ -15,7 +15,7 @@ import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import { EngineKeys } from "./engine-keys.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 
-const LIMITS = { idleMs: 1000, sessionsMax: 3 };
+const LIMITS = { idleMs: 1000, sessionsMax: 3, answersMax: 1e6 };
 
 /** Shared by all machines, as in a node. */
 const keys = new EngineKeys();

@@ -1,3 +1,4 @@
+import { ProtocolError } from "../../protocol/errors.ts";
 import type { ShardId } from "../../protocol/ids.ts";
 import type {
   ClientResponse,
@@ -8,6 +9,7 @@ import type {
   SessionStamp,
   WriteRequest,
 } from "../../protocol/messages.ts";
+import { whole } from "../../protocol/shape.ts";
 import { assert, unreachable } from "../lib/assert.ts";
 import { equalBytes, utf8 } from "../lib/bytes.ts";
 import type { ApplyBuffer } from "./apply-buffer.ts";
@@ -82,6 +84,12 @@ export class KeyValueMachine implements StateMachine {
 
   dump(): unknown {
     return [this.#sessions.dump(), this.#horizonMs] satisfies Dump;
+  }
+
+  checkDump(dump: unknown): void {
+    if (!Array.isArray(dump) || dump.length !== 2) throw new ProtocolError("BAD_REQUEST", "malformed dump");
+    this.#sessions.checkDump(dump[0]);
+    whole(0, Number.MAX_SAFE_INTEGER)(dump[1], "the latest deadline");
   }
 
   restore(dump: unknown): void {

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { ProtocolError } from "../../protocol/errors.ts";
 import type { SessionStamp } from "../../protocol/messages.ts";
 import { decodePlain, encodePlain } from "../../protocol/plain.ts";
-import { type RememberedResponse, SessionTable } from "./sessions.ts";
+import { DEFAULT_SESSION_LIMITS, type RememberedResponse, SessionTable } from "./sessions.ts";
+import { HEAD_BYTES_MAX } from "./snapshot-head.ts";
 
 const stamp = (session: number, sequence: number, acknowledgedBelow = 1): SessionStamp => ({
   session,
@@ -55,7 +57,7 @@ describe("sessions", () => {
   });
 
   test("sessions expire by log time, and their numbers are not given out again", () => {
-    const table = new SessionTable({ idleMs: 100, sessionsMax: 10 });
+    const table = new SessionTable({ idleMs: 100, sessionsMax: 10, answersMax: 100 });
     const first = table.open(0);
     const second = table.open(50);
     table.remember(stamp(second, 1), 90, answer(1n));
@@ -66,7 +68,7 @@ describe("sessions", () => {
   });
 
   test("beyond the limit the session that was idle for longest goes", () => {
-    const table = new SessionTable({ idleMs: 1e9, sessionsMax: 2 });
+    const table = new SessionTable({ idleMs: 1e9, sessionsMax: 2, answersMax: 100 });
     const first = table.open(1);
     const second = table.open(2);
     table.remember(stamp(first, 1), 3, answer(1n));
@@ -74,6 +76,87 @@ describe("sessions", () => {
     expect(table.size).toBe(2);
     expect(table.lookup(stamp(first, 1)).kind).toBe("done");
     expect(table.lookup(stamp(second, 1)).kind).toBe("expired");
+  });
+
+  test("beyond the limit of answers the session that was idle for longest goes, and never the one that writes", () => {
+    const table = new SessionTable({ idleMs: 1e9, sessionsMax: 10, answersMax: 4 });
+    const [first, second, third] = [table.open(1), table.open(2), table.open(3)];
+    for (let sequence = 1; sequence <= 2; sequence++) {
+      for (const id of [first, second]) table.remember(stamp(id, sequence), 10 + id, answer(1n));
+    }
+    expect(table.size).toBe(3);
+    table.remember(stamp(second, 3), 20, answer(1n));
+    // The third had none to forget, and was idle for longest.
+    expect(table.lookup(stamp(third, 1)).kind).toBe("expired");
+    expect(table.lookup(stamp(first, 1)).kind).toBe("expired");
+    expect(table.lookup(stamp(second, 3)).kind).toBe("done");
+    const restored = new SessionTable({ idleMs: 1e9, sessionsMax: 10, answersMax: 4 });
+    restored.restore(decodePlain(encodePlain(table.dump())));
+    for (let sequence = 4; sequence <= 9; sequence++) {
+      restored.remember(stamp(second, sequence), 30, answer(1n));
+    }
+    expect(restored.size).toBe(1);
+    const other = restored.open(40);
+    restored.remember(stamp(other, 1), 50, answer(1n));
+    expect(restored.lookup(stamp(second, 9)).kind).toBe("expired");
+  });
+
+  test("the fullest table fits into the head of a snapshot", () => {
+    const { sessionsMax, answersMax } = DEFAULT_SESSION_LIMITS;
+    const rows = encodePlain([
+      Number.MAX_SAFE_INTEGER,
+      Number.MAX_SAFE_INTEGER,
+      Number.MAX_SAFE_INTEGER,
+      [],
+    ]).length;
+    const row = encodePlain([Number.MAX_SAFE_INTEGER, ["NOT_AN_INTEGER", "x".repeat(64)]]).length;
+    expect(sessionsMax * rows + answersMax * row).toBeLessThan(HEAD_BYTES_MAX);
+  });
+
+  test("what is no dump is told from one", () => {
+    const table = new SessionTable({ idleMs: 1, sessionsMax: 2, answersMax: 4 });
+    const whole = [
+      8,
+      [
+        [
+          1,
+          2.5,
+          3,
+          [
+            [3, true],
+            [4, 5],
+            [5, ["NOT_AN_INTEGER", "x"]],
+            [6, -7n],
+          ],
+        ],
+      ],
+    ];
+    table.checkDump(whole);
+    table.restore(whole);
+    const bad: unknown[] = [
+      null,
+      {},
+      [8],
+      [8, [], 1],
+      [-1, []],
+      [1.5, []],
+      [8, [[1, 2, 3]]],
+      [8, [["1", 2, 3, []]]],
+      [8, [[1, "2", 3, []]]],
+      [8, [[1, 2, 3, [[3]]]]],
+      [8, [[1, 2, 3, [[3, null]]]]],
+      [8, [[1, 2, 3, [[3, ["NO_ERROR", "x"]]]]]],
+      [8, [[1, 2, 3, [[3, ["__proto__", "x"]]]]]],
+      [
+        8,
+        [
+          [1, 2, 3, []],
+          [2, 2, 3, []],
+          [3, 2, 3, []],
+        ],
+      ],
+    ];
+    for (const dump of bad) expect(() => table.checkDump(dump)).toThrow(ProtocolError);
   });
 
   test("a dumped table is restored as it was", () => {

@@ -4,8 +4,9 @@
  * is answered from here and not done again. The table is part of the replicated state: all replicas change it in the
  * same way at the same log position, and it expires by the time in the log, never by a clock.
  */
-import { type ErrorName, errorResponse } from "../../protocol/errors.ts";
+import { ERRORS, type ErrorName, errorResponse, ProtocolError } from "../../protocol/errors.ts";
 import type { ClientResponse, SessionStamp } from "../../protocol/messages.ts";
+import { type Shape, text, whole } from "../../protocol/shape.ts";
 
 /** The answers that are remembered: small ones. A write that a session numbers never answers with anything else. */
 export type RememberedResponse = Extract<ClientResponse, { kind: "boolean" | "integer" | "error" }>;
@@ -15,9 +16,18 @@ export interface SessionLimits {
   readonly idleMs: number;
   /** Beyond this many sessions of a shard, opening one forgets the one that was not used for longest. */
   readonly sessionsMax: number;
+  /**
+   * Beyond this many answers of a shard that no client has confirmed, the session that was not used for longest is
+   * forgotten: the table is in memory, is written with every table of the engine, and travels with every snapshot.
+   */
+  readonly answersMax: number;
 }
 
-export const DEFAULT_SESSION_LIMITS: SessionLimits = { idleMs: 60 * 60 * 1000, sessionsMax: 4096 };
+export const DEFAULT_SESSION_LIMITS: SessionLimits = {
+  idleMs: 60 * 60 * 1000,
+  sessionsMax: 4096,
+  answersMax: 128 * 1024,
+};
 /** Most writes of one session whose answers the client has not confirmed. */
 export const SESSION_WINDOW_MAX = 4096;
 
@@ -50,6 +60,8 @@ const EXPIRED: SessionLookup = { kind: "expired" };
 export class SessionTable {
   readonly #limits: SessionLimits;
   #sessions = new Map<number, Session>();
+  /** Answers of all sessions. */
+  #answers = 0;
   #next = 1;
 
   constructor(limits: SessionLimits = DEFAULT_SESSION_LIMITS) {
@@ -83,9 +95,14 @@ export class SessionTable {
   remember(stamp: SessionStamp, timeMs: number, response: RememberedResponse): void {
     if (stamp.session === 0) return;
     const session = this.#sessions.get(stamp.session)!;
+    const before = session.answers.size;
     session.lastUsedMs = timeMs;
     session.answers.set(stamp.sequence, response);
     forgetBelow(session, stamp.acknowledgedBelow);
+    this.#answers += session.answers.size - before;
+    while (this.#answers > this.#limits.answersMax && this.#sessions.size > 1) {
+      this.#forget(this.#oldest(stamp.session));
+    }
   }
 
   /** The whole table as plain data (`protocol/plain.ts`), for `restore`. */
@@ -106,24 +123,80 @@ export class SessionTable {
         return [id, { lastUsedMs, floor, answers }];
       }),
     );
+    this.#answers = 0;
+    for (const { answers } of this.#sessions.values()) this.#answers += answers.size;
+  }
+
+  /** Throws `ProtocolError` (BAD_REQUEST) where `dump` is none. */
+  checkDump(dump: unknown): void {
+    const { sessionsMax, answersMax } = this.#limits;
+    const [next, rows] = items(dump, "sessions", 2);
+    number(next, "the next session's number");
+    let answers = 0;
+    for (const row of items(rows, "sessions")) {
+      const [id, lastUsedMs, floor, plain] = items(row, "a session", 4);
+      number(id, "a session's number");
+      if (typeof lastUsedMs !== "number") throw malformed("a session's last use");
+      number(floor, "a session's floor");
+      for (const answer of items(plain, "answers")) {
+        const [sequence, value] = items(answer, "an answer", 2);
+        number(sequence, "an answer's number");
+        plainAnswer(value, "an answer");
+        answers++;
+      }
+    }
+    const count = items(rows, "sessions").length;
+    if (count > sessionsMax || answers > Math.max(answersMax, SESSION_WINDOW_MAX)) {
+      throw new ProtocolError("BAD_REQUEST", `${count} sessions with ${answers} answers are too many`);
+    }
   }
 
   #expire(timeMs: number): void {
     for (const [id, session] of this.#sessions) {
-      if (session.lastUsedMs + this.#limits.idleMs < timeMs) this.#sessions.delete(id);
+      if (session.lastUsedMs + this.#limits.idleMs < timeMs) this.#forget(id);
     }
-    while (this.#sessions.size >= this.#limits.sessionsMax) {
-      let oldest: [number, Session] | undefined;
-      for (const row of this.#sessions) {
-        if (oldest === undefined || row[1].lastUsedMs < oldest[1].lastUsedMs) oldest = row;
-      }
-      this.#sessions.delete(oldest![0]);
+    while (this.#sessions.size >= this.#limits.sessionsMax) this.#forget(this.#oldest(undefined));
+  }
+
+  /** The session that was not used for longest, of those but `except`. */
+  #oldest(except: number | undefined): number {
+    let oldest: [number, Session] | undefined;
+    for (const row of this.#sessions) {
+      if (row[0] === except) continue;
+      if (oldest === undefined || row[1].lastUsedMs < oldest[1].lastUsedMs) oldest = row;
     }
+    return oldest![0];
+  }
+
+  #forget(id: number): void {
+    this.#answers -= this.#sessions.get(id)!.answers.size;
+    this.#sessions.delete(id);
   }
 }
 
 /** An answer as plain data: a boolean as itself, an integer as itself, an error as its name and message. */
 type PlainAnswer = boolean | bigint | number | readonly [error: ErrorName, message: string];
+
+const number = whole(0, Number.MAX_SAFE_INTEGER);
+
+const plainAnswer: Shape<PlainAnswer> = (value, path) => {
+  if (typeof value === "boolean" || typeof value === "bigint") return value;
+  if (typeof value === "number" && Number.isInteger(value)) return value;
+  const [error, message] = items(value, path, 2);
+  const name = text(error, path);
+  if (!Object.hasOwn(ERRORS, name)) throw malformed(path);
+  return [name as ErrorName, text(message, path)];
+};
+
+/** An array, of `length` items if that is said. */
+function items(value: unknown, path: string, length?: number): readonly unknown[] {
+  if (!Array.isArray(value) || (length !== undefined && value.length !== length)) throw malformed(path);
+  return value;
+}
+
+function malformed(path: string): ProtocolError {
+  return new ProtocolError("BAD_REQUEST", `malformed dump: ${path}`);
+}
 
 function toPlain(answer: RememberedResponse): PlainAnswer {
   return answer.kind === "error" ? [answer.error, answer.message] : answer.value;

@@ -32,6 +32,7 @@ import { Shard } from "./shard.ts";
 import { ShardHost } from "./shard-host.ts";
 import { ShardReader } from "./shard-reader.ts";
 import { ShardSpace } from "./shard-space.ts";
+import { DEFAULT_SNAPSHOT_SIZES } from "./snapshot-format.ts";
 import { SystemMachine } from "./system-machine.ts";
 
 const TIMINGS = {
@@ -153,10 +154,11 @@ class Member {
       return Shard.recover(
         {
           ...{ self: id, group, clock, logStore, slab, stats, limits: LIMITS, streams },
+          snapshots: DEFAULT_SNAPSHOT_SIZES,
           founders: founders(ids),
           space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
           flushEngine: () => engine.flush(),
-          log: { info: (message) => void hosts.told.push(`${id} ${message}`) },
+          log: { info: (message) => void hosts.told.push(`${id} ${message}`), warn: silent },
           fail: (error) => void this.fatal.push(error),
           machine: isSystem
             ? new SystemMachine(silent)

@@ -10,6 +10,7 @@ import type { Shard } from "./shard.ts";
 import type { ShardReader } from "./shard-reader.ts";
 import type { ShardSpace } from "./shard-space.ts";
 import type { StreamSlots } from "./snapshot-exchange.ts";
+import type { SnapshotSizes } from "./snapshot-format.ts";
 import type { StateMachine } from "./state-machine.ts";
 
 export interface ShardParts {
@@ -28,9 +29,10 @@ export interface ShardParts {
   readonly space: ShardSpace | undefined;
   /** For all shards of the node. */
   readonly streams: StreamSlots;
+  readonly snapshots: SnapshotSizes;
   /** Makes what was written to the engine durable, with what all groups say of themselves. */
   readonly flushEngine: () => Promise<void>;
-  readonly log: Pick<Log, "info">;
+  readonly log: Pick<Log, "info" | "warn">;
   /** The node can't go on. */
   readonly fail: (error: Error) => void;
   /** What the data of this node's entries are cut from; one for all shards. */

@@ -37,6 +37,8 @@ export class ShardSpace {
 
   /** Removes what the half that is not in use has: of a snapshot that broke off, or of before the change. */
   clearOther(): void {
+    // What was gathered of a part that turned out to be damaged.
+    this.#batch.clear();
     const [gte, lt] = this.#keys.span(this.#shard, this.#other);
     using found = this.#engine.iterate({ gte, lt, limit: 1, keysOnly: true });
     if (!found.next()) return;

@@ -21,6 +21,7 @@ import { Shard, type ShardParts } from "./shard.ts";
 import { decodeMeta, encodeMeta } from "./shard-meta.ts";
 import { ShardReader } from "./shard-reader.ts";
 import { ShardSpace } from "./shard-space.ts";
+import { DEFAULT_SNAPSHOT_SIZES } from "./snapshot-format.ts";
 import { SnapshotSender } from "./snapshot-sender.ts";
 import { entriesFrom, ScriptedCore } from "./testing/scripted-core.ts";
 
@@ -70,8 +71,9 @@ function setUp(
     reader: new ShardReader(SHARD, engine, keys),
     space: new ShardSpace(SHARD, engine, keys),
     streams: { active: 0, max: 1 },
+    snapshots: DEFAULT_SNAPSHOT_SIZES,
     flushEngine: () => flushed ?? engine.flush(),
-    log: { info: () => {} },
+    log: { info: () => {}, warn: () => {} },
     fail: (error) => void failures.push(error),
     slab: new Slab(1024),
     stats: new RequestStats(),
@@ -523,7 +525,7 @@ describe("a node that died when the engine had a snapshot, and the log knew noth
   });
 });
 
-test("nobody hears of a snapshot, and the log stays, before the engine has it in tables", async () => {
+test("nobody hears of a snapshot, and the log stays, before the engine has it in tables; but the leader hears of its replica", async () => {
   const { promise: flushed, resolve } = Promise.withResolvers<void>();
   const { shard, core, turn, flush, sent, logStore, readStale } = setUp(undefined, undefined, flushed);
   const log = logStore.group(GROUP);
@@ -540,6 +542,7 @@ test("nobody hears of a snapshot, and the log stays, before the engine has it in
   from.engine.writeUnlogged(batch);
   const sender = new SnapshotSender({
     ...{ self: nodeId("n2"), to: nodeId("n1"), term: term(5), stream: 1, head },
+    sizes: DEFAULT_SNAPSHOT_SIZES,
     space: new ShardSpace(SHARD, from.engine, from.keys),
     send: (part) => shard.receive(part),
     nowMs: () => 0,
@@ -565,10 +568,15 @@ test("nobody hears of a snapshot, and the log stays, before the engine has it in
     },
   });
   await flush();
-  shard.receive(heartbeat(9));
+  shard.receive({ ...heartbeat(9), readRound: 3 });
+  shard.receive({ ...heartbeat(9), term: term(0) });
+  shard.receive({ ...heartbeat(9), term: term(2) });
   turn();
   expect([log.firstIndex, log.lastIndex]).toEqual([logIndex(1), logIndex(1)]);
-  expect(sent.filter(({ kind }) => kind !== "snapshotAck")).toEqual([]);
+  const [self, to] = [nodeId("n1"), nodeId("n2")];
+  expect(sent.filter(({ kind }) => kind !== "snapshotAck")).toEqual([
+    { kind: "heartbeatReply", from: self, to, term: term(1), readRound: 3 },
+  ]);
   expect(core.stepped).toEqual([]);
   resolve();
   await flushed;
@@ -613,6 +621,7 @@ test("a log write that the disk did not take yet is never found behind the snaps
       stream: 1,
       head: { ...head, dump: [[8, []], 0] },
     },
+    sizes: DEFAULT_SNAPSHOT_SIZES,
     space: new ShardSpace(SHARD, new MemoryEngine(), new EngineKeys()),
     send: (part) => shard.receive(part),
     nowMs: () => 0,

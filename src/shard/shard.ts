@@ -79,7 +79,7 @@ export class Shard {
     this.#log = parts.logStore.group(parts.group);
     this.#state = new AppliedState(parts, meta);
     this.#writes = new WriteQueue(parts, core, this.#state);
-    this.#exchange = new SnapshotExchange({ ...parts, slots: parts.streams });
+    this.#exchange = new SnapshotExchange({ ...parts, slots: parts.streams, sizes: parts.snapshots });
     this.#installation = new Installation(parts, core, this.#exchange);
   }
 
@@ -186,7 +186,10 @@ export class Shard {
 
   receive(message: GroupMessage): void {
     // The core's log has been replaced, the one on the disk not yet: to the core, what comes meanwhile is lost.
-    if (this.#installation.isUnderWay) return;
+    if (this.#installation.isUnderWay) {
+      this.#installation.answer(message);
+      return;
+    }
     if (this.isAsleep) this.#idleTicks = 0;
     this.#parts.wake(this);
     if (message.kind === "snapshotPart") {

@@ -1,5 +1,6 @@
 /** A snapshot on its way from one shard to another, through a network that the test plays. */
 import { describe, expect, test } from "bun:test";
+import { ProtocolError } from "../../protocol/errors.ts";
 import { logIndex, nodeId, shardId, term } from "../../protocol/ids.ts";
 import type { SnapshotAck, SnapshotPart } from "../../protocol/peer-messages.ts";
 import { utf8 } from "../lib/bytes.ts";
@@ -8,12 +9,16 @@ import { founders } from "../raft/configuration.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
 import { EngineKeys } from "./engine-keys.ts";
 import { ShardSpace } from "./shard-space.ts";
-import type { SnapshotHead } from "./snapshot-format.ts";
+import { DEFAULT_SNAPSHOT_SIZES, encodeHeadSlice, type SnapshotHead } from "./snapshot-format.ts";
+import { HEAD_BYTES_MAX } from "./snapshot-head.ts";
 import { SnapshotReceiver } from "./snapshot-receiver.ts";
-import { SnapshotSender, WINDOW_BYTES } from "./snapshot-sender.ts";
+import { SnapshotSender } from "./snapshot-sender.ts";
 
 const [n1, n2] = [nodeId("n1"), nodeId("n2")];
 const SHARD = shardId(3);
+const sizes = DEFAULT_SNAPSHOT_SIZES;
+const WINDOW_BYTES = sizes.windowBytes;
+const sound = (): void => {};
 
 class Side {
   readonly engine = new MemoryEngine();
@@ -51,7 +56,7 @@ function send(
   const sent: SnapshotPart[] = [];
   const time = { nowMs: 0 };
   const sender = new SnapshotSender({
-    ...{ self: n1, to: n2, term: term(5), stream: 77, head, space: from.space },
+    ...{ self: n1, to: n2, term: term(5), stream: 77, head, sizes, space: from.space },
     send: (part) => void sent.push(part),
     nowMs: () => time.nowMs,
   });
@@ -95,7 +100,7 @@ describe("a sender", () => {
     expect(sent.map(({ part }) => part)).toEqual(sent.map((_, at) => at));
     expect(sent.filter(({ last }) => last)).toEqual([sent.at(-1)!]);
     const to = new Side();
-    const receiver = new SnapshotReceiver(n2, to.space);
+    const receiver = new SnapshotReceiver(n2, to.space, sound);
     for (const part of sent) receiver.receive(part);
     expect(to.contents(1)).toHaveLength(300);
     expect(to.contents(1).every((entry) => entry.endsWith("=10000"))).toBe(true);
@@ -128,7 +133,7 @@ describe("a receiver", () => {
     const to = new Side();
     to.put("mine", "1");
     to.put("of a snapshot that broke off", "1", 1);
-    const receiver = new SnapshotReceiver(n2, to.space);
+    const receiver = new SnapshotReceiver(n2, to.space, sound);
     const parts = allParts(full(40));
     expect(parts.length).toBeGreaterThan(3);
     const results = parts.map((part) => receiver.receive(part));
@@ -142,7 +147,7 @@ describe("a receiver", () => {
   });
 
   test("takes no part twice, and none before its turn", () => {
-    const receiver = new SnapshotReceiver(n2, new Side().space);
+    const receiver = new SnapshotReceiver(n2, new Side().space, sound);
     const parts = allParts(full(40));
     receiver.receive(parts[0]!);
     expect(receiver.receive(parts[2]!).ack).toMatchObject({ next: 1, refused: false });
@@ -152,7 +157,7 @@ describe("a receiver", () => {
 
   test("refuses a part whose digest is not that of all until here, and a stream without a beginning", () => {
     const to = new Side();
-    const receiver = new SnapshotReceiver(n2, to.space);
+    const receiver = new SnapshotReceiver(n2, to.space, sound);
     const parts = allParts(full(40));
     expect(receiver.receive(parts[1]!).ack).toMatchObject({ refused: true });
     receiver.receive(parts[0]!);
@@ -166,7 +171,7 @@ describe("a receiver", () => {
 
   test("refuses what is no part, and begins anew with another stream", () => {
     const to = new Side();
-    const receiver = new SnapshotReceiver(n2, to.space);
+    const receiver = new SnapshotReceiver(n2, to.space, sound);
     const parts = allParts(full(20));
     for (const part of parts.slice(0, -1)) receiver.receive(part);
     expect(to.contents(1).length).toBeGreaterThan(0);
@@ -180,14 +185,55 @@ describe("a receiver", () => {
     const dump = "x".repeat(300_000);
     const sent: SnapshotPart[] = [];
     const sender = new SnapshotSender({
-      ...{ self: n1, to: n2, term: term(5), stream: 77, head: { ...HEAD, dump }, space: undefined },
+      ...{ self: n1, to: n2, term: term(5), stream: 77, head: { ...HEAD, dump }, sizes, space: undefined },
       send: (part) => void sent.push(part),
       nowMs: () => 0,
     });
     sender.fill();
     expect(sent).toHaveLength(3);
-    const receiver = new SnapshotReceiver(n2, undefined);
+    const receiver = new SnapshotReceiver(n2, undefined, sound);
     const results = sent.map((part) => receiver.receive(part));
     expect(results.at(-1)!.whole?.head).toEqual({ ...HEAD, dump });
+  });
+
+  test("refuses a head that can't be before it takes any data, and says why", () => {
+    const to = new Side();
+    const strict = new SnapshotReceiver(n2, to.space, () => {
+      throw new ProtocolError("BAD_REQUEST", "no such dump");
+    });
+    const parts = allParts(full(40));
+    expect(strict.receive(parts[0]!)).toMatchObject({ ack: { refused: false }, fault: undefined });
+    const second = strict.receive(parts[1]!);
+    expect(second).toMatchObject({ ack: { refused: true }, fault: "no such dump" });
+    expect(to.contents(1)).toEqual([]);
+    // Nor is anything left of it for the next stream.
+    const next = allParts(full(2), { ...HEAD, dump: null }).map((part) => ({ ...part, stream: 78 }));
+    for (const part of next) expect(strict.receive(part).ack).toMatchObject({ refused: false });
+    expect(to.contents(1)).toEqual(["k000=10000", "k001=10000"]);
+  });
+
+  test("takes nothing of the head behind the data, and no head that is too long", () => {
+    const receiver = new SnapshotReceiver(n2, new Side().space, sound);
+    const parts = allParts(full(40));
+    receiver.receive(parts[0]!);
+    receiver.receive(parts[1]!);
+    const { data } = parts[0]!;
+    const late = { ...parts[2]!, data, digest: xxh32(data, parts[1]!.digest) };
+    expect(receiver.receive(late)).toMatchObject({ ack: { refused: true }, whole: undefined });
+    const slice = encodeHeadSlice(new Uint8Array(HEAD_BYTES_MAX + 1), 0, HEAD_BYTES_MAX + 1);
+    const long = { ...parts[0]!, stream: 79, data: slice, digest: xxh32(slice) };
+    expect(receiver.receive(long).fault).toContain(`of more than ${HEAD_BYTES_MAX} bytes`);
+  });
+
+  test("goes on with no stream of another term, though it has the same number", () => {
+    const to = new Side();
+    const receiver = new SnapshotReceiver(n2, to.space, sound);
+    const parts = allParts(full(40));
+    receiver.receive(parts[0]!);
+    const later = parts.map((part) => ({ ...part, term: term(6) }));
+    expect(receiver.receive(later[1]!).ack).toMatchObject({ refused: true, term: term(6) });
+    expect(receiver.receive(later[0]!).ack).toMatchObject({ refused: false, next: 1 });
+    expect(receiver.receive(parts[1]!).ack).toMatchObject({ refused: true, term: term(5) });
+    expect(receiver.receive(later[1]!).ack).toMatchObject({ refused: false, next: 2 });
   });
 });

@@ -1,10 +1,12 @@
 import { type GroupId, type LogIndex, logIndex, type NodeId, type Term } from "../../protocol/ids.ts";
 import type { GroupMessage, SnapshotAck, SnapshotPart } from "../../protocol/peer-messages.ts";
-import type { Clock } from "../env/env.ts";
+import type { Clock, Log } from "../env/env.ts";
 import type { ShardSpace } from "./shard-space.ts";
-import type { SnapshotHead } from "./snapshot-format.ts";
+import type { SnapshotSizes } from "./snapshot-format.ts";
+import type { SnapshotHead } from "./snapshot-head.ts";
 import { SnapshotReceiver, type WholeSnapshot } from "./snapshot-receiver.ts";
 import { GIVE_UP_MS, SnapshotSender } from "./snapshot-sender.ts";
+import type { StateMachine } from "./state-machine.ts";
 
 /** How many snapshots a node sends at a time, of all its groups: each pins memory and takes from the network. */
 export interface StreamSlots {
@@ -15,7 +17,10 @@ export interface StreamSlots {
 export interface ExchangeParts {
   readonly self: NodeId;
   readonly group: GroupId;
-  readonly clock: Pick<Clock, "nowMs" | "wallMs">;
+  readonly clock: Pick<Clock, "nowMs">;
+  readonly log: Pick<Log, "warn">;
+  readonly machine: Pick<StateMachine, "checkDump">;
+  readonly sizes: SnapshotSizes;
   /** `undefined` for a group whose whole state is in its head. */
   readonly space: ShardSpace | undefined;
   readonly slots: StreamSlots;
@@ -35,11 +40,12 @@ export class SnapshotExchange {
   readonly #receiver: SnapshotReceiver;
   #senders: SnapshotSender[] = [];
   #served: readonly Served[] = [];
-  #lastStream = 0;
+  /** Streams that were begun in this life. It can't lead a term that it led in an earlier one. */
+  #begun = 0;
 
   constructor(parts: ExchangeParts) {
     this.#parts = parts;
-    this.#receiver = new SnapshotReceiver(parts.self, parts.space);
+    this.#receiver = new SnapshotReceiver(parts.self, parts.space, (dump) => parts.machine.checkDump(dump));
   }
 
   /**
@@ -47,15 +53,13 @@ export class SnapshotExchange {
    * take the receiver away from each other for ever. False if too much is being sent already.
    */
   begin(to: NodeId, term: Term, head: SnapshotHead): boolean {
-    const { self, group, clock, space, slots, send } = this.#parts;
+    const { self, group, clock, space, sizes, slots, send } = this.#parts;
     for (const sender of this.#senders) if (sender.to === to) this.#end(sender);
     if (slots.active >= slots.max) return false;
     slots.active++;
-    // Never a number of an earlier life of this process: a receiver might go on with what it has of that.
-    this.#lastStream = Math.max(this.#lastStream + 1, Math.floor(clock.wallMs()));
     const sender = new SnapshotSender({
-      ...{ self, to, term, head, space },
-      stream: this.#lastStream,
+      ...{ self, to, term, head, space, sizes },
+      stream: ++this.#begun,
       send: (part) => send(group, part),
       nowMs: () => clock.nowMs(),
     });
@@ -66,7 +70,7 @@ export class SnapshotExchange {
 
   /** What an answer means for its stream: the index that the receiver has got, or that it failed; `undefined`: it goes on. */
   acknowledged(ack: SnapshotAck): LogIndex | "failed" | undefined {
-    const sender = this.#senders.find(({ to, stream }) => to === ack.from && stream === ack.stream);
+    const sender = this.#senders.find((candidate) => candidate.isAnsweredBy(ack));
     if (sender === undefined) return undefined;
     if (!ack.refused) sender.acknowledged(ack);
     if (!ack.refused && !sender.isDone) return undefined;
@@ -79,8 +83,12 @@ export class SnapshotExchange {
 
   /** Takes a part of a leader whose term is not an old one; the snapshot, once all of it is there. */
   receive(part: SnapshotPart): WholeSnapshot | undefined {
-    const { ack, whole } = this.#receiver.receive(part);
-    if (ack !== undefined) this.#parts.send(this.#parts.group, ack);
+    const { group, log, send } = this.#parts;
+    const { ack, whole, fault } = this.#receiver.receive(part);
+    if (fault !== undefined) {
+      log.warn("refuses a snapshot", { group, from: part.from, part: part.part, reason: fault });
+    }
+    if (ack !== undefined) send(group, ack);
     return whole;
   }
 

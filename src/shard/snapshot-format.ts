@@ -1,87 +1,48 @@
 /**
- * What the parts of a snapshot carry: first the head, in slices, then the entries of the shard in the order of their keys.
- * The head is what a group is beside its data: up to where it is applied, who its members are, sessions and the like.
+ * What the parts of a snapshot carry: first the head (`snapshot-head.ts`), in slices, then the entries of the shard in the
+ * order of their keys.
  */
 import { ByteWriter, CborReader } from "../../protocol/cbor.ts";
-import { type LogIndex, logIndex, type NodeId, type Term, term } from "../../protocol/ids.ts";
-import { decodePlain, encodePlain } from "../../protocol/plain.ts";
-import type { Membership } from "../raft/configuration.ts";
+import { KEY_BYTES_MAX } from "../../protocol/limits.ts";
+import { HEAD_BYTES_MAX } from "./snapshot-head.ts";
 
-/** About how large a part is; one with a large value is larger. */
-export const PART_BYTES = 128 * 1024;
-/** Longest head: a group's sessions have to fit. */
-const HEAD_BYTES_MAX = 512 * 1024 * 1024;
+export type { SnapshotHead } from "./snapshot-head.ts";
+
+/** How a snapshot is cut up and sent. */
+export interface SnapshotSizes {
+  /** About how large a part is; one with a large value is larger. */
+  readonly partBytes: number;
+  /** Most bytes of parts that are on their way; one part alone may be larger. They are kept, to be sent again. */
+  readonly windowBytes: number;
+}
+
+export const DEFAULT_SNAPSHOT_SIZES: SnapshotSizes = { partBytes: 128 * 1024, windowBytes: 1024 * 1024 };
 
 const HEAD = 0;
 const ENTRIES = 1;
 
-export interface SnapshotHead {
-  /** The last entry whose effects the snapshot has, and its term. */
-  readonly index: LogIndex;
-  readonly term: Term;
-  readonly membership: Membership;
-  readonly logTimeMs: number;
-  readonly floor: LogIndex;
-  /** The state machine's dump; `null` if it never had one. */
-  readonly dump: unknown;
-}
-
-type Nodes = readonly NodeId[];
-type PlainHead = [
-  index: number,
-  term: number,
-  membersAt: number,
-  voters: Nodes,
-  outgoing: Nodes,
-  learners: Nodes,
-  logTimeMs: number,
-  floor: number,
-  dump: unknown,
-];
-
-/** The head, owned by the caller. */
-export function encodeHead({
-  index,
-  term: of,
-  membership,
-  logTimeMs,
-  floor,
-  dump,
-}: SnapshotHead): Uint8Array {
-  const { voters, outgoing, learners } = membership.configuration;
-  const head: PlainHead = [
-    ...([index, of, membership.index] as const),
-    ...([voters, outgoing, learners] as const),
-    ...([logTimeMs, floor, dump] as const),
-  ];
-  return encodePlain(head).slice();
-}
-
-function decodeHead(bytes: Uint8Array): SnapshotHead {
-  const [index, of, at, voters, outgoing, learners, logTimeMs, floor, dump] = decodePlain(bytes) as PlainHead;
-  const membership = { index: logIndex(at), configuration: { voters, outgoing, learners } };
-  return { index: logIndex(index), term: term(of), membership, logTimeMs, floor: logIndex(floor), dump };
-}
-
-/** A part of the head. */
-export function encodeHeadSlice(head: Uint8Array, at: number): Uint8Array {
+/** The part that has the slice of `head` from `at` to `end`. */
+export function encodeHeadSlice(head: Uint8Array, at: number, end: number): Uint8Array {
   const writer = new ByteWriter();
   writer.arrayHeader(2);
   writer.uint(HEAD);
-  writer.bytes(head.subarray(at, at + PART_BYTES));
+  writer.bytes(head.subarray(at, end));
   return writer.copy();
 }
 
 /** Gathers the entries of one part. */
 export class EntriesPart {
-  readonly #writer = new ByteWriter(PART_BYTES);
+  readonly #partBytes: number;
+  readonly #writer: ByteWriter;
 
-  constructor() {
+  constructor(partBytes: number) {
+    this.#partBytes = partBytes;
+    this.#writer = new ByteWriter(partBytes);
     this.#begin();
   }
 
   get isFull(): boolean {
-    return this.#writer.length >= PART_BYTES;
+    return this.#writer.length >= this.#partBytes;
   }
 
   /** `expiresAt`: as the engine has it, 0 for what stays. */
@@ -109,32 +70,47 @@ export class EntriesPart {
 /** Takes an entry, borrowed. */
 export type EntryVisitor = (key: Uint8Array, value: Uint8Array, expiresAt: number) => void;
 
-/** Puts a head together from its slices. */
-export class HeadBuilder {
-  readonly #slices: Uint8Array[] = [];
+/**
+ * Reads the parts of a stream, in their order. The slices of the head are gathered, up to a limit; nothing of it may follow
+ * on the first entries.
+ */
+export class PartReader {
+  #slices: Uint8Array[] = [];
   #bytes = 0;
+  #hasEntries = false;
 
-  /** The head, once it is whole: to be asked when all parts are there. */
-  get head(): SnapshotHead {
+  /** Reads a part: entries go to `visit`, borrowed. Throws `ProtocolError` (BAD_REQUEST); some may have been visited by then. */
+  read(part: Uint8Array, visit: EntryVisitor): void {
+    const reader = new CborReader(part);
+    const items = reader.arrayHeader();
+    const kind = reader.uint();
+    if (kind === HEAD && items === 2 && !this.#hasEntries) this.#addSlice(reader);
+    else if (kind === ENTRIES && items === -1) {
+      this.#hasEntries = true;
+      while (!reader.atBreak()) {
+        const key = reader.bytes();
+        if (key.length > KEY_BYTES_MAX) reader.refuse(`a key of ${key.length} bytes in a snapshot`);
+        visit(key, reader.bytes(), reader.uint());
+      }
+    } else reader.refuse(`a snapshot's part of kind ${kind} with ${items} items`);
+    reader.expectEnd();
+  }
+
+  /** Whether entries have come, and the head is whole because of that. */
+  get hasEntries(): boolean {
+    return this.#hasEntries;
+  }
+
+  /** The bytes of the head, which is whole; they are not kept here. */
+  takeHead(): Uint8Array {
     const bytes = new Uint8Array(this.#bytes);
     let at = 0;
     for (const slice of this.#slices) {
       bytes.set(slice, at);
       at += slice.length;
     }
-    return decodeHead(bytes);
-  }
-
-  /** Reads a part: entries go to `visit`, borrowed. Throws `ProtocolError` (BAD_REQUEST). */
-  read(part: Uint8Array, visit: EntryVisitor): void {
-    const reader = new CborReader(part);
-    const items = reader.arrayHeader();
-    const kind = reader.uint();
-    if (kind === HEAD && items === 2) this.#addSlice(reader);
-    else if (kind === ENTRIES && items === -1) {
-      while (!reader.atBreak()) visit(reader.bytes(), reader.bytes(), reader.uint());
-    } else reader.refuse(`a snapshot's part of kind ${kind} with ${items} items`);
-    reader.expectEnd();
+    this.#slices = [];
+    return bytes;
   }
 
   #addSlice(reader: CborReader): void {

@@ -4,16 +4,9 @@ import { xxh32 } from "../lib/hash.ts";
 import type { EngineIterator, Snapshot } from "../storage/engine.ts";
 import { DATA_PREFIX_BYTES } from "./engine-keys.ts";
 import type { ShardSpace } from "./shard-space.ts";
-import {
-  EntriesPart,
-  encodeHead,
-  encodeHeadSlice,
-  PART_BYTES,
-  type SnapshotHead,
-} from "./snapshot-format.ts";
+import { EntriesPart, encodeHeadSlice, type SnapshotSizes } from "./snapshot-format.ts";
+import { encodeHead, type SnapshotHead } from "./snapshot-head.ts";
 
-/** Most bytes of parts that are on their way; one part alone may be larger. They are kept, to be sent again. */
-export const WINDOW_BYTES = 1024 * 1024;
 /** Parts that were not acknowledged for so long are sent again. */
 const RESEND_MS = 1000;
 /** A receiver that takes nothing for so long is given up. */
@@ -23,8 +16,10 @@ export interface SenderParts {
   readonly self: NodeId;
   readonly to: NodeId;
   readonly term: Term;
+  /** Never used before by this node in this term. */
   readonly stream: number;
   readonly head: SnapshotHead;
+  readonly sizes: SnapshotSizes;
   /** The data; a group without any has none. Must not change before the constructor returns. */
   readonly space: ShardSpace | undefined;
   readonly send: (part: SnapshotPart) => void;
@@ -37,13 +32,12 @@ export interface SenderParts {
  */
 export class SnapshotSender {
   readonly to: NodeId;
-  readonly stream: number;
   readonly index: LogIndex;
   readonly #parts: SenderParts;
   readonly #head: Uint8Array;
   readonly #snapshot: Snapshot | undefined;
   readonly #iterator: EngineIterator | undefined;
-  readonly #entries = new EntriesPart();
+  readonly #entries: EntriesPart;
   #headAt = 0;
   #next = 0;
   #digest = 0;
@@ -57,8 +51,8 @@ export class SnapshotSender {
   constructor(parts: SenderParts) {
     this.#parts = parts;
     this.to = parts.to;
-    this.stream = parts.stream;
     this.index = parts.head.index;
+    this.#entries = new EntriesPart(parts.sizes.partBytes);
     this.#head = encodeHead(parts.head);
     this.#snapshot = parts.space?.snapshot();
     this.#iterator = parts.space?.iterate(this.#snapshot!, parts.head.logTimeMs);
@@ -71,9 +65,15 @@ export class SnapshotSender {
     return this.#ended && this.#window.length === 0;
   }
 
+  /** Whether an answer is about this stream. */
+  isAnsweredBy({ from, term, stream }: SnapshotAck): boolean {
+    const { to, term: own, stream: number } = this.#parts;
+    return from === to && term === own && stream === number;
+  }
+
   /** Fills the window. */
   fill(): void {
-    while (!this.#ended && this.#windowBytes < WINDOW_BYTES) {
+    while (!this.#ended && this.#windowBytes < this.#parts.sizes.windowBytes) {
       const data = this.#read();
       this.#digest = xxh32(data, this.#digest);
       const { self, to, term, stream, send } = this.#parts;
@@ -122,8 +122,9 @@ export class SnapshotSender {
   /** The data of the next part. */
   #read(): Uint8Array {
     if (this.#headAt < this.#head.length) {
-      const slice = encodeHeadSlice(this.#head, this.#headAt);
-      this.#headAt += PART_BYTES;
+      const end = this.#headAt + this.#parts.sizes.partBytes;
+      const slice = encodeHeadSlice(this.#head, this.#headAt, end);
+      this.#headAt = end;
       this.#ended = this.#headAt >= this.#head.length && this.#iterator === undefined;
       return slice;
     }

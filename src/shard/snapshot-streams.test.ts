@@ -7,7 +7,7 @@ import { MemoryEngine } from "../storage/memory-engine.ts";
 import { EngineKeys } from "./engine-keys.ts";
 import { ShardSpace } from "./shard-space.ts";
 import { SnapshotExchange } from "./snapshot-exchange.ts";
-import type { SnapshotHead } from "./snapshot-format.ts";
+import { DEFAULT_SNAPSHOT_SIZES, type SnapshotHead } from "./snapshot-format.ts";
 import { GIVE_UP_MS } from "./snapshot-sender.ts";
 
 const [n1, n2] = [nodeId("n1"), nodeId("n2")];
@@ -27,12 +27,15 @@ function end(self: typeof n1, parts: number) {
   const sent: GroupMessage[] = [];
   const time = { nowMs: 0 };
   const slots = { active: 0, max: 4 };
+  const told: string[] = [];
   const exchange = new SnapshotExchange({
     ...{ self, group: groupId(1), space, slots },
-    clock: { nowMs: () => time.nowMs, wallMs: () => time.nowMs },
+    ...{ sizes: DEFAULT_SNAPSHOT_SIZES, machine: { checkDump: () => {} } },
+    log: { warn: (message, fields) => void told.push(`${message}: ${fields?.reason}`) },
+    clock: { nowMs: () => time.nowMs },
     send: (_group, message) => void sent.push(message),
   });
-  return { engine, exchange, sent, slots, time };
+  return { engine, exchange, sent, slots, time, told };
 }
 
 const partsOf = (sent: GroupMessage[]) =>

@@ -17,5 +17,7 @@ export interface StateMachine {
   apply(commands: CommandBatchReader, receiver: AnswerReceiver | undefined): void;
   /** All state that is not in the engine's key space, as plain data for `restore`. */
   dump(): unknown;
+  /** Throws `ProtocolError` (BAD_REQUEST) where `dump`, which another node sent, is none. */
+  checkDump(dump: unknown): void;
   restore(dump: unknown): void;
 }

@@ -8,6 +8,7 @@
 import { CONFIGURATION_NODES_MAX } from "../../protocol/configuration.ts";
 import type { NodeId } from "../../protocol/ids.ts";
 import { decodePlain, encodePlain } from "../../protocol/plain.ts";
+import { dictionary, node, oneOf, record, type Shape, text } from "../../protocol/shape.ts";
 import type { CommandBatchReader } from "./command-batch.ts";
 import type { AnswerReceiver, StateMachine } from "./state-machine.ts";
 
@@ -37,6 +38,13 @@ export interface SystemFacts {
   /** By id; empty until the cluster was founded. */
   readonly nodes: Readonly<Record<string, NodeFact>>;
 }
+
+/** What is to be a dump, and comes from another node. */
+const systemFacts: Shape<SystemFacts> = record({
+  clusterId: text,
+  incarnations: dictionary(node, text),
+  nodes: dictionary(node, record<NodeFact>({ address: text, role: oneOf("voter", "learner", "removed") })),
+});
 
 export const NO_FACTS: SystemFacts = { clusterId: "", incarnations: {}, nodes: {} };
 
@@ -96,6 +104,10 @@ export class SystemMachine implements StateMachine {
 
   dump(): unknown {
     return this.#facts;
+  }
+
+  checkDump(dump: unknown): void {
+    systemFacts(dump, "facts");
   }
 
   restore(dump: unknown): void {

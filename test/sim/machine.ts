@@ -28,7 +28,7 @@ export interface MachineParts {
   readonly shards: number;
   /** What its node is told of the clocks; nothing: there are no leases. */
   readonly leaseDriftPercent?: number;
-  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "logBytesMax">;
+  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "snapshots" | "logBytesMax">;
   readonly random: Random;
   /** Hears what happens to the machine. */
   readonly tell: (event: string) => void;

@@ -1,5 +1,8 @@
-import { FRAME_LENGTH_MIN } from "../../protocol/frame.ts";
-import { PEER_TYPES } from "../../protocol/peer.ts";
+import { ByteWriter } from "../../protocol/cbor.ts";
+import { FRAME_LENGTH_MIN, FrameReader } from "../../protocol/frame.ts";
+import { nodeId } from "../../protocol/ids.ts";
+import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
+import { appendMessage, beginBundle, decodeBundle, endBundle, PEER_TYPES } from "../../protocol/peer.ts";
 
 /** A frame in a piece of a byte stream, its length field included. */
 interface Piece {
@@ -35,4 +38,22 @@ export function messageFrames(bytes: Uint8Array): Piece[] {
 /** The body of a whole frame. */
 export function bodyOf(frame: Uint8Array): Uint8Array {
   return frame.subarray(HEADER_BYTES, frame.length - CHECKSUM_BYTES);
+}
+
+/** Whose messages they are stands with the connection, not in the frame. */
+const ANYBODY = nodeId("x");
+
+/** The messages of a frame that has messages of Raft, each in a frame of its own. */
+export function singleMessages(frame: Uint8Array): Uint8Array[] {
+  const reader = new FrameReader(PEER_FRAME_BYTES_MAX);
+  reader.push(frame);
+  const single: Uint8Array[] = [];
+  decodeBundle(reader.next()!, ANYBODY, ANYBODY, (group, message) => {
+    const writer = new ByteWriter();
+    const mark = beginBundle(writer);
+    appendMessage(writer, group, message);
+    endBundle(writer, mark);
+    single.push(writer.copy());
+  });
+  return single;
 }

@@ -16,6 +16,7 @@ import { EXPIRY_MUTANTS } from "./mutants/expiry.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { type Mutant, plant } from "./mutants/mutant.ts";
 import { SESSION_MUTANTS } from "./mutants/sessions.ts";
+import { SNAPSHOT_MUTANTS } from "./mutants/snapshots.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const MUTANTS = [
@@ -24,6 +25,7 @@ const MUTANTS = [
   ...ENGINE_MUTANTS,
   ...SESSION_MUTANTS,
   ...EXPIRY_MUTANTS,
+  ...SNAPSHOT_MUTANTS,
 ];
 
 const given = new Command("sim:mutants")

@@ -5,8 +5,8 @@
  * told; a machine that lost its power is silent, and resets what reaches it once it is back.
  *
  * Bytes within a connection are neither lost nor reordered (TCP does not do that either). But Raft relies on less than
- * TCP, and nodes drop messages where queues are full, so frames of Raft messages can be lost, repeated and overtaken by
- * the next one on demand. What is on its way has no bound.
+ * TCP, and nodes drop messages where queues are full, so messages of Raft can be lost, repeated and overtaken by the
+ * next one on demand, each by itself. What is on its way has no bound.
  */
 import {
   type Connection,
@@ -17,7 +17,7 @@ import {
 } from "../../src/env/env.ts";
 import type { Random } from "../../src/lib/prng.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
-import { messageFrames } from "./message-frames.ts";
+import { messageFrames, singleMessages } from "./message-frames.ts";
 import type { SimulatedProcess } from "./process.ts";
 
 /** What a direction between two machines does. */
@@ -38,7 +38,7 @@ export class MemoryNetwork {
   readonly random: Random;
   /** Longest time that bytes are on their way, when nothing stalls. */
   latencyMsMax = 2;
-  /** Of the frames of Raft messages, how many are lost, come twice, and let the next one pass. */
+  /** Of the messages of Raft, how many percent are lost, come twice, and let the next one pass. */
   lossPercent = 0;
   repeatPercent = 0;
   reorderPercent = 0;
@@ -62,7 +62,7 @@ export class MemoryNetwork {
     return this.#observe;
   }
 
-  /** Whether frames may be lost, repeated or overtaken now. */
+  /** Whether messages may be lost, repeated or overtaken now. */
   get isUnreliable(): boolean {
     return this.lossPercent > 0 || this.repeatPercent > 0 || this.reorderPercent > 0;
   }
@@ -204,7 +204,7 @@ class Endpoint implements Connection {
   #arriving: { readonly atMs: number; readonly item: Item }[] = [];
   #arrivingBytes = 0;
   #isScheduled = false;
-  /** A frame that the next one is to pass. */
+  /** A message that the next one is to pass. */
   #overtaken: Uint8Array | undefined;
 
   constructor(
@@ -246,17 +246,17 @@ class Endpoint implements Connection {
       this.#transmit(bytes);
       return;
     }
-    for (const { start, end, isRaft } of messageFrames(bytes))
-      this.#sendFrame(bytes.subarray(start, end), isRaft);
+    for (const { start, end, isRaft } of messageFrames(bytes)) {
+      const frame = bytes.subarray(start, end);
+      if (!isRaft) this.#transmit(frame);
+      // A node whose queue is full drops one message and not the next.
+      else for (const message of singleMessages(frame)) this.#sendMessage(message);
+    }
   }
 
-  /** Sends a frame, or several that have no messages of Raft in them, perhaps not, or twice, or later. */
-  #sendFrame(bytes: Uint8Array, isRaft: boolean): void {
+  /** Sends a message of Raft, in a frame of its own: perhaps not, or twice, or later. */
+  #sendMessage(bytes: Uint8Array): void {
     const network = this.#network;
-    if (!isRaft) {
-      this.#transmit(bytes);
-      return;
-    }
     const held = this.#overtaken;
     this.#overtaken = undefined;
     if (network.chance(network.lossPercent)) {

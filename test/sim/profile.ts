@@ -1,5 +1,6 @@
 import type { Random } from "../../src/lib/prng.ts";
 import type { NodeOptions } from "../../src/node.ts";
+import type { SnapshotSizes } from "../../src/shard/snapshot-format.ts";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
 import type { SimulationOptions } from "./options.ts";
 
@@ -17,7 +18,9 @@ export interface Profile {
   readonly kinds: readonly FaultKind[];
   /** What the nodes are told of their clocks: 0 for clusters without leases, else no less than clocks drift. */
   readonly leaseDriftPercent: number;
-  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication"> & { readonly logBytesMax: number };
+  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "snapshots"> & {
+    readonly logBytesMax: number;
+  };
 }
 
 /** Draws a profile; what the options say, they decide. */
@@ -51,6 +54,7 @@ export function drawProfile(random: Random, options: SimulationOptions): Profile
         inflightAppendsMax: 1 + random.below(16),
         inflightBytesMax: 1 << 20,
       },
+      snapshots: drawSnapshotSizes(random),
     },
   };
   return {
@@ -60,4 +64,10 @@ export function drawProfile(random: Random, options: SimulationOptions): Profile
     faultsMs: options.minutes * 60_000,
     kinds: options.faults ?? drawn.kinds,
   };
+}
+
+/** From dozens of parts that leave one by one to a single one: a run's data are a few kilobytes. */
+function drawSnapshotSizes(random: Random): SnapshotSizes {
+  const partBytes = 64 << random.below(7);
+  return { partBytes, windowBytes: partBytes * (1 << random.below(4)) };
 }

@@ -13,6 +13,7 @@ import { ENGINE_MUTANTS } from "./mutants/engine.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { plant } from "./mutants/mutant.ts";
 import { SESSION_MUTANTS } from "./mutants/sessions.ts";
+import { SNAPSHOT_MUTANTS } from "./mutants/snapshots.ts";
 import { DEFAULT_OPTIONS, flagsOf, parseFaults, type SimulationOptions } from "./options.ts";
 import { parseSimArguments } from "./sim-arguments.ts";
 import { type RunResult, simulate } from "./simulation.ts";
@@ -110,7 +111,13 @@ test("the flags of a run say which one it was", () => {
 });
 
 test("every mutant applies, and has a name of its own", () => {
-  const mutants = [...CORE_MUTANTS, ...LOG_STORE_MUTANTS, ...ENGINE_MUTANTS, ...SESSION_MUTANTS];
+  const mutants = [
+    ...CORE_MUTANTS,
+    ...LOG_STORE_MUTANTS,
+    ...ENGINE_MUTANTS,
+    ...SESSION_MUTANTS,
+    ...SNAPSHOT_MUTANTS,
+  ];
   for (const mutant of mutants) {
     const text = readFileSync(join(ROOT, mutant.file), "utf8");
     expect(plant(mutant, text)).not.toBe(text);
