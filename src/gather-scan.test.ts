@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { errorResponse } from "../protocol/errors.ts";
 import type { ClientResponse, Scan } from "../protocol/messages.ts";
-import { GatherScan, mergeParts } from "./gather-scan.ts";
+import { GatherScan, mergeParts, partLimit } from "./gather-scan.ts";
 import { fromUtf8, utf8 } from "./lib/bytes.ts";
 
 const part = (keys: string, more = false) => ({
@@ -25,6 +25,13 @@ test("the limit cuts, and says that there is more", () => {
 test("nothing is answered from beyond where a part was cut short: keys of that part may lie before it", () => {
   expect(keysOf(mergeParts([part("ab", true), part("cz")], 10))).toEqual(["ab", true]);
   expect(keysOf(mergeParts([part("ae", true), part("bz")], 10))).toEqual(["abe", true]);
+});
+
+test("of each shard twice its share is asked for, of a single one what was asked", () => {
+  expect(partLimit(10_000, 1)).toBe(10_000);
+  expect(partLimit(10_000, 8)).toBe(2564);
+  expect(partLimit(10, 1024)).toBe(10);
+  expect(partLimit(1000, 1024)).toBe(66);
 });
 
 test("one answer comes when all shards have answered; an error of one is the answer", () => {

@@ -31,6 +31,16 @@ export class GatherScan implements ReplySink {
   }
 }
 
+/**
+ * How many entries to ask of each shard for `limit` of all: twice its share, since the hash spreads keys evenly, and some
+ * more for chance. If that turns out too few, the answer ends early; all of them from every shard would mostly be thrown away.
+ */
+export function partLimit(limit: number, shards: number): number {
+  return Math.min(limit, PART_ENTRIES_MIN + Math.ceil((2 * limit) / shards));
+}
+
+const PART_ENTRIES_MIN = 64;
+
 /** Merges sorted parts; where a part was cut short nothing beyond its last key may be answered. */
 export function mergeParts(
   parts: readonly { readonly entries: readonly KeyValue[]; readonly more: boolean }[],

@@ -6,7 +6,7 @@ import type { Batch, ClientRequest, ClientResponse, Scan, TopologyRequest } from
 import { shardOfSlot, slotOf } from "../protocol/slots.ts";
 import type { Administration } from "./administration.ts";
 import type { Clock } from "./env/env.ts";
-import { GatherScan } from "./gather-scan.ts";
+import { GatherScan, partLimit } from "./gather-scan.ts";
 import { unreachable } from "./lib/assert.ts";
 import type { LinearizableMode } from "./modes/linearizable.ts";
 import { ScanGate, type ScanGateLimits } from "./scan-gate.ts";
@@ -120,8 +120,9 @@ export class Router implements RequestHandler {
   #gather(request: Scan, sink: ReplySink, requestId: number): void {
     const { shards, mode } = this.#parts;
     const gather = new GatherScan(request, shards, sink, requestId);
+    const limit = partLimit(request.limit, shards);
     for (let shard = 0; shard < shards; shard++) {
-      mode.execute(shardId(shard), { ...request, shard: shardId(shard) }, gather, shard, "forward");
+      mode.execute(shardId(shard), { ...request, limit, shard: shardId(shard) }, gather, shard, "forward");
     }
   }
 

@@ -34,7 +34,7 @@ import { CLEAR, type ExpiryOptions, expiryOf, type PutOptions } from "./deadline
 import { FlotillaError } from "./errors.ts";
 import { byShard, deleteMany, getMany, putBatch, putMany, throwFirst } from "./many-keys.ts";
 import { type ClientCounts, type ClientEnv, RequestRunner, type RunnerOptions } from "./request-runner.ts";
-import { type ScanOptions, scanPages } from "./scan.ts";
+import { type ScanOptions, scanShards } from "./scan.ts";
 
 export interface ClientOptions {
   /** `host:port` of one node or more: where to ask first. The other nodes are learned from them. */
@@ -248,9 +248,12 @@ export class Client {
     return deleteMany(this.#runner, Array.from(keys, toBytes));
   }
 
-  /** Entries in the byte order of their keys, fetched a page at a time. Each page is current; all together are no snapshot. */
+  /**
+   * Entries in the byte order of their keys, over all shards, fetched as the caller gets to them. What is read last is as
+   * current as what is read first; all together are no snapshot. To go on later, or after an error, scan `after` the last key.
+   */
   scan(options: ScanOptions = {}): AsyncGenerator<KeyValue, void> {
-    return scanPages(this.#runner, options);
+    return scanShards(this.#runner, options);
   }
 
   /** Asks a node (any, or the one at `address`) for a sign of life; how long that took, in milliseconds. */

@@ -130,6 +130,7 @@ export class FakeCluster {
   #scan(request: Extract<ClientRequest, { kind: "scan" }>): ClientResponse {
     const found: KeyValue[] = [...this.#store]
       .map(([key, value]) => ({ key: utf8(key), value: request.keysOnly ? new Uint8Array() : value }))
+      .filter(({ key }) => request.shard === undefined || this.shardOf(key) === request.shard)
       .filter(({ key }) => compareBytes(key, request.start) >= 0)
       .filter(({ key }) => request.end === undefined || compareBytes(key, request.end) < 0)
       .sort((a, b) => compareBytes(a.key, b.key));
@@ -275,6 +276,7 @@ export class FakeNode {
   /** The shard whose leader must serve the request. */
   #shardOf(request: ClientRequest): number | undefined {
     if (request.kind === "openSession") return request.shard;
+    if (request.kind === "scan" && request.consistency !== "stale") return request.shard;
     if (request.kind === "batch") return this.#cluster.shardOf(request.entries[0]!.key);
     if (!("key" in request)) return undefined;
     if ("consistency" in request && request.consistency === "stale") return undefined;

@@ -1,17 +1,26 @@
-import { KEY_BYTES_MAX } from "../../protocol/limits.ts";
+/**
+ * Scans over all shards. Keys are spread over the shards by their hash, so the next key in order may lie in any of them:
+ * each shard's part is read in order from its leader, and the parts are merged here. Every entry is fetched once, whatever
+ * the number of shards, and only as the caller comes to it.
+ */
 import type { Consistency, KeyValue } from "../../protocol/messages.ts";
-import { concatBytes, prefixEnd } from "../lib/bytes.ts";
-import { ENTRIES } from "./answers.ts";
+import { compareBytes, prefixEnd } from "../lib/bytes.ts";
+import { Heap } from "../lib/heap.ts";
 import { type Bytes, toBytes } from "./bytes.ts";
-import type { Outgoing } from "./call.ts";
 import { FlotillaError } from "./errors.ts";
 import type { RequestRunner } from "./request-runner.ts";
+import { afterKey, ShardPages } from "./shard-pages.ts";
 
 /** What to scan: all keys with `prefix`, or those from `start` (included) up to `end` (excluded); all keys without any. */
 export interface ScanOptions {
   readonly prefix?: Bytes;
   readonly start?: Bytes;
   readonly end?: Bytes;
+  /**
+   * Only what follows this key: where a scan that ended, or broke off, goes on. The last key that was seen is all there is
+   * to remember: it means the same to every node, whatever has moved since.
+   */
+  readonly after?: Bytes;
   /** Most entries to give; all without it. */
   readonly limit?: number;
   /** Leaves the values out: they come as empty. */
@@ -19,44 +28,57 @@ export interface ScanOptions {
   readonly consistency?: Consistency;
 }
 
-/** Entries to fetch at a time. */
-const PAGE_ENTRIES = 1000;
+/** Entries that the first pages of all shards have together, and that the first page of each has at least. */
+const FIRST_ENTRIES = 1000;
+const FIRST_PAGE_MIN = 16;
 
-/** Entries in key order, a page fetched at a time, as the caller gets to it. */
-export async function* scanPages(
+/** Entries in key order, fetched by the page, as the caller gets to them. */
+export async function* scanShards(
   runner: RequestRunner,
   options: ScanOptions,
 ): AsyncGenerator<KeyValue, void> {
-  const prefix = options.prefix === undefined ? undefined : toBytes(options.prefix);
-  let start = prefix ?? toBytes(options.start ?? "");
-  const end =
-    prefix !== undefined ? prefixEnd(prefix) : options.end === undefined ? undefined : toBytes(options.end);
+  const range = rangeOf(options);
   let left = options.limit ?? Number.POSITIVE_INFINITY;
   if (options.limit !== undefined && !(Number.isSafeInteger(left) && left >= 0)) {
     throw new FlotillaError("BAD_REQUEST", `cannot scan: the limit ${left} is no whole number`, "notDone");
   }
-  while (left > 0) {
-    const request: Outgoing = {
-      kind: "scan",
-      start,
-      end,
-      limit: Math.min(left, PAGE_ENTRIES),
-      keysOnly: options.keysOnly ?? false,
-      consistency: options.consistency ?? "linearizable",
-      shard: undefined,
-    };
-    const page = await runner.run(request, ENTRIES, "any");
-    yield* page.entries;
-    left -= page.entries.length;
-    const last = page.entries.at(-1);
-    if (!page.more || last === undefined) return;
-    const next = afterKey(last.key);
-    if (next === undefined) return;
-    start = next;
+  if (range === undefined || left === 0) return;
+  const request = {
+    end: range.end,
+    keysOnly: options.keysOnly ?? false,
+    consistency: options.consistency ?? "linearizable",
+  };
+  const share = Math.ceil(FIRST_ENTRIES / runner.shards);
+  const pageEntries = Math.min(left, Math.max(FIRST_PAGE_MIN, share));
+  const all = Array.from(
+    { length: runner.shards },
+    (_, shard) => new ShardPages(runner, shard, range.start, pageEntries, request),
+  );
+  for (const pages of all) pages.begin();
+  const heads = new Heap<ShardPages>((a, b) => compareBytes(a.current!.key, b.current!.key));
+  for (const pages of all) if (await pages.ready()) heads.add(pages);
+  for (let pages = heads.top; pages !== undefined; pages = heads.top) {
+    const entry = pages.current!;
+    // Before it is given away: the caller may never come back.
+    if (--left > 0) pages.advance();
+    yield entry;
+    if (left <= 0) return;
+    if (await pages.ready()) heads.topChanged();
+    else heads.takeTop();
   }
 }
 
-/** The smallest key after `key`; `undefined` if there is none, which only a key of the greatest length can lead to. */
-function afterKey(key: Uint8Array): Uint8Array | undefined {
-  return key.length < KEY_BYTES_MAX ? concatBytes([key, Uint8Array.of(0)]) : prefixEnd(key);
+function rangeOf(
+  options: ScanOptions,
+): { readonly start: Uint8Array; readonly end: Uint8Array | undefined } | undefined {
+  const prefix = options.prefix === undefined ? undefined : toBytes(options.prefix);
+  const end =
+    prefix !== undefined ? prefixEnd(prefix) : options.end === undefined ? undefined : toBytes(options.end);
+  let start = prefix ?? toBytes(options.start ?? "");
+  if (options.after !== undefined) {
+    const next = afterKey(toBytes(options.after));
+    if (next === undefined) return undefined;
+    if (compareBytes(next, start) > 0) start = next;
+  }
+  return end !== undefined && compareBytes(start, end) >= 0 ? undefined : { start, end };
 }

@@ -97,6 +97,7 @@ export class TextRoutes implements ReplySink {
 
 /** `request` as a connection that has said READONLY wants it: served by this node's replica, whatever it has. */
 export function asReadBy(session: Pick<TextSession, "readsStale">, request: ClientRequest): ClientRequest {
-  if (!session.readsStale || (request.kind !== "get" && request.kind !== "exists")) return request;
+  // A scan is not of this node's replicas alone.
+  if (!session.readsStale || !("consistency" in request) || request.kind === "scan") return request;
   return { ...request, consistency: "stale" };
 }
