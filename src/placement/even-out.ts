@@ -65,20 +65,20 @@ function farthest(
 function giveOne(carried: Carried, loads: Int32Array, shares: readonly Share[], from: number): boolean {
   const hasRoom = (node: number) => loads[node]! < shares[node]!.high;
   if (moveDirectly(carried, loads, shares, from, undefined, hasRoom)) return true;
-  if (moveByOthers(carried, loads.length, (node) => node === from, hasRoom)) return true;
-  // Nobody has room: two that both carry too much can still be brought nearer to each other.
+  // If nobody has room, two that both carry too much can still be brought nearer to each other.
   const over = (2 * loads[from]! - 1) / shares[from]!.share;
   const isBetter = (node: number) => (2 * loads[node]! + 1) / shares[node]!.share < over;
-  return moveByOthers(carried, loads.length, (node) => node === from, isBetter);
+  const isFrom = (node: number) => node === from;
+  return moveByOthers(carried, loads.length, isFrom, (node) => hasRoom(node) || isBetter(node));
 }
 
 function takeOne(carried: Carried, loads: Int32Array, shares: readonly Share[], to: number): boolean {
   const canSpare = (node: number) => loads[node]! > shares[node]!.low;
   if (moveDirectly(carried, loads, shares, undefined, to, canSpare)) return true;
-  if (moveByOthers(carried, loads.length, canSpare, (node) => node === to)) return true;
   const under = (2 * loads[to]! + 1) / shares[to]!.share;
   const isBetter = (node: number) => (2 * loads[node]! - 1) / shares[node]!.share > under;
-  return moveByOthers(carried, loads.length, isBetter, (node) => node === to);
+  const isTo = (node: number) => node === to;
+  return moveByOthers(carried, loads.length, (node) => canSpare(node) || isBetter(node), isTo);
 }
 
 /** One move between `from` or `to` and the node in `others` that most needs it. */

@@ -17,6 +17,8 @@ export interface RingNode {
   readonly zone: string;
   /** Its capacity beside that of the others: with 2 it carries twice as much as a node with 1. Above 0. */
   readonly weight: number;
+  /** It keeps what it has and gets nothing more, as nobody can bring it anything now. */
+  readonly isClosed?: boolean;
 }
 
 /** More than the pairs in a zone can ever be worth. */

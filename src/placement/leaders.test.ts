@@ -132,3 +132,18 @@ test("nodes that have all their shards in common still share them evenly when no
   );
   expect([led(few, "a"), led(few, "b"), led(few, "c")]).toEqual([10, 10, 1]);
 });
+
+test("leaderships go by way of others where nobody who has room can take them", () => {
+  const [a, b, c, d] = ["a", "b", "c", "d"].map(nodeId) as [NodeId, NodeId, NodeId, NodeId];
+  const all = ["a", "b", "c", "d"].map((id) => candidate(id));
+  const ab = { voters: [a, b], preferred: a };
+  const bc = { voters: [b, c], preferred: b };
+  const onlyD = { voters: [d], preferred: d };
+  // Of three nodes one leads too much; of four with five shards one too little.
+  expect(preferredLeaders([ab, ab, bc], all.slice(0, 3)).toSorted()).toEqual([a, b, c]);
+  expect(preferredLeaders([ab, ab, bc, onlyD, onlyD], all).toSorted()).toEqual([a, b, c, d, d]);
+  // `c` and `d` have only two shards between them: what is left for the others is still shared evenly.
+  const shards = Array.from({ length: 12 }, (_, at) => (at < 10 ? ab : { voters: [c, d], preferred: c }));
+  const leaders = preferredLeaders(shards, all);
+  expect(["a", "b", "c", "d"].map((id) => led(leaders, id))).toEqual([5, 5, 1, 1]);
+});

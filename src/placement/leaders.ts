@@ -32,12 +32,11 @@ export function preferredLeaders(
   const able = candidates.filter(({ mayLead }) => mayLead).sort((a, b) => (a.id < b.id ? -1 : 1));
   const placeOf = new Map(able.map(({ id }, at) => [id, at]));
   const electable = shards.map(({ voters }) => voters.flatMap((id) => placeOf.get(id) ?? []));
-  const preferences = shards.map(({ preferred, voters }) =>
-    preferred !== undefined && voters.includes(preferred) ? placeOf.get(preferred) : undefined,
-  );
-  const wishes = preferences.map((preference, shard) => preference ?? electable[shard]![0]);
-  const isPreferred = preferences.map((preference) => preference !== undefined);
-  const leaders = new Leaders(electable, wishes, isPreferred, able.length);
+  const wishes = shards.map(({ preferred, voters }, shard) => {
+    const wish = preferred !== undefined && voters.includes(preferred) ? placeOf.get(preferred) : undefined;
+    return wish ?? electable[shard]![0];
+  });
+  const leaders = new Leaders(electable, wishes, able.length);
   const could = new Array<number>(able.length).fill(0);
   for (const nodes of electable) for (const node of nodes) could[node]!++;
   const led = wishes.filter((wish) => wish !== undefined).length;
@@ -52,17 +51,9 @@ class Leaders implements Carried {
   readonly loads: Int32Array;
   readonly #electable: readonly (readonly number[])[];
 
-  readonly #isPreferred: readonly boolean[];
-
-  /** `wishes` are taken over; those that are not somebody's preference are changed first. */
-  constructor(
-    electable: readonly (readonly number[])[],
-    wishes: (number | undefined)[],
-    isPreferred: readonly boolean[],
-    nodes: number,
-  ) {
+  /** `wishes` are taken over. */
+  constructor(electable: readonly (readonly number[])[], wishes: (number | undefined)[], nodes: number) {
     this.#electable = electable;
-    this.#isPreferred = isPreferred;
     this.leaders = wishes;
     this.loads = new Int32Array(nodes);
     for (const wish of wishes) if (wish !== undefined) this.loads[wish]!++;
@@ -77,11 +68,9 @@ class Leaders implements Carried {
       const leader = this.leaders[shard];
       if (leader === undefined || (from !== undefined && leader !== from)) continue;
       const nodes = this.#electable[shard]!;
-      const isFree = !this.#isPreferred[shard];
       for (let rank = 0; rank < nodes.length; rank++) {
         const node = nodes[rank]!;
-        if (node !== leader && (to === undefined || node === to))
-          visit(leader, node, shard, rank - (isFree ? nodes.length : 0));
+        if (node !== leader && (to === undefined || node === to)) visit(leader, node, shard, rank);
       }
     }
   }

@@ -39,13 +39,14 @@ export class Placement implements Carried {
     return this.#sets;
   }
 
-  /** Sets without enough members get the nearest nodes on the ring that are not full; those with too many let some go. */
+  /** Sets without enough members get the nearest nodes on the ring that are not full, those with too many let some go. */
   fill(): void {
     for (let shard = 0; shard < this.#sets.length; shard++) {
       const set = this.#sets[shard]!;
       while (set.length > this.#size) this.#dropOne(set);
       while (set.length < this.#size) {
         const node = this.#nextMember(shard, set);
+        if (node < 0) break;
         set.push(node);
         this.#loads[node]!++;
       }
@@ -65,12 +66,13 @@ export class Placement implements Carried {
     evenOut(this, this.#loads, this.#shares);
   }
 
+  /** -1 if nobody is left who may get anything. */
   #nextMember(shard: number, set: readonly number[]): number {
     const ranks = this.#points().ranks(shard);
     let best = -1;
     let bestCost = 0;
     for (let node = 0; node < ranks.length; node++) {
-      if (set.includes(node)) continue;
+      if (!this.#mayGet(set, node)) continue;
       const cost =
         (this.#domains.costWith(set, node) * 3 + this.#fullness(node)) * ranks.length + ranks[node]!;
       if (best >= 0 && cost >= bestCost) continue;
@@ -112,7 +114,7 @@ export class Placement implements Carried {
     for (let at = 0; at < set.length; at++) {
       const cost = this.#domains.costWith(set, set[at]!, at);
       for (let node = 0; node < this.#loads.length; node++) {
-        if (set.includes(node)) continue;
+        if (!this.#mayGet(set, node)) continue;
         const gain = cost - this.#domains.costWith(set, node, at);
         const relief = this.#relative(set[at]!) - this.#relative(node);
         if (gain < Math.max(1, bestGain) || (gain === bestGain && relief <= bestRelief)) continue;
@@ -135,18 +137,22 @@ export class Placement implements Carried {
       if (from !== undefined && !set.includes(from)) continue;
       if (to !== undefined && set.includes(to)) continue;
       const ranks = this.#points().ranks(shard);
-      const slack = this.#bestCost - this.#domains.costOf(set);
+      const slack = Math.max(0, this.#bestCost - this.#domains.costOf(set));
       for (let at = 0; at < set.length; at++) {
         if (from !== undefined && set[at] !== from) continue;
         // What is not there yet costs nothing to move.
         const isNew = !this.#before[shard]!.includes(set[at]!);
         const without = slack + this.#domains.costWith(set, set[at]!, at);
         for (let node = to ?? 0; node <= (to ?? ranks.length - 1); node++) {
-          if (set.includes(node) || this.#domains.costWith(set, node, at) > without) continue;
+          if (!this.#mayGet(set, node) || this.#domains.costWith(set, node, at) > without) continue;
           visit(set[at]!, node, shard, ranks[node]! - (isNew ? ranks.length : 0));
         }
       }
     }
+  }
+
+  #mayGet(set: readonly number[], node: number): boolean {
+    return this.#domains.nodes[node]!.isClosed !== true && !set.includes(node);
   }
 
   /** The newcomer takes the place of the one who goes, also in the order. */

@@ -210,6 +210,27 @@ function bestSpread(nodes: readonly RingNode[], size: number): [number, number] 
   return best;
 }
 
+describe("who is closed", () => {
+  test("keeps what it has and gets nothing, and the others are evened out without it", () => {
+    const a = Array.from({ length: 6 }, (_, i) => node(`a${i}`, { zone: "a" }));
+    const b = [node("b1", { zone: "b", isClosed: true }), node("b2", { zone: "b", isClosed: true })];
+    const before = placeShards(
+      60,
+      [...a, ...b.slice(0, 1).map((each) => ({ ...each, isClosed: false }))],
+      OPTIONS,
+    );
+    const sets = placeShards(60, [...a, ...b], OPTIONS, before);
+    expect(sets).toEqual(before);
+    // Every set could be spread better, if that zone were there.
+    const onlyA = placeShards(60, a.slice(0, 5), OPTIONS);
+    const joined = placeShards(60, [...a, ...b], OPTIONS, onlyA);
+    expect(loadsOf(joined, [...a, ...b])).toEqual([30, 30, 30, 30, 30, 30, 0, 0]);
+    expect(placeShards(2, [...a.slice(0, 1), ...b], OPTIONS)).toEqual(
+      [["a0"], ["a0"]].map((set) => set.map(nodeId)),
+    );
+  });
+});
+
 describe("the ring", () => {
   test("what nodes own of it is all of it, each about as much as its weight says", () => {
     const nodes = [...alike(9), node("big", { weight: 3 })];
