@@ -58,7 +58,7 @@ export class ScanJob implements ReplySink {
       return;
     }
     const last = more ? entries.at(-1) : undefined;
-    const next = last === undefined ? undefined : after(last.key);
+    const next = last === undefined ? undefined : keyAfter(last.key);
     if (next !== undefined && this.#left > 0 && this.#steps.isDone?.() !== true) {
       this.#start = next;
       // The handler is not called from within its own answer.
@@ -86,7 +86,7 @@ export class ScanJob implements ReplySink {
 }
 
 /** The smallest key greater than `key`, in bytes of its own; `undefined`: there is none. */
-function after(key: Uint8Array): Uint8Array | undefined {
+export function keyAfter(key: Uint8Array): Uint8Array | undefined {
   // Nothing that begins with a longest key follows it.
   if (key.length >= KEY_BYTES_MAX) return prefixEnd(new Uint8Array(key));
   const next = new Uint8Array(key.length + 1);

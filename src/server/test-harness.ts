@@ -16,6 +16,7 @@ import type {
   Topology,
 } from "../../protocol/messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
+import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import { bunTransport } from "../env/bun-transport.ts";
 import type { Clock, Log, Transport } from "../env/env.ts";
 import { systemClock } from "../env/system-clock.ts";
@@ -41,7 +42,11 @@ export class MapHandler implements RequestHandler {
   held: Executed[] | undefined;
   /** Answers all requests with this instead. */
   answer: ClientResponse | undefined;
-  topology: Topology | undefined;
+  /** One node, one shard. */
+  topology: Topology | undefined = {
+    ...{ version: 1, view: 0, clusterId: "abcd", nodes: [{ id: nodeId("n1"), address: "127.0.0.1:7001" }] },
+    shards: [{ leader: nodeId("n1"), term: 1, replicas: [nodeId("n1")] }],
+  };
 
   execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
     this.executed++;
@@ -55,7 +60,7 @@ export class MapHandler implements RequestHandler {
   }
 
   respond(request: ClientRequest): ClientResponse {
-    if (this.answer !== undefined) return this.answer;
+    if (this.answer !== undefined && request.kind !== "topology") return this.answer;
     for (const [key, deadline] of this.#deadlines) if (deadline <= Date.now()) this.#remove(key);
     switch (request.kind) {
       case "ping":
@@ -133,8 +138,12 @@ export class MapHandler implements RequestHandler {
         return { kind: "integer", value: sum };
       }
       case "scan": {
+        const shards = this.topology?.shards.length ?? 1;
         const entries: KeyValue[] = [...this.values]
           .map(([key, value]) => ({ key: Buffer.from(key, "latin1"), value }))
+          .filter(
+            ({ key }) => request.shard === undefined || shardOfSlot(slotOf(key), shards) === request.shard,
+          )
           .filter(({ key }) => compareBytes(key, request.start) >= 0)
           .filter(({ key }) => request.end === undefined || compareBytes(key, request.end) < 0)
           .sort((a, b) => compareBytes(a.key, b.key));

@@ -299,5 +299,5 @@ export const OWN_CASES: readonly TextCase[] = [
   ["client setinfo bogus x", `${ERR}Unrecognized option 'bogus'\r\n`],
   ["cluster keyslot foo", ":12182\r\n"],
   ["cluster keyslot x{foo}y", ":12182\r\n"],
-  ["scan 17", `${ERR}invalid cursor\r\n`],
+  ["scan -1", `${ERR}invalid cursor\r\n`],
 ];

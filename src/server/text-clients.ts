@@ -33,7 +33,7 @@ export class TextClients {
     this.handler = parts.handler;
     this.info = parts.info;
     this.limits = parts.limits;
-    this.cursors = new ScanCursors(parts.limits.scanCursorsMax, parts.env.clock.wallMs());
+    this.cursors = new ScanCursors(parts.limits.scanCursorsMax);
     this.routes = new TextRoutes(parts.info.node, parts.handler, parts.env.clock);
     this.redirect = parts.redirect ?? "forward";
     this.#turn = turn;

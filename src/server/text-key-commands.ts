@@ -1,10 +1,12 @@
 /** Commands on keys and ranges of keys. */
 import { SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
 import { NO_SESSION } from "../../protocol/messages.ts";
-import { compareBytes, prefixEnd } from "../lib/bytes.ts";
+import type { RespWriter } from "../../protocol/resp.ts";
+import { prefixEnd } from "../lib/bytes.ts";
 import { Gather } from "./gather.ts";
 import { globMatches, globPrefix } from "./glob.ts";
 import { ScanJob } from "./scan-job.ts";
+import { ScanWalk } from "./scan-walk.ts";
 import {
   ALL_KEYS,
   type Arguments,
@@ -16,7 +18,7 @@ import {
   textCommand,
 } from "./text-command.ts";
 import { NOT_AN_INTEGER, SYNTAX_ERROR } from "./text-errors.ts";
-import { parseCount } from "./text-integer.ts";
+import { parseCount, parseInt64 } from "./text-integer.ts";
 import { word } from "./text-words.ts";
 
 const DELETE_SUMMARY = "Deletes keys, one by one, and returns how many there were.";
@@ -62,7 +64,7 @@ export const KEY_COMMANDS: readonly TextCommand[] = [
     NO_KEYS,
     "readMany",
     "generic",
-    "Goes through all keys in steps. Cursors are known to the node that gave them out.",
+    "Goes through all keys in steps. Any node can go on where another one ended.",
     scan,
   ),
   textCommand(
@@ -110,6 +112,9 @@ export const KEY_COMMANDS: readonly TextCommand[] = [
 
 const EMPTY = new Uint8Array(0);
 const SCAN_COUNT = 10;
+/** Shards that one SCAN looks into at most: where there are many with little in them, it may find nothing, and goes on. */
+const SCAN_SHARDS = 64;
+const STARTING = "CLUSTERDOWN this node is starting: it knows nothing of the cluster yet";
 // Entries of a scan are borrowed. They are copied below with `new Uint8Array`, since `slice` of a Buffer would share them.
 
 function countKeys(session: TextSession, args: Arguments, slot: number, kind: "delete" | "exists"): void {
@@ -134,10 +139,9 @@ function countKeys(session: TextSession, args: Arguments, slot: number, kind: "d
 }
 
 function scan(session: TextSession, args: Arguments, slot: number): void {
-  const cursor = parseCount(args[1]!);
-  let start = cursor === 0 ? EMPTY : session.clients.cursors.find(cursor ?? Number.NaN);
-  if (start === undefined) {
-    // A cursor that is not known any more must not silently begin again, or the client would never come to an end.
+  const { cursors, routes } = session.clients;
+  const from = cursors.placeOf(parseInt64(args[1]!) ?? -1n);
+  if (from === undefined) {
     session.error(slot, "ERR invalid cursor");
     return;
   }
@@ -169,62 +173,74 @@ function scan(session: TextSession, args: Arguments, slot: number): void {
     session.end(slot);
     return;
   }
+  const shards = routes.topology()?.shards.length;
+  if (shards === undefined) {
+    session.error(slot, STARTING);
+    return;
+  }
   const prefix = pattern === undefined ? EMPTY : globPrefix(pattern);
-  if (compareBytes(start, prefix) < 0) start = prefix;
   const found: Uint8Array[] = [];
-  new ScanJob(session, slot, {
-    start,
+  new ScanWalk(session, slot, from, shards, {
+    start: prefix,
     end: prefixEnd(prefix),
     limit,
-    keysOnly: true,
-    visit: ({ key }) => {
+    shardsMax: SCAN_SHARDS,
+    visit: (key) => {
       if (pattern !== undefined && !globMatches(pattern, key)) return 0;
       found.push(new Uint8Array(key));
       return key.length;
     },
     write: (writer, next) => {
       writer.arrayHeader(2);
-      writer.text(next === undefined ? "0" : String(session.clients.cursors.remember(next)));
+      writer.text(next === undefined ? "0" : String(cursors.cursorOf(next)));
       writer.arrayHeader(found.length);
       for (const key of found) writer.bulk(key);
     },
   });
+}
+
+/** Visits all keys of the range that are this connection's to see, in no order that it could rely on. */
+function visitAll(
+  session: TextSession,
+  slot: number,
+  start: Uint8Array,
+  end: Uint8Array | undefined,
+  visit: (key: Uint8Array) => number,
+  write: (writer: RespWriter) => void,
+): void {
+  const shards = session.clients.routes.topology()?.shards.length;
+  const limit = Number.POSITIVE_INFINITY;
+  if (session.clients.redirect === "moved" && shards !== undefined) {
+    const beginning = { shard: 0, after: undefined };
+    new ScanWalk(session, slot, beginning, shards, { start, end, limit, shardsMax: shards, visit, write });
+    return;
+  }
+  const keysOnly = true;
+  new ScanJob(session, slot, { start, end, limit, keysOnly, visit: ({ key }) => visit(key), write });
 }
 
 function keys(session: TextSession, args: Arguments, slot: number): void {
   const pattern = args[1]!;
   const prefix = globPrefix(pattern);
   const found: Uint8Array[] = [];
-  new ScanJob(session, slot, {
-    start: prefix,
-    end: prefixEnd(prefix),
-    limit: Number.POSITIVE_INFINITY,
-    keysOnly: true,
-    visit: ({ key }) => {
-      if (!globMatches(pattern, key)) return 0;
-      found.push(new Uint8Array(key));
-      return key.length;
-    },
-    write: (writer) => {
-      writer.arrayHeader(found.length);
-      for (const key of found) writer.bulk(key);
-    },
+  const visit = (key: Uint8Array): number => {
+    if (!globMatches(pattern, key)) return 0;
+    found.push(new Uint8Array(key));
+    return key.length;
+  };
+  visitAll(session, slot, prefix, prefixEnd(prefix), visit, (writer) => {
+    writer.arrayHeader(found.length);
+    for (const key of found) writer.bulk(key);
   });
 }
 
 function dbsize(session: TextSession, _args: Arguments, slot: number): void {
   let count = 0;
-  new ScanJob(session, slot, {
-    start: EMPTY,
-    end: undefined,
-    limit: Number.POSITIVE_INFINITY,
-    keysOnly: true,
-    visit: () => {
-      count++;
-      return 0;
-    },
-    write: (writer) => writer.integer(count),
-  });
+  const visit = (): number => {
+    count++;
+    return 0;
+  };
+  visitAll(session, slot, EMPTY, undefined, visit, (writer) => writer.integer(count));
 }
 
 /** `optionsAt`: where `LIMIT n` may stand. The reply holds keys and values in turn, as a list in RESP3, too: order counts. */
