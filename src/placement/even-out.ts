@@ -11,21 +11,11 @@ import type { Share } from "./shares.ts";
 
 /** Things that nodes carry. Nodes and things are known by their numbers. */
 export interface Carried {
-  /**
-   * Tells of every thing that can go from one node to another as things are now; only of those from `from` or to `to` where
-   * these are given. The lower its `rank`, the rather a thing should go; below 0 it goes before any other.
-   */
-  forEachMove(
-    from: number | undefined,
-    to: number | undefined,
-    visit: (from: number, to: number, thing: number, rank: number) => void,
-  ): void;
+  /** The thing that should rather go from `from` to `to` than any other, -1 if none can as things are now. */
+  bestThing(from: number, to: number): number;
   /** False, and without effect, if the thing can't go there any more. */
   move(from: number, to: number, thing: number): boolean;
 }
-
-/** More than any node's fullness. */
-const FIRST = 1e9;
 
 interface Step {
   readonly from: number;
@@ -64,7 +54,8 @@ function farthest(
 
 function giveOne(carried: Carried, loads: Int32Array, shares: readonly Share[], from: number): boolean {
   const hasRoom = (node: number) => loads[node]! < shares[node]!.high;
-  if (moveDirectly(carried, loads, shares, from, undefined, hasRoom)) return true;
+  const emptiest = sortedBy(loads.length, hasRoom, (node) => loads[node]! / shares[node]!.share);
+  if (emptiest.some((to) => carried.move(from, to, carried.bestThing(from, to)))) return true;
   // If nobody has room, two that both carry too much can still be brought nearer to each other.
   const over = (2 * loads[from]! - 1) / shares[from]!.share;
   const isBetter = (node: number) => (2 * loads[node]! + 1) / shares[node]!.share < over;
@@ -74,36 +65,23 @@ function giveOne(carried: Carried, loads: Int32Array, shares: readonly Share[], 
 
 function takeOne(carried: Carried, loads: Int32Array, shares: readonly Share[], to: number): boolean {
   const canSpare = (node: number) => loads[node]! > shares[node]!.low;
-  if (moveDirectly(carried, loads, shares, undefined, to, canSpare)) return true;
+  const fullest = sortedBy(loads.length, canSpare, (node) => -loads[node]! / shares[node]!.share);
+  if (fullest.some((from) => carried.move(from, to, carried.bestThing(from, to)))) return true;
   const under = (2 * loads[to]! + 1) / shares[to]!.share;
   const isBetter = (node: number) => (2 * loads[node]! - 1) / shares[node]!.share > under;
   const isTo = (node: number) => node === to;
   return moveByOthers(carried, loads.length, (node) => canSpare(node) || isBetter(node), isTo);
 }
 
-/** One move between `from` or `to` and the node in `others` that most needs it. */
-function moveDirectly(
-  carried: Carried,
-  loads: Int32Array,
-  shares: readonly Share[],
-  from: number | undefined,
-  to: number | undefined,
-  others: (node: number) => boolean,
-): boolean {
-  let best: Step | undefined;
-  let bestNeed = 0;
-  let bestRank = 0;
-  carried.forEachMove(from, to, (source, target, thing, rank) => {
-    const other = from === undefined ? source : target;
-    if (!others(other)) return;
-    const fullness = loads[other]! / shares[other]!.share;
-    const need = (rank < 0 ? FIRST : 0) + (from === undefined ? fullness : -fullness);
-    if (best !== undefined && (need < bestNeed || (need === bestNeed && rank >= bestRank))) return;
-    best = { from: source, to: target, thing };
-    bestNeed = need;
-    bestRank = rank;
-  });
-  return best !== undefined && carried.move(best.from, best.to, best.thing);
+/** Those of the nodes that are `wanted`, the lowest `order` first. */
+function sortedBy(
+  nodes: number,
+  wanted: (node: number) => boolean,
+  order: (node: number) => number,
+): number[] {
+  const found: number[] = [];
+  for (let node = 0; node < nodes; node++) if (wanted(node)) found.push(node);
+  return found.sort((a, b) => order(a) - order(b) || a - b);
 }
 
 /** The shortest row of moves from a node in `sources` to one in `targets`: all nodes between carry as much as before. */
@@ -113,7 +91,6 @@ function moveByOthers(
   sources: (node: number) => boolean,
   targets: (node: number) => boolean,
 ): boolean {
-  const steps = bestSteps(carried, nodes);
   const reachedBy = new Array<Step | undefined>(nodes).fill(undefined);
   const seen = new Uint8Array(nodes);
   const queue: number[] = [];
@@ -122,32 +99,18 @@ function moveByOthers(
     seen[node] = 1;
     queue.push(node);
   }
-  const startsIn = queue.length;
-  for (let at = 0; at < queue.length; at++) {
-    const node = queue[at]!;
-    if (at >= startsIn && targets(node)) return walkBack(carried, reachedBy, node);
+  for (const from of queue) {
     for (let to = 0; to < nodes; to++) {
-      const step = steps[node * nodes + to];
-      if (step === undefined || seen[to] === 1) continue;
+      if (seen[to] === 1) continue;
+      const thing = carried.bestThing(from, to);
+      if (thing < 0) continue;
       seen[to] = 1;
-      reachedBy[to] = step;
+      reachedBy[to] = { from, to, thing };
+      if (targets(to)) return walkBack(carried, reachedBy, to);
       queue.push(to);
     }
   }
   return false;
-}
-
-/** For each pair of nodes the thing that should go from the one to the other, if any can: at `from * nodes + to`. */
-function bestSteps(carried: Carried, nodes: number): readonly (Step | undefined)[] {
-  const steps = new Array<Step | undefined>(nodes * nodes).fill(undefined);
-  const ranks = new Float64Array(nodes * nodes);
-  carried.forEachMove(undefined, undefined, (from, to, thing, rank) => {
-    const at = from * nodes + to;
-    if (steps[at] !== undefined && rank >= ranks[at]!) return;
-    steps[at] = { from, to, thing };
-    ranks[at] = rank;
-  });
-  return steps;
 }
 
 /** Carries out the moves that lead to `target`, the last one first; takes them back if one has been made impossible. */

@@ -37,6 +37,8 @@ export interface Domain {
 export class FailureDomains {
   readonly nodes: readonly RingNode[];
   readonly root: Domain;
+  /** All nodes share equally much with each other: every set is as good as any other. */
+  readonly isUniform: boolean;
   readonly #host: Int32Array;
   readonly #zone: Int32Array;
 
@@ -58,6 +60,8 @@ export class FailureDomains {
       return domainOf(parts);
     });
     this.root = domainOf(zones);
+    this.isUniform =
+      hosts === 1 || (hosts === nodes.length && (zones.length === 1 || zones.length === hosts));
   }
 
   /** What it costs to have both `a` and `b` in one set: 0 if nothing but a disaster ends both. */

@@ -50,34 +50,40 @@ class Leaders implements Carried {
   readonly leaders: (number | undefined)[];
   readonly loads: Int32Array;
   readonly #electable: readonly (readonly number[])[];
+  /** The shards that each node leads. */
+  readonly #led: readonly Set<number>[];
 
   /** `wishes` are taken over. */
   constructor(electable: readonly (readonly number[])[], wishes: (number | undefined)[], nodes: number) {
     this.#electable = electable;
     this.leaders = wishes;
     this.loads = new Int32Array(nodes);
-    for (const wish of wishes) if (wish !== undefined) this.loads[wish]!++;
+    this.#led = Array.from({ length: nodes }, () => new Set());
+    for (const [shard, wish] of wishes.entries()) {
+      if (wish === undefined) continue;
+      this.loads[wish]!++;
+      this.#led[wish]!.add(shard);
+    }
   }
 
-  forEachMove(
-    from: number | undefined,
-    to: number | undefined,
-    visit: (from: number, to: number, thing: number, rank: number) => void,
-  ): void {
-    for (let shard = 0; shard < this.leaders.length; shard++) {
-      const leader = this.leaders[shard];
-      if (leader === undefined || (from !== undefined && leader !== from)) continue;
-      const nodes = this.#electable[shard]!;
-      for (let rank = 0; rank < nodes.length; rank++) {
-        const node = nodes[rank]!;
-        if (node !== leader && (to === undefined || node === to)) visit(leader, node, shard, rank);
-      }
+  /** The shard in whose order `to` comes first. */
+  bestThing(from: number, to: number): number {
+    let best = -1;
+    let bestRank = 0;
+    for (const shard of this.#led[from]!) {
+      const rank = this.#electable[shard]!.indexOf(to);
+      if (rank < 0 || (best >= 0 && (rank > bestRank || (rank === bestRank && shard > best)))) continue;
+      best = shard;
+      bestRank = rank;
     }
+    return best;
   }
 
   move(from: number, to: number, shard: number): boolean {
     if (this.leaders[shard] !== from || !this.#electable[shard]!.includes(to)) return false;
     this.leaders[shard] = to;
+    this.#led[from]!.delete(shard);
+    this.#led[to]!.add(shard);
     this.loads[from]!--;
     this.loads[to]!++;
     return true;

@@ -13,6 +13,8 @@ export class Placement implements Carried {
   /** As they were given. */
   readonly #before: readonly (readonly number[])[];
   readonly #loads: Int32Array;
+  /** The shards of each node. */
+  readonly #held: readonly Set<number>[];
   readonly #shares: readonly Share[];
   readonly #bestCost: number;
 
@@ -30,7 +32,8 @@ export class Placement implements Carried {
     this.#sets = sets;
     this.#before = sets.map((set) => [...set]);
     this.#loads = new Int32Array(nodes.length);
-    for (const set of sets) for (const node of set) this.#loads[node]!++;
+    this.#held = nodes.map(() => new Set());
+    for (const [shard, set] of sets.entries()) for (const node of set) this.#gain(node, shard);
     this.#shares = [...replicaShares(this.#domains, sets.length, size)].map(shareOf);
     this.#bestCost = this.#domains.costOf(this.#domains.bestSet(size));
   }
@@ -43,12 +46,12 @@ export class Placement implements Carried {
   fill(): void {
     for (let shard = 0; shard < this.#sets.length; shard++) {
       const set = this.#sets[shard]!;
-      while (set.length > this.#size) this.#dropOne(set);
+      while (set.length > this.#size) this.#dropOne(shard, set);
       while (set.length < this.#size) {
         const node = this.#nextMember(shard, set);
         if (node < 0) break;
         set.push(node);
-        this.#loads[node]!++;
+        this.#gain(node, shard);
       }
     }
   }
@@ -89,7 +92,7 @@ export class Placement implements Carried {
     return load < low ? 0 : load < high ? 1 : 2;
   }
 
-  #dropOne(set: number[]): void {
+  #dropOne(shard: number, set: number[]): void {
     let worst = 0;
     for (let at = 1; at < set.length; at++) {
       const cost = this.#domains.costWith(set, set[at]!, at);
@@ -97,7 +100,7 @@ export class Placement implements Carried {
       if (cost > worstCost || (cost === worstCost && this.#relative(set[at]!) > this.#relative(set[worst]!)))
         worst = at;
     }
-    this.#loads[set[worst]!]!--;
+    this.#lose(set[worst]!, shard);
     set.splice(worst, 1);
   }
 
@@ -127,42 +130,53 @@ export class Placement implements Carried {
     return bestAt >= 0 && this.move(set[bestAt]!, bestNode, shard);
   }
 
-  forEachMove(
-    from: number | undefined,
-    to: number | undefined,
-    visit: (from: number, to: number, thing: number, rank: number) => void,
-  ): void {
-    for (let shard = 0; shard < this.#sets.length; shard++) {
+  /** The shard for which `to` is nearest on the ring; one that came to `from` only now before all others. */
+  bestThing(from: number, to: number): number {
+    if (this.#domains.nodes[to]!.isClosed === true) return -1;
+    let best = -1;
+    let bestRank = 0;
+    for (const shard of this.#held[from]!) {
       const set = this.#sets[shard]!;
-      if (from !== undefined && !set.includes(from)) continue;
-      if (to !== undefined && set.includes(to)) continue;
-      const ranks = this.#points().ranks(shard);
-      const slack = Math.max(0, this.#bestCost - this.#domains.costOf(set));
-      for (let at = 0; at < set.length; at++) {
-        if (from !== undefined && set[at] !== from) continue;
-        // What is not there yet costs nothing to move.
-        const isNew = !this.#before[shard]!.includes(set[at]!);
-        const without = slack + this.#domains.costWith(set, set[at]!, at);
-        for (let node = to ?? 0; node <= (to ?? ranks.length - 1); node++) {
-          if (!this.#mayGet(set, node) || this.#domains.costWith(set, node, at) > without) continue;
-          visit(set[at]!, node, shard, ranks[node]! - (isNew ? ranks.length : 0));
-        }
-      }
+      if (set.includes(to) || !this.#canExchange(set, from, to)) continue;
+      const isNew = !this.#before[shard]!.includes(from);
+      const rank = this.#points().ranks(shard)[to]! - (isNew ? this.#loads.length : 0);
+      if (best >= 0 && (rank > bestRank || (rank === bestRank && shard > best))) continue;
+      best = shard;
+      bestRank = rank;
     }
+    return best;
   }
 
-  #mayGet(set: readonly number[], node: number): boolean {
-    return this.#domains.nodes[node]!.isClosed !== true && !set.includes(node);
+  /** Whether the set is not spread worse by it than it has to be, or is already. */
+  #canExchange(set: readonly number[], from: number, to: number): boolean {
+    if (this.#domains.isUniform) return true;
+    const at = set.indexOf(from);
+    const slack = Math.max(0, this.#bestCost - this.#domains.costOf(set));
+    return this.#domains.costWith(set, to, at) <= this.#domains.costWith(set, from, at) + slack;
   }
 
   /** The newcomer takes the place of the one who goes, also in the order. */
   move(from: number, to: number, shard: number): boolean {
-    const set = this.#sets[shard]!;
-    const at = set.indexOf(from);
-    if (at < 0 || set.includes(to)) return false;
+    const set = this.#sets[shard];
+    const at = set?.indexOf(from) ?? -1;
+    if (set === undefined || at < 0 || set.includes(to)) return false;
     set[at] = to;
-    this.#loads[from]!--;
-    this.#loads[to]!++;
+    this.#lose(from, shard);
+    this.#gain(to, shard);
     return true;
+  }
+
+  #gain(node: number, shard: number): void {
+    this.#loads[node]!++;
+    this.#held[node]!.add(shard);
+  }
+
+  #lose(node: number, shard: number): void {
+    this.#loads[node]!--;
+    this.#held[node]!.delete(shard);
+  }
+
+  #mayGet(set: readonly number[], node: number): boolean {
+    return this.#domains.nodes[node]!.isClosed !== true && !set.includes(node);
   }
 }
