@@ -66,9 +66,10 @@ export class Checker {
 
   /**
    * A node that voted alone died. It may have led a term of which its disk knows nothing, and lead that term again with
-   * other entries: nobody saw the first ones.
+   * other entries, or leave it to somebody else, if the members it came back with are more: nobody saw the first ones.
    */
   forgotten(lost: Term): void {
+    this.#leaders.delete(lost);
     for (const [name, { entry }] of this.#entries) {
       if (entry.term === lost) this.#entries.delete(name);
     }
