@@ -18,6 +18,7 @@ import {
 } from "./client.ts";
 import { ProtocolError } from "./errors.ts";
 import { type Frame, FrameReader } from "./frame.ts";
+import { decodeGossip, encodeGossip } from "./gossip.ts";
 import { nodeId } from "./ids.ts";
 import {
   appendMessage,
@@ -32,6 +33,7 @@ import { decodePlain } from "./plain.ts";
 import { encodePreamble, encodePreambleReply, parsePreamble, parsePreambleReply } from "./preamble.ts";
 import { RespReader } from "./resp.ts";
 import { frameOf, written } from "./test-frames.ts";
+import { anyGossip } from "./test-gossip.ts";
 import { anyGroup, anyGroupMessage, anyRequest, anyResponse, anyWrite } from "./test-values.ts";
 import { decodeWrite, encodeWrite } from "./write-body.ts";
 
@@ -61,6 +63,7 @@ const bundleFrames = sample(fc.array(fc.tuple(anyGroup, anyGroupMessage), { maxL
     endBundle(writer, mark);
   }),
 );
+const gossipFrames = sample(anyGossip).map((message) => written((writer) => encodeGossip(writer, message)));
 const helloFrame = written((writer) =>
   encodeHello(writer, {
     ...{ node: N1, clusterId: "ab", incarnation: "cd", members: [N1, N2], shards: 4 },
@@ -184,6 +187,10 @@ describe("strangers' bytes", () => {
   test("as bundles", () => {
     const decode = (frame: Frame) => decodeBundle(frame, N1, N2, () => {});
     bodies(bundleFrames, { raft: PEER_TYPES.raft }, decode);
+  });
+
+  test("as gossip", () => {
+    bodies(gossipFrames, { gossip: PEER_TYPES.gossip }, (frame) => decodeGossip(frame, N1, N2));
   });
 
   test("as hellos and plain data", () => {

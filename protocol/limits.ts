@@ -10,6 +10,10 @@ export const CLIENT_FRAME_BYTES_MAX = 16 * 1024 * 1024;
 export const PEER_FRAME_BYTES_MAX = 20 * 1024 * 1024;
 /** Longest body of a peer's hello, which is read before it is known who speaks. */
 export const HELLO_BYTES_MAX = 64 * 1024;
+/** Longest body of a gossip message. */
+export const GOSSIP_BODY_BYTES_MAX = 64 * 1024;
+/** Of the nodes that suspect another one, so many are named. */
+export const GOSSIP_SUSPECTORS_MAX = 8;
 /** Most entries a scan answers with in one reply, and the bytes of them at which it ends; a longer scan goes on from the last key. */
 export const SCAN_ENTRIES_MAX = 10_000;
 export const SCAN_BYTES_MAX = 4 * 1024 * 1024;

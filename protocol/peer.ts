@@ -26,7 +26,7 @@ import { decodePlain, encodePlain } from "./plain.ts";
 import { helloShape } from "./status-shapes.ts";
 
 /** Frame types between peers, apart from those of clients. A number is never given a second meaning. */
-export const PEER_TYPES = { hello: 64, raft: 65, ping: 66, pong: 67 } as const;
+export const PEER_TYPES = { hello: 64, raft: 65, ping: 66, pong: 67, gossip: 68 } as const;
 
 const MESSAGE_TYPES = {
   vote: 1,

@@ -11,6 +11,8 @@ import {
 } from "./client.ts";
 import { ERRORS } from "./errors.ts";
 import type { Frame } from "./frame.ts";
+import { decodeGossip, encodeGossip } from "./gossip.ts";
+import type { GossipMessage } from "./gossip-messages.ts";
 import { groupId, logIndex, nodeId, shardId, term } from "./ids.ts";
 import * as limits from "./limits.ts";
 import {
@@ -220,6 +222,33 @@ const bundle: [number, GroupMessage][] = [
   ],
 ];
 
+const between = { from: N1, to: N2 };
+const N3 = nodeId("n3");
+const gossip: Record<string, GossipMessage> = {
+  "gossip: ping 7, n3 is suspected": {
+    ...{ kind: "ping", ...between, incarnation: 0, sequence: 7 },
+    members: [{ node: N3, state: "suspect", incarnation: 2, suspectedBy: [N1, N2] }],
+    ...{ loads: [], leaders: [] },
+  },
+  "gossip: pingRequest 300 about n3": {
+    ...{ kind: "pingRequest", ...between, incarnation: 2, sequence: 300, target: N3 },
+    ...{ members: [], loads: [], leaders: [] },
+  },
+  "gossip: sync with a load and a leader": {
+    ...{ kind: "sync", ...between, incarnation: 1, ask: true, members: [] },
+    loads: [
+      {
+        ...{ node: N1, incarnation: 1, version: 9 },
+        load: {
+          ...{ shards: 8, leaders: 3, dataBytes: 1_048_576, requestsPerSecond: 100 },
+          ...{ disk: "ok", startedAtMs: 1_700_000_000_000, version: "0.1.0" },
+        },
+      },
+    ],
+    leaders: [{ shard: shardId(5), term: term(12), leader: N2 }],
+  },
+};
+
 const others: Record<string, Uint8Array> = {
   "client preamble": encodePreamble("client"),
   "peer preamble": encodePreamble("peer"),
@@ -247,6 +276,12 @@ describe("examples", () => {
       expect(decodeResponse(frameOfHex(examples.get(title)!))).toEqual(response);
     });
   }
+  for (const [title, message] of Object.entries(gossip)) {
+    test(title, () => {
+      expect(hex(written((writer) => encodeGossip(writer, message)))).toBe(examples.get(title)!);
+      expect(decodeGossip(frameOfHex(examples.get(title)!), N1, N2)).toEqual(message);
+    });
+  }
   for (const [title, bytes] of Object.entries(others)) {
     test(title, () => expect(hex(bytes)).toBe(examples.get(title)!));
   }
@@ -266,7 +301,7 @@ describe("examples", () => {
 
   test("are all known here, and every array body has one", () => {
     expect([...examples.keys()].sort()).toEqual(
-      [...Object.keys(requests), ...Object.keys(responses), ...Object.keys(others)].sort(),
+      [requests, responses, gossip, others].flatMap((known) => Object.keys(known)).sort(),
     );
     const shown = new Set([...Object.values(requests), ...Object.values(responses)].map(({ kind }) => kind));
     const maps = ["nodeStatus", "clusterStatus", "groupLog"];
@@ -320,6 +355,18 @@ describe("tables", () => {
       expect(`${kind} ${bytes[2]}`).toBe(`${kind} ${number}`);
     }
     expect(table("kind", "message")).toHaveLength(9);
+  });
+
+  test("kinds of gossip messages", () => {
+    const anyMessage = {
+      ...{ ...between, incarnation: 0, sequence: 0, target: N3, ask: false },
+      ...{ members: [], loads: [], leaders: [] },
+    };
+    for (const [number, kind] of table("kind", "gossip")) {
+      const bytes = written((writer) => encodeGossip(writer, { ...anyMessage, kind } as GossipMessage));
+      expect(`${kind} ${frameOf(bytes).body[1]}`).toBe(`${kind} ${number}`);
+    }
+    expect(table("kind", "gossip")).toHaveLength(5);
   });
 
   test("errors", () => {

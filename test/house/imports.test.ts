@@ -17,6 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "src/env/": [LIB],
   "src/raft/": [LIB, PROTOCOL],
   "src/quorum/": [LIB, PROTOCOL],
+  "src/gossip/": [LIB, PROTOCOL],
   "src/placement/": [LIB, "protocol/ids.ts", "protocol/slots.ts"],
   "src/storage/": [LIB, ENV],
   "src/shard/": ["src/raft/", "src/placement/", "src/storage/", PROTOCOL, LIB, ENV],
@@ -38,7 +39,7 @@ const MAY_EXIT =
   /^src\/(main|engine-main|cluster)\.ts$|^src\/cli\/(terminal|[a-z-]+-main)\.ts$|^(bench|scripts)\//;
 
 /** Deterministic from their inputs alone. */
-const PURE = /^src\/(raft|quorum|placement)\/|^protocol\/|^src\/storage\/compaction-policy\.ts$/;
+const PURE = /^src\/(raft|quorum|gossip|placement)\/|^protocol\/|^src\/storage\/compaction-policy\.ts$/;
 const IMPURE_WORDS =
   /\b(Date|performance|setTimeout|setInterval|setImmediate|queueMicrotask|async|await|Promise|fetch)\b|\bMath\.random\b|\bBun\.(?!hash\b)/;
 /** Time and chance reach everything else through `env`. */
@@ -106,6 +107,7 @@ describe("imports", () => {
   test.each([
     ["src/raft/x.ts", 'import type { Env } from "../env/env.ts";'],
     ["src/placement/x.ts", 'import { majority } from "../raft/quorum.ts";'],
+    ["src/gossip/x.ts", 'import type { Clock } from "../env/env.ts";'],
     ["src/raft/x.ts", 'export { LogStore } from "../shard/log-store.ts";'],
     ["src/storage/x.ts", 'import {\n  nodeId,\n} from "../../protocol/ids.ts";'],
     ["src/server/x.ts", 'const { createRaft } = await import("../raft/raft.ts");'],
