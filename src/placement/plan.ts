@@ -103,12 +103,14 @@ export function isMoving({ wanted, actual }: PlanShard): boolean {
 
 /**
  * The moves to begin now, most urgent first. `budgetBytes` is what may be copied at the moment: while it is above 0 a move is
- * begun and takes its bytes off it, so that a copy that is longer than what a second allows is made as well.
+ * begun and takes its bytes off it, so that a copy that is longer than what a second allows is made as well. `needed` may be
+ * what was needed a while ago: what has been done since is left out. It has to be worked out anew when a node is another one.
  */
 export function nextMoves(
   view: PlacementView,
   limits: MoveLimits,
   budgetBytes = Number.POSITIVE_INFINITY,
+  needed = neededMoves(view),
 ): readonly Move[] {
   const nodes = new Map(view.nodes.map((node) => [node.id, node]));
   const moves: Move[] = stops(view, nodes);
@@ -118,7 +120,7 @@ export function nextMoves(
     const newcomers = newcomersOf(shard);
     if (newcomers.length > 0) load.begin(newcomers, shard.bytes);
   }
-  const resting = neededMoves(view).filter(({ shard }) => !isMoving(view.shards[shard]!));
+  const resting = needed.filter((move) => !isMoving(view.shards[move.shard]!) && isOpen(view, move));
   let budget = budgetBytes;
   const begun = new Set<number>();
   for (const move of resting) {
@@ -133,6 +135,12 @@ export function nextMoves(
     moves.push(move);
   }
   return moves;
+}
+
+/** Whether a move that was needed still is one. */
+export function isOpen({ shards }: PlacementView, { shard, add, remove }: Move): boolean {
+  const { wanted } = shards[shard]!;
+  return (add === undefined || !wanted.includes(add)) && (remove === undefined || wanted.includes(remove));
 }
 
 /** Every move that the cluster as it is needs, most urgent first; what is under way is not counted. */

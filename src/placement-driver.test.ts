@@ -1,0 +1,218 @@
+import { describe, expect, test } from "bun:test";
+import { type NodeId, nodeId } from "../protocol/ids.ts";
+import { newcomersOf } from "./placement/plan.ts";
+import { placeShards } from "./placement/ring.ts";
+import { type DrivenFacts, type DrivenNode, type DrivenShard, PlacementDriver } from "./placement-driver.ts";
+
+const LIMITS = { movesPerNode: 2, bytesPerNode: 1000, moves: 4, bytesPerSecond: 300, moveSeconds: 1 };
+const LOST_AFTER_MS = 60_000;
+const RING = { virtualNodes: 20, replicas: 3 };
+
+interface Proposal {
+  readonly shard: number;
+  readonly version: number;
+  readonly wanted: readonly NodeId[];
+}
+
+/** The system group's facts, in memory: what is proposed is done when the test says so. */
+class Facts {
+  nowMs = 1_000_000;
+  isLeader = true;
+  nodes: DrivenNode[];
+  shards: DrivenShard[];
+  voters: readonly NodeId[] = [];
+  readonly proposals: Proposal[] = [];
+  driver = this.#newDriver();
+
+  constructor(nodes: number, shards = 12) {
+    this.nodes = Array.from({ length: nodes }, (_, i) => nodeOf(`n${i + 1}`));
+    const sets = placeShards(shards, this.nodes, RING);
+    this.shards = sets.map((wanted) => ({
+      wanted,
+      actual: { ...NOTHING, voters: wanted },
+      bytes: 100,
+      version: 1,
+    }));
+  }
+
+  #newDriver(): PlacementDriver {
+    return new PlacementDriver({
+      limits: LIMITS,
+      lostAfterMs: LOST_AFTER_MS,
+      nowMs: () => this.nowMs,
+      facts: () => (this.isLeader ? this.#facts : undefined),
+      proposeReplicas: (shard, version, wanted) => void this.proposals.push({ shard, version, wanted }),
+      proposeSystemVoters: (voters) => {
+        this.voters = voters;
+      },
+    });
+  }
+
+  get #facts(): DrivenFacts {
+    return { ...this, ring: RING, systemVoters: this.voters, areSystemVotersSettled: true };
+  }
+
+  /** The driver dies and another one takes over. */
+  replaceDriver(): void {
+    this.driver = this.#newDriver();
+  }
+
+  turn(seconds = 1): Proposal[] {
+    this.nowMs += seconds * 1000;
+    this.proposals.length = 0;
+    this.driver.turn();
+    return [...this.proposals];
+  }
+
+  /** The proposals have been applied; the shards have yet to follow. */
+  apply(proposals: readonly Proposal[]): void {
+    for (const { shard, version, wanted } of proposals) {
+      const row = this.shards[shard]!;
+      if (row.version === version) this.shards[shard] = { ...row, wanted, version: version + 1 };
+    }
+  }
+
+  /** The shards' leaders have done what is wanted, and said so. */
+  follow(): void {
+    this.shards = this.shards.map((row) => ({ ...row, actual: { ...NOTHING, voters: row.wanted } }));
+  }
+
+  set(id: string, change: Partial<DrivenNode>): void {
+    this.nodes = this.nodes.map((node) => (node.id === id ? { ...node, ...change } : node));
+  }
+
+  held(id: string): number {
+    return this.shards.filter(({ wanted }) => wanted.includes(nodeId(id))).length;
+  }
+}
+
+const NOTHING = { outgoing: [], learners: [] };
+const nodeOf = (id: string): DrivenNode => {
+  return { id: nodeId(id), host: id, zone: "", weight: 1, isLeaving: false, isUp: true };
+};
+
+describe("replicas", () => {
+  test("a newcomer gets its share, a few at a time, and then nothing happens any more", () => {
+    const facts = new Facts(4);
+    expect(facts.turn()).toEqual([]);
+    facts.nodes.push(nodeOf("n5"));
+    for (let turns = 0; facts.held("n5") < 7; turns++) {
+      expect(turns).toBeLessThan(20);
+      const proposals = facts.turn();
+      facts.apply(proposals);
+      expect(facts.shards.filter((row) => newcomersOf(row).length > 0).length).toBeLessThanOrEqual(2);
+      facts.follow();
+    }
+    expect(facts.turn()).toEqual([]);
+    expect(facts.driver.report()).toEqual({
+      underWay: [],
+      toCome: [],
+      estimate: { moves: 0, bytes: 0, seconds: 0 },
+    });
+  });
+
+  test("what was proposed is waited for, counts against the limits, and is proposed again when it came to nothing", () => {
+    const facts = new Facts(4);
+    facts.turn();
+    facts.nodes.push(nodeOf("n5"));
+    const first = facts.turn();
+    expect(first).toHaveLength(LIMITS.movesPerNode);
+    expect(facts.turn()).toEqual([]);
+    expect(facts.turn(6).map(({ shard }) => shard)).toEqual(first.map(({ shard }) => shard));
+    // A change that somebody else made makes the proposal void, and the driver look again.
+    facts.shards = facts.shards.map((row) => ({ ...row, version: row.version + 1 }));
+    expect(facts.turn()[0]!.version).toBe(2);
+  });
+
+  test("another driver goes on where the first one ended", () => {
+    const facts = new Facts(4);
+    facts.turn();
+    facts.nodes.push(nodeOf("n5"));
+    facts.apply(facts.turn());
+    facts.replaceDriver();
+    facts.turn();
+    expect(facts.turn()).toEqual([]);
+    const underWay = facts.driver.report()!.underWay;
+    expect(underWay.map(({ add, bytes }) => [add, bytes])).toEqual([1, 2].map(() => [nodeId("n5"), 100]));
+    facts.follow();
+    expect(facts.turn()).toHaveLength(2);
+  });
+
+  test("no more bytes a second are begun than the limit says, over time", () => {
+    const facts = new Facts(3);
+    facts.turn();
+    facts.shards = facts.shards.map((row) => ({ ...row, bytes: 450 }));
+    for (let i = 4; i <= 9; i++) facts.nodes.push(nodeOf(`n${i}`));
+    let begun = 0;
+    for (let second = 1; second <= 20; second++) {
+      const proposals = facts.turn();
+      begun += 450 * proposals.length;
+      expect(begun).toBeLessThanOrEqual(300 * second + 450);
+      facts.apply(proposals);
+      facts.follow();
+    }
+    expect(begun).toBeGreaterThan(300 * 18);
+  });
+
+  test("who is silent is replaced when this driver has heard nothing of it for long enough", () => {
+    const facts = new Facts(5);
+    facts.turn();
+    facts.set("n2", { isUp: false });
+    facts.turn();
+    expect(facts.turn(59)).toEqual([]);
+    facts.replaceDriver();
+    facts.turn();
+    expect(facts.turn(59)).toEqual([]);
+    const proposals = facts.turn(2);
+    expect(proposals.length).toBeGreaterThan(0);
+    for (const { shard, wanted } of proposals) {
+      expect(facts.shards[shard]!.wanted).toContain(nodeId("n2"));
+      expect(wanted).not.toContain(nodeId("n2"));
+    }
+    facts.apply(proposals);
+    facts.follow();
+    facts.set("n2", { isUp: true });
+    const back = facts.turn();
+    expect(back.every(({ wanted }) => wanted.includes(nodeId("n2")))).toBe(true);
+  });
+
+  test("nothing is proposed or reported where somebody else drives", () => {
+    const facts = new Facts(4);
+    facts.turn();
+    facts.nodes.push(nodeOf("n5"));
+    facts.isLeader = false;
+    expect(facts.turn()).toEqual([]);
+    expect(facts.driver.report()).toBeUndefined();
+    facts.isLeader = true;
+    // A leader's first turn has no budget yet: the one before it may have begun things in the same second.
+    expect(facts.turn()).toEqual([]);
+    expect(facts.turn()).toHaveLength(2);
+  });
+
+  test("a drain is reported with what is under way and what is to come", () => {
+    const facts = new Facts(5);
+    facts.turn();
+    facts.set("n3", { isLeaving: true });
+    const held = facts.held("n3");
+    facts.apply(facts.turn());
+    const { underWay, toCome, estimate } = facts.driver.report()!;
+    expect(underWay.length).toBeGreaterThan(0);
+    expect(underWay.length + toCome.length).toBeWithin(held, held + 3);
+    const moves = underWay.length + toCome.length;
+    expect(estimate).toMatchObject({ moves, bytes: 100 * moves });
+  });
+});
+
+describe("the system group's votes", () => {
+  test("follow the nodes, and wait while they are being changed", () => {
+    const facts = new Facts(5);
+    facts.voters = ["n1", "n2", "n3"].map(nodeId);
+    facts.turn();
+    expect(facts.voters).toEqual(["n1", "n2", "n3", "n4", "n5"].map(nodeId));
+    facts.turn();
+    facts.set("n1", { isLeaving: true });
+    facts.turn();
+    expect(facts.voters).toHaveLength(3);
+    expect(facts.voters).not.toContain(nodeId("n1"));
+  });
+});
