@@ -181,7 +181,13 @@ describe("limits", () => {
       [REQUEST_TYPES.ping, "8100", /an array of 1 items instead of 0/],
       [REQUEST_TYPES.ping, "8000", /1 bytes after the last item/],
       [REQUEST_TYPES.ping, "9fff", /an array of unknown length instead of 0/],
-      [REQUEST_TYPES.get, "8341610000", /an array of 3 items instead of 2/],
+      [REQUEST_TYPES.get, "8341610000", /the keyspace 0/],
+      [REQUEST_TYPES.get, "834161001b0000000100000000", /the keyspace 4294967296/],
+      [REQUEST_TYPES.get, "844161000101", /an array of 4 items instead of 2, or 3 with a keyspace/],
+      [REQUEST_TYPES.dropKeyspace, "8200f4", /the keyspace 0/],
+      [REQUEST_TYPES.createKeyspace, "84632d2d2d0000f4", /the keyspace's name "---"/],
+      [REQUEST_TYPES.createKeyspace, "8461610200f4", /the mode 2 of a keyspace/],
+      [9, "83010280", /there is no request of type 9/],
       [99, "80", /there is no request of type 99/],
     ];
     for (const [type, hex, sentence] of wrong) {

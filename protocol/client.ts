@@ -9,29 +9,35 @@
 import { type ByteWriter, CborReader } from "./cbor.ts";
 import { ProtocolError } from "./errors.ts";
 import { beginFrame, endFrame, type Frame } from "./frame.ts";
-import { isNodeId, type NodeId, type ShardId } from "./ids.ts";
+import { isKeyspaceName, isNodeId, type NodeId, type ShardId } from "./ids.ts";
 import { CLIENT_FRAME_BYTES_MAX, SCAN_ENTRIES_MAX } from "./limits.ts";
 import type {
   AdminRequest,
   ChangeMember,
   ClientRequest,
   Consistency,
+  KeyspaceMode,
   ReadRequest,
   Scan,
   Ttl,
 } from "./messages.ts";
 import {
+  beginKeyBody,
   decodeKey,
+  decodeKeyspace,
+  decodeKeyspaceId,
   decodeShard,
   decodeWriteBody,
   encodeKey,
   encodeWriteBody,
+  endKeyBody,
   expectItems,
+  expectKeyBody,
   WRITE_TYPES,
 } from "./write-body.ts";
 
 export { decodeResponse, encodeResponse, RESPONSE_TYPES } from "./response.ts";
-export { decodeWrite, encodeWrite } from "./write-body.ts";
+export { decodeWrite, encodeWrite, type KeepKeyspaces, type LogCommand } from "./write-body.ts";
 
 /** Frame types of requests. A number is never given a second meaning. */
 export const REQUEST_TYPES = {
@@ -46,10 +52,14 @@ export const REQUEST_TYPES = {
   changeMember: 35,
   transferLeader: 36,
   groupLog: 37,
+  createKeyspace: 48,
+  dropKeyspace: 49,
+  listKeyspaces: 50,
 } as const satisfies Record<ClientRequest["kind"], number>;
 
 const CONSISTENCIES = ["linearizable", "stale", "lease"] as const satisfies readonly Consistency[];
 const TTL_FORMS = ["left", "at"] as const satisfies readonly Ttl["form"][];
+const MODES = ["raft", "quorum"] as const satisfies readonly KeyspaceMode[];
 const SCOPES = ["node", "cluster"] as const;
 const ACTIONS = ["add", "promote", "remove"] as const satisfies readonly ChangeMember["action"][];
 
@@ -96,18 +106,20 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
   switch (request.kind) {
     case "get":
     case "exists":
-      writer.arrayHeader(2);
+      beginKeyBody(writer, 2, request);
       encodeKey(writer, request.key);
       encodeConsistency(writer, request.consistency);
+      endKeyBody(writer, request);
       return;
     case "scan":
       encodeScan(writer, request);
       return;
     case "ttl":
-      writer.arrayHeader(3);
+      beginKeyBody(writer, 3, request);
       encodeKey(writer, request.key);
       writer.uint(TTL_FORMS.indexOf(request.form));
       encodeConsistency(writer, request.consistency);
+      endKeyBody(writer, request);
       return;
     case "ping":
       writer.arrayHeader(0);
@@ -140,6 +152,22 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
       encodeShardOrNull(writer, request.shard);
       writer.uint(request.limit);
       return;
+    case "createKeyspace":
+      writer.arrayHeader(4);
+      writer.text(request.name);
+      writer.uint(MODES.indexOf(request.mode));
+      writer.uint(request.token);
+      writer.bool(request.forwarded);
+      return;
+    case "dropKeyspace":
+      writer.arrayHeader(2);
+      writer.uint(request.id);
+      writer.bool(request.forwarded);
+      return;
+    case "listKeyspaces":
+      writer.arrayHeader(1);
+      writer.bool(request.forwarded);
+      return;
     default:
       encodeWriteBody(writer, request);
   }
@@ -148,23 +176,26 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
 function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRequest {
   switch (type) {
     case REQUEST_TYPES.get: {
-      expectItems(reader, 2);
+      const named = expectKeyBody(reader, 2);
       const key = decodeKey(reader);
-      return { kind: "get", key, consistency: decodeConsistency(reader) };
+      const consistency = decodeConsistency(reader);
+      return { kind: "get", key, consistency, keyspace: decodeKeyspace(reader, named) };
     }
     case REQUEST_TYPES.exists: {
-      expectItems(reader, 2);
+      const named = expectKeyBody(reader, 2);
       const key = decodeKey(reader);
-      return { kind: "exists", key, consistency: decodeConsistency(reader) };
+      const consistency = decodeConsistency(reader);
+      return { kind: "exists", key, consistency, keyspace: decodeKeyspace(reader, named) };
     }
     case REQUEST_TYPES.scan:
       return decodeScan(reader);
     case REQUEST_TYPES.ttl: {
-      expectItems(reader, 3);
+      const named = expectKeyBody(reader, 3);
       const key = decodeKey(reader);
       const number = reader.uint();
       const form = TTL_FORMS[number] ?? reader.refuse(`the form ${number} of a time to live`);
-      return { kind: "ttl", key, form, consistency: decodeConsistency(reader) };
+      const consistency = decodeConsistency(reader);
+      return { kind: "ttl", key, form, consistency, keyspace: decodeKeyspace(reader, named) };
     }
     case REQUEST_TYPES.ping:
       expectItems(reader, 0);
@@ -197,6 +228,23 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
       const shard = decodeShardOrNull(reader);
       return { kind: "groupLog", shard, limit: reader.uint() };
     }
+    case REQUEST_TYPES.createKeyspace: {
+      expectItems(reader, 4);
+      const name = reader.text();
+      if (!isKeyspaceName(name)) reader.refuse(`the keyspace's name ${JSON.stringify(name.slice(0, 64))}`);
+      const number = reader.uint();
+      const mode = MODES[number] ?? reader.refuse(`the mode ${number} of a keyspace`);
+      const token = reader.uint();
+      return { kind: "createKeyspace", name, mode, token, forwarded: reader.bool() };
+    }
+    case REQUEST_TYPES.dropKeyspace: {
+      expectItems(reader, 2);
+      const id = decodeKeyspaceId(reader);
+      return { kind: "dropKeyspace", id, forwarded: reader.bool() };
+    }
+    case REQUEST_TYPES.listKeyspaces:
+      expectItems(reader, 1);
+      return { kind: "listKeyspaces", forwarded: reader.bool() };
     default:
       throw new ProtocolError("BAD_REQUEST", `there is no request of type ${type}`);
   }
@@ -204,7 +252,7 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
 
 function encodeScan(writer: ByteWriter, scan: Scan): void {
   checkScanLimit(scan.limit);
-  writer.arrayHeader(6);
+  beginKeyBody(writer, 6, scan);
   encodeKey(writer, scan.start);
   if (scan.end === undefined) writer.nil();
   else encodeKey(writer, scan.end);
@@ -212,6 +260,7 @@ function encodeScan(writer: ByteWriter, scan: Scan): void {
   writer.bool(scan.keysOnly);
   encodeConsistency(writer, scan.consistency);
   encodeShardOrNull(writer, scan.shard);
+  endKeyBody(writer, scan);
 }
 
 function encodeShardOrNull(writer: ByteWriter, shard: ShardId | undefined): void {
@@ -230,7 +279,7 @@ function decodeNode(reader: CborReader): NodeId {
 }
 
 function decodeScan(reader: CborReader): Scan {
-  expectItems(reader, 6);
+  const named = expectKeyBody(reader, 6);
   const start = decodeKey(reader);
   const end = reader.takeNil() ? undefined : decodeKey(reader);
   const limit = reader.uint();
@@ -238,7 +287,8 @@ function decodeScan(reader: CborReader): Scan {
   const keysOnly = reader.bool();
   const consistency = decodeConsistency(reader);
   const shard = decodeShardOrNull(reader);
-  return { kind: "scan", start, end, limit, keysOnly, consistency, shard };
+  const keyspace = decodeKeyspace(reader, named);
+  return { kind: "scan", start, end, limit, keysOnly, consistency, shard, keyspace };
 }
 
 function checkScanLimit(limit: number): void {

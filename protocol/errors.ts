@@ -31,6 +31,8 @@ export const ERRORS = {
   /** The peer's data directory is not the one that the cluster knows under this node id. */
   WRONG_INCARNATION: { code: 14, retryable: false, outcome: "notDone" },
   BAD_FRAME: { code: 15, retryable: false, outcome: "notDone" },
+  /** There is no keyspace of that number or name; it was dropped, perhaps. */
+  NO_KEYSPACE: { code: 17, retryable: false, outcome: "notDone" },
   INTERNAL: { code: 16, retryable: false, outcome: "unknown" },
 } as const satisfies Record<string, { code: number; retryable: boolean; outcome: "notDone" | "unknown" }>;
 

@@ -10,10 +10,24 @@ export type NodeId = Brand<string, "NodeId">;
 export type GroupId = Brand<number, "GroupId">;
 /** Which shard: 0 up to the cluster's number of shards. */
 export type ShardId = Brand<number, "ShardId">;
+/**
+ * Which keyspace: numbered from 1 as they are created, and no number is used again. The default one has none: where a
+ * request may name a keyspace, `undefined` stands for it.
+ */
+export type KeyspaceId = Brand<number, "KeyspaceId">;
 /** A Raft term (Raft §5.1): starts at 0, which no leader ever has. */
 export type Term = Brand<number, "Term">;
 /** A place in a Raft log: the first entry has 1; 0 is before it. */
 export type LogIndex = Brand<number, "LogIndex">;
+
+const KEYSPACE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+/** The keyspace that there always is. */
+export const DEFAULT_KEYSPACE = "default";
+
+/** What a keyspace can be called: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, the first a letter or a digit. */
+export function isKeyspaceName(text: string): boolean {
+  return KEYSPACE_NAME.test(text);
+}
 
 const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
@@ -24,6 +38,7 @@ export function isNodeId(text: string): text is NodeId {
 export const nodeId = (text: string): NodeId => text as NodeId;
 export const groupId = (value: number): GroupId => value as GroupId;
 export const shardId = (value: number): ShardId => value as ShardId;
+export const keyspaceId = (value: number): KeyspaceId => value as KeyspaceId;
 export const term = (value: number): Term => value as Term;
 export const logIndex = (value: number): LogIndex => value as LogIndex;
 

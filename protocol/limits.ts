@@ -19,6 +19,9 @@ export const SCAN_ENTRIES_MAX = 10_000;
 export const SCAN_BYTES_MAX = 4 * 1024 * 1024;
 /** Most keys in one batch. */
 export const BATCH_KEYS_MAX = 10_000;
+/** Most keyspaces that there can be at one time, and the highest number that one can have. */
+export const KEYSPACES_MAX = 1024;
+export const KEYSPACE_ID_MAX = 2 ** 32 - 1;
 /** Text mode: most arguments of one command, and the longest inline command. */
 export const RESP_ARGUMENTS_MAX = 1024 * 1024;
 export const RESP_INLINE_BYTES_MAX = 64 * 1024;

@@ -1,6 +1,6 @@
 /** What clients ask and nodes answer, decoded. `client.ts` turns these into frame bodies and back. */
 import type { ErrorName } from "./errors.ts";
-import type { NodeId, ShardId } from "./ids.ts";
+import type { KeyspaceId, NodeId, ShardId } from "./ids.ts";
 
 /**
  * `linearizable`: reads the latest acknowledged write (ReadIndex, Raft thesis §6.4). `stale`: whatever this node's
@@ -22,10 +22,16 @@ export interface SessionStamp {
 
 export const NO_SESSION: SessionStamp = { session: 0, sequence: 0, acknowledgedBelow: 0 };
 
+/** Requests on keys. */
+export interface InKeyspace {
+  /** Which keyspace the keys are in; `undefined`: `default`. */
+  readonly keyspace?: KeyspaceId | undefined;
+}
+
 /** When a put takes effect. */
 export type PutCondition = "always" | "ifAbsent" | "ifPresent";
 
-export interface Put {
+export interface Put extends InKeyspace {
   readonly kind: "put";
   readonly stamp: SessionStamp;
   readonly key: Uint8Array;
@@ -39,7 +45,7 @@ export interface Put {
  */
 export type Expiry = "clear" | "keep" | "after" | "at";
 /** A put with everything that one can have. A plain one is shorter, and says that the key has no deadline. */
-export interface PutWith {
+export interface PutWith extends InKeyspace {
   readonly kind: "putWith";
   readonly stamp: SessionStamp;
   readonly key: Uint8Array;
@@ -66,7 +72,7 @@ export const ANY_DEADLINE: DeadlineCondition = {
   ifEarlier: false,
 };
 /** Sets or clears the deadline of a key that exists, and leaves its value. */
-export interface Expire {
+export interface Expire extends InKeyspace {
   readonly kind: "expire";
   readonly stamp: SessionStamp;
   readonly key: Uint8Array;
@@ -76,20 +82,20 @@ export interface Expire {
   /** Answer with the value. Only without a session. */
   readonly answersOld: boolean;
 }
-export interface Delete {
+export interface Delete extends InKeyspace {
   readonly kind: "delete";
   readonly stamp: SessionStamp;
   readonly key: Uint8Array;
 }
 /** Adds to a decimal number of 64 bits; a missing key counts as 0. */
-export interface Increment {
+export interface Increment extends InKeyspace {
   readonly kind: "increment";
   readonly stamp: SessionStamp;
   readonly key: Uint8Array;
   readonly delta: bigint;
 }
 /** Sets `value` if the key's value is `expected`; `undefined` stands for "no such key" on either side. */
-export interface CompareAndSet {
+export interface CompareAndSet extends InKeyspace {
   readonly kind: "compareAndSet";
   readonly stamp: SessionStamp;
   readonly key: Uint8Array;
@@ -97,7 +103,7 @@ export interface CompareAndSet {
   readonly value: Uint8Array | undefined;
 }
 /** Puts that happen together or not at all. All keys belong to one shard. Not empty. */
-export interface Batch {
+export interface Batch extends InKeyspace {
   readonly kind: "batch";
   readonly stamp: SessionStamp;
   readonly entries: readonly KeyValue[];
@@ -110,12 +116,12 @@ export interface OpenSession {
 /** What goes through a shard's log. */
 export type WriteRequest = Put | PutWith | Expire | Delete | Increment | CompareAndSet | Batch | OpenSession;
 
-export interface Get {
+export interface Get extends InKeyspace {
   readonly kind: "get";
   readonly key: Uint8Array;
   readonly consistency: Consistency;
 }
-export interface Exists {
+export interface Exists extends InKeyspace {
   readonly kind: "exists";
   readonly key: Uint8Array;
   readonly consistency: Consistency;
@@ -124,7 +130,7 @@ export interface Exists {
  * Keys from `start` (included) up to `end` (excluded; `undefined`: to the last key) in byte order, at most `limit` of
  * them. `shard`: of that shard only (nodes ask each other so); `undefined`: of all shards, merged.
  */
-export interface Scan {
+export interface Scan extends InKeyspace {
   readonly kind: "scan";
   readonly start: Uint8Array;
   readonly end: Uint8Array | undefined;
@@ -138,7 +144,7 @@ export interface Scan {
  * When a key will be gone: in how many milliseconds by the clock of the node that answers (`left`), or at which time
  * (`at`, since the Unix epoch). Answered with an integer; -1: never, -2: there is no such key.
  */
-export interface Ttl {
+export interface Ttl extends InKeyspace {
   readonly kind: "ttl";
   readonly key: Uint8Array;
   readonly form: "left" | "at";
@@ -154,7 +160,37 @@ export type AdminRequest =
   | { readonly kind: "status"; readonly scope: "node" | "cluster" }
   | ChangeMember
   | TransferLeader
-  | GroupLogRequest;
+  | GroupLogRequest
+  | KeyspaceRequest;
+
+export type KeyspaceRequest = CreateKeyspace | DropKeyspace | ListKeyspaces;
+/** How the keys of a keyspace are replicated: by their shards' Raft groups, or without leaders (not offered yet). */
+export type KeyspaceMode = "raft" | "quorum";
+/** Answered with its id, once the node that leads the system group knows it. */
+export interface CreateKeyspace {
+  readonly kind: "createKeyspace";
+  readonly name: string;
+  readonly mode: KeyspaceMode;
+  /** Drawn by who asks: the same name with the same token is created once, however often it is sent. */
+  readonly token: number;
+  readonly forwarded: boolean;
+}
+/** Removes a keyspace and all of its keys, for good; the name may be used again. Answered with its id as soon as it is decided. */
+export interface DropKeyspace {
+  readonly kind: "dropKeyspace";
+  readonly id: KeyspaceId;
+  readonly forwarded: boolean;
+}
+export interface ListKeyspaces {
+  readonly kind: "listKeyspaces";
+  readonly forwarded: boolean;
+}
+/** A keyspace that somebody created: `default`, which is always there, is in no list. */
+export interface Keyspace {
+  readonly id: KeyspaceId;
+  readonly name: string;
+  readonly mode: KeyspaceMode;
+}
 
 /** Who the nodes are, which of them hold which shard, and who leads it. */
 export interface TopologyRequest {
@@ -207,7 +243,7 @@ export type ClientResponse =
   | { readonly kind: "value"; readonly value: Uint8Array | undefined; readonly ageMs: number }
   /** To put and putWith (written?), expire (set?), delete (did it exist?), exists, compareAndSet (swapped?), batch (always true). */
   | { readonly kind: "boolean"; readonly value: boolean }
-  /** To increment: the new value. To openSession: the session. To ttl: a time. */
+  /** To increment: the new value. To openSession: the session. To ttl: a time. To createKeyspace and dropKeyspace: its id. */
   | { readonly kind: "integer"; readonly value: bigint }
   /** To scan. `more`: the limit of entries or bytes was reached; go on after the last key. With `keysOnly`, values are empty. */
   | { readonly kind: "entries"; readonly entries: readonly KeyValue[]; readonly more: boolean }
@@ -218,6 +254,8 @@ export type ClientResponse =
   | { readonly kind: "nodeStatus"; readonly status: NodeStatus }
   | { readonly kind: "clusterStatus"; readonly status: ClusterStatus }
   | { readonly kind: "groupLog"; readonly log: GroupLogStatus }
+  /** By id. */
+  | { readonly kind: "keyspaces"; readonly keyspaces: readonly Keyspace[] }
   | ErrorResponse;
 
 export interface ErrorResponse {

@@ -13,7 +13,7 @@ import { ERRORS } from "./errors.ts";
 import type { Frame } from "./frame.ts";
 import { decodeGossip, encodeGossip } from "./gossip.ts";
 import type { GossipMessage } from "./gossip-messages.ts";
-import { groupId, logIndex, nodeId, shardId, term } from "./ids.ts";
+import { groupId, keyspaceId, logIndex, nodeId, shardId, term } from "./ids.ts";
 import * as limits from "./limits.ts";
 import {
   ANY_DEADLINE,
@@ -128,6 +128,21 @@ const requests: Record<string, ClientRequest> = {
   },
   "openSession on shard 3": { kind: "openSession", shard: shardId(3) },
   'get "color", linearizable': { kind: "get", key: utf8("color"), consistency: "linearizable" },
+  'get "color" of keyspace 3': {
+    kind: "get",
+    key: utf8("color"),
+    consistency: "linearizable",
+    keyspace: keyspaceId(3),
+  },
+  "createKeyspace orders": {
+    kind: "createKeyspace",
+    name: "orders",
+    mode: "raft",
+    token: 5,
+    forwarded: false,
+  },
+  "dropKeyspace 3": { kind: "dropKeyspace", id: keyspaceId(3), forwarded: false },
+  listKeyspaces: { kind: "listKeyspaces", forwarded: false },
   'exists "color", stale': { kind: "exists", key: utf8("color"), consistency: "stale" },
   'ttl of "color": how long is left': {
     kind: "ttl",
@@ -190,6 +205,10 @@ const responses: Record<string, ClientResponse> = {
     },
   },
   unchanged: { kind: "unchanged" },
+  "keyspaces: orders": {
+    kind: "keyspaces",
+    keyspaces: [{ id: keyspaceId(3), name: "orders", mode: "raft" }],
+  },
   "error NOT_LEADER, with a hint": {
     kind: "error",
     error: "NOT_LEADER",

@@ -7,7 +7,13 @@ import { isNodeId } from "./ids.ts";
 import { SCAN_ENTRIES_MAX } from "./limits.ts";
 import type { ClientResponse, ErrorResponse, KeyValue, LeaderHint } from "./messages.ts";
 import { decodePlain, encodePlain } from "./plain.ts";
-import { clusterStatusShape, groupLogShape, nodeStatusShape, topologyShape } from "./status-shapes.ts";
+import {
+  clusterStatusShape,
+  groupLogShape,
+  keyspacesShape,
+  nodeStatusShape,
+  topologyShape,
+} from "./status-shapes.ts";
 import { expectItems } from "./write-body.ts";
 
 /** Frame types of answers. A number is never given a second meaning. */
@@ -22,6 +28,7 @@ export const RESPONSE_TYPES = {
   clusterStatus: 135,
   groupLog: 136,
   unchanged: 137,
+  keyspaces: 144,
   error: 191,
 } as const satisfies Record<ClientResponse["kind"], number>;
 
@@ -45,6 +52,9 @@ export function decodeResponse(frame: Frame): ClientResponse {
       return { kind: "nodeStatus", status: nodeStatusShape(decodePlain(body), "status") };
     case RESPONSE_TYPES.clusterStatus:
       return { kind: "clusterStatus", status: clusterStatusShape(decodePlain(body), "status") };
+  }
+  if (frame.type === RESPONSE_TYPES.keyspaces) {
+    return { kind: "keyspaces", keyspaces: keyspacesShape(decodePlain(body), "keyspaces") };
   }
   if (frame.type === RESPONSE_TYPES.groupLog) {
     return { kind: "groupLog", log: groupLogShape(decodePlain(body), "log") };
@@ -93,6 +103,9 @@ function encodeResponseBody(writer: ByteWriter, response: ClientResponse): void 
       return;
     case "groupLog":
       writer.append(encodePlain(response.log));
+      return;
+    case "keyspaces":
+      writer.append(encodePlain(response.keyspaces));
       return;
     case "error":
       encodeError(writer, response);

@@ -1,8 +1,10 @@
 /** The shapes of what travels as maps: topology, status, hello. `messages.ts` says what the fields mean. */
-import { SHARDS_MAX } from "./limits.ts";
+import { type KeyspaceId, keyspaceId } from "./ids.ts";
+import { KEYSPACE_ID_MAX, SHARDS_MAX } from "./limits.ts";
 import type {
   ClusterStatus,
   GroupLogStatus,
+  Keyspace,
   LatencyStatus,
   NodeStatus,
   PeerStatus,
@@ -22,6 +24,13 @@ export const topologyShape: Shape<Topology> = record<Topology>({
   nodes: list(record<Topology["nodes"][number]>({ id: node, address: text })),
   shards: list(record<ShardPlace>({ leader: nullable(node), term: number, replicas: list(node) })),
 });
+
+export const keyspaceIdShape: Shape<KeyspaceId> = (value, path) =>
+  keyspaceId(whole(1, KEYSPACE_ID_MAX)(value, path));
+
+export const keyspacesShape: Shape<readonly Keyspace[]> = list(
+  record<Keyspace>({ id: keyspaceIdShape, name: text, mode: oneOf("raft", "quorum") }),
+);
 
 const peerStatus = record<PeerStatus>({
   id: node,

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { encodeConfiguration } from "./configuration.ts";
 import { ERRORS, type ErrorName } from "./errors.ts";
-import { groupId, indexPlus, logIndex, nodeId, shardId, term } from "./ids.ts";
+import { groupId, indexPlus, keyspaceId, logIndex, nodeId, shardId, term } from "./ids.ts";
 import type { ClientRequest, ClientResponse, WriteRequest } from "./messages.ts";
 import type { GroupMessage } from "./peer-messages.ts";
 
@@ -22,6 +22,10 @@ const node = fc.stringMatching(/^[A-Za-z0-9._-]{1,20}$/).map(nodeId);
 const stamp = fc.record({ session: wholeNumber, sequence: wholeNumber, acknowledgedBelow: wholeNumber });
 const consistency = fc.constantFrom("linearizable" as const, "stale" as const, "lease" as const);
 const shard = fc.nat(1023).map(shardId);
+/** Mostly none: then it is not there. */
+const keyspace = fc.option(fc.constantFrom(1, 23, 24, 239, 240, 65_536, 2 ** 32 - 1).map(keyspaceId), {
+  nil: undefined,
+});
 const keyValue = fc.record({ key, value: bytes });
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
 
@@ -29,6 +33,7 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
   fc.record({
     kind: fc.constant("put" as const),
     stamp,
+    keyspace,
     key,
     value: bytes,
     condition: fc.constantFrom("always" as const, "ifAbsent" as const, "ifPresent" as const),
@@ -36,6 +41,7 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
   fc.record({
     kind: fc.constant("putWith" as const),
     stamp,
+    keyspace,
     key,
     value: bytes,
     condition: fc.constantFrom("always" as const, "ifAbsent" as const, "ifPresent" as const),
@@ -46,6 +52,7 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
   fc.record({
     kind: fc.constant("putWith" as const),
     stamp,
+    keyspace,
     key,
     value: bytes,
     condition: fc.constant("always" as const),
@@ -56,6 +63,7 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
   fc.record({
     kind: fc.constant("expire" as const),
     stamp,
+    keyspace,
     key,
     expiry: fc.constantFrom("after" as const, "at" as const),
     expiryMs: wholeNumber,
@@ -67,11 +75,12 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
     }),
     answersOld: fc.boolean(),
   }),
-  fc.record({ kind: fc.constant("delete" as const), stamp, key }),
-  fc.record({ kind: fc.constant("increment" as const), stamp, key, delta: int64 }),
+  fc.record({ kind: fc.constant("delete" as const), stamp, keyspace, key }),
+  fc.record({ kind: fc.constant("increment" as const), stamp, keyspace, key, delta: int64 }),
   fc.record({
     kind: fc.constant("compareAndSet" as const),
     stamp,
+    keyspace,
     key,
     expected: optional(bytes),
     value: optional(bytes),
@@ -79,6 +88,7 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
   fc.record({
     kind: fc.constant("batch" as const),
     stamp,
+    keyspace,
     entries: fc.array(keyValue, { minLength: 1, maxLength: 20 }),
   }),
   fc.record({ kind: fc.constant("openSession" as const), shard }),
@@ -86,15 +96,17 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
 
 export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
   { weight: 3, arbitrary: anyWrite },
-  fc.record({ kind: fc.constantFrom("get" as const, "exists" as const), key, consistency }),
+  fc.record({ kind: fc.constantFrom("get" as const, "exists" as const), keyspace, key, consistency }),
   fc.record({
     kind: fc.constant("ttl" as const),
+    keyspace,
     key,
     form: fc.constantFrom("left" as const, "at" as const),
     consistency,
   }),
   fc.record({
     kind: fc.constant("scan" as const),
+    keyspace,
     start: key,
     end: optional(key),
     limit: fc.integer({ min: 1, max: 10_000 }),
@@ -125,6 +137,19 @@ export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
     shard: optional(shard),
     forwarded: fc.boolean(),
   }),
+  fc.record({
+    kind: fc.constant("createKeyspace" as const),
+    name: fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,20}$/),
+    mode: fc.constantFrom("raft" as const, "quorum" as const),
+    token: wholeNumber,
+    forwarded: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constant("dropKeyspace" as const),
+    id: fc.constantFrom(1, 240, 2 ** 32 - 1).map(keyspaceId),
+    forwarded: fc.boolean(),
+  }),
+  fc.record({ kind: fc.constant("listKeyspaces" as const), forwarded: fc.boolean() }),
   fc.record({ kind: fc.constant("groupLog" as const), shard: optional(shard), limit: wholeNumber }),
 );
 
@@ -185,6 +210,17 @@ const nodeStatus = fc.record({
 
 export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
   fc.record({ kind: fc.constant("pong" as const) }),
+  fc.record({
+    kind: fc.constant("keyspaces" as const),
+    keyspaces: fc.array(
+      fc.record({
+        id: fc.constantFrom(1, 240, 2 ** 32 - 1).map(keyspaceId),
+        name: text,
+        mode: fc.constantFrom("raft" as const, "quorum" as const),
+      }),
+      { maxLength: 3 },
+    ),
+  }),
   fc.record({ kind: fc.constant("value" as const), value: optional(bytes), ageMs: wholeNumber }),
   fc.record({ kind: fc.constant("boolean" as const), value: fc.boolean() }),
   fc.record({ kind: fc.constant("integer" as const), value: int64 }),

@@ -6,14 +6,22 @@
 import { unreachable } from "../src/lib/assert.ts";
 import type { ByteWriter, CborReader } from "./cbor.ts";
 import { ProtocolError } from "./errors.ts";
-import { shardId } from "./ids.ts";
-import { BATCH_KEYS_MAX, KEY_BYTES_MAX, SHARDS_MAX, VALUE_BYTES_MAX } from "./limits.ts";
+import { type KeyspaceId, keyspaceId, shardId } from "./ids.ts";
+import {
+  BATCH_KEYS_MAX,
+  KEY_BYTES_MAX,
+  KEYSPACE_ID_MAX,
+  KEYSPACES_MAX,
+  SHARDS_MAX,
+  VALUE_BYTES_MAX,
+} from "./limits.ts";
 import {
   ANY_DEADLINE,
   type Batch,
   type DeadlineCondition,
   type Expire,
   type Expiry,
+  type InKeyspace,
   type KeyValue,
   NO_SESSION,
   type PutCondition,
@@ -43,10 +51,30 @@ const INT64_MIN = -(1n << 63n);
 const INT64_MAX = (1n << 63n) - 1n;
 
 /**
+ * What only nodes put into a shard's log: of the keyspaces below `next` there are the `live` ones and no others, as the
+ * `drops`th drop of a keyspace has left it. Whatever the shard has of others is deleted.
+ */
+export interface KeepKeyspaces {
+  readonly kind: "keepKeyspaces";
+  readonly drops: number;
+  readonly next: KeyspaceId;
+  /** Ascending. */
+  readonly live: readonly KeyspaceId[];
+}
+const KEEP_KEYSPACES = 9;
+
+/** What a shard's log consists of. */
+export type LogCommand = WriteRequest | KeepKeyspaces;
+
+/**
  * Writes the type and the body of `request`, without a frame. Throws `ProtocolError` (TOO_LARGE, BAD_REQUEST) for what
  * is outside of the limits; some of it may be written then.
  */
-export function encodeWrite(writer: ByteWriter, request: WriteRequest): void {
+export function encodeWrite(writer: ByteWriter, request: LogCommand): void {
+  if (request.kind === "keepKeyspaces") {
+    encodeKeepKeyspaces(writer, request);
+    return;
+  }
   writer.u8(WRITE_TYPES[request.kind]);
   encodeWriteBody(writer, request);
 }
@@ -55,8 +83,9 @@ export function encodeWrite(writer: ByteWriter, request: WriteRequest): void {
  * Reads what `encodeWrite` wrote, from the reader's position to the end of that command. Byte strings are views of the
  * reader's buffer. Throws `ProtocolError`.
  */
-export function decodeWrite(reader: CborReader): WriteRequest {
+export function decodeWrite(reader: CborReader): LogCommand {
   const type = reader.uint();
+  if (type === KEEP_KEYSPACES) return decodeKeepKeyspaces(reader);
   return decodeWriteBody(type, reader) ?? reader.refuse(`type ${type}, which is not a write,`);
 }
 
@@ -64,33 +93,37 @@ export function decodeWrite(reader: CborReader): WriteRequest {
 export function encodeWriteBody(writer: ByteWriter, request: WriteRequest): void {
   switch (request.kind) {
     case "put":
-      writer.arrayHeader(6);
+      beginKeyBody(writer, 6, request);
       encodeStamp(writer, request.stamp);
       encodeKey(writer, request.key);
       encodeValue(writer, request.value);
       writer.uint(CONDITIONS.indexOf(request.condition));
+      endKeyBody(writer, request);
       return;
     case "putWith":
-      writer.arrayHeader(9);
+      beginKeyBody(writer, 9, request);
       encodeStamp(writer, request.stamp);
       encodeKey(writer, request.key);
       encodeValue(writer, request.value);
       writer.uint(CONDITIONS.indexOf(request.condition));
       encodeExpiry(writer, request);
       writer.bool(request.answersOld);
+      endKeyBody(writer, request);
       return;
     case "expire":
-      writer.arrayHeader(8);
+      beginKeyBody(writer, 8, request);
       encodeStamp(writer, request.stamp);
       encodeKey(writer, request.key);
       encodeExpiry(writer, request);
       encodeDeadlineCondition(writer, request.condition);
       writer.bool(request.answersOld);
+      endKeyBody(writer, request);
       return;
     case "delete":
-      writer.arrayHeader(4);
+      beginKeyBody(writer, 4, request);
       encodeStamp(writer, request.stamp);
       encodeKey(writer, request.key);
+      endKeyBody(writer, request);
       return;
     case "increment":
       if (request.delta < INT64_MIN || request.delta > INT64_MAX) {
@@ -99,17 +132,19 @@ export function encodeWriteBody(writer: ByteWriter, request: WriteRequest): void
           `the delta ${request.delta} is not a signed integer of 64 bits`,
         );
       }
-      writer.arrayHeader(5);
+      beginKeyBody(writer, 5, request);
       encodeStamp(writer, request.stamp);
       encodeKey(writer, request.key);
       writer.int(request.delta);
+      endKeyBody(writer, request);
       return;
     case "compareAndSet":
-      writer.arrayHeader(6);
+      beginKeyBody(writer, 6, request);
       encodeStamp(writer, request.stamp);
       encodeKey(writer, request.key);
       encodeValueOrNil(writer, request.expected);
       encodeValueOrNil(writer, request.value);
+      endKeyBody(writer, request);
       return;
     case "batch":
       encodeBatch(writer, request);
@@ -127,14 +162,15 @@ export function encodeWriteBody(writer: ByteWriter, request: WriteRequest): void
 export function decodeWriteBody(type: number, reader: CborReader): WriteRequest | undefined {
   switch (type) {
     case WRITE_TYPES.put: {
-      expectItems(reader, 6);
+      const named = expectKeyBody(reader, 6);
       const stamp = decodeStamp(reader);
       const key = decodeKey(reader);
       const value = decodeValue(reader);
-      return { kind: "put", stamp, key, value, condition: decodeCondition(reader) };
+      const condition = decodeCondition(reader);
+      return { kind: "put", stamp, key, value, condition, keyspace: decodeKeyspace(reader, named) };
     }
     case WRITE_TYPES.putWith: {
-      expectItems(reader, 9);
+      const named = expectKeyBody(reader, 9);
       const stamp = decodeStamp(reader);
       const key = decodeKey(reader);
       const value = decodeValue(reader);
@@ -142,10 +178,11 @@ export function decodeWriteBody(type: number, reader: CborReader): WriteRequest 
       const expiry = decodeExpiry(reader);
       const expiryMs = decodeExpiryMs(reader, expiry);
       const answersOld = reader.bool();
-      return { kind: "putWith", stamp, key, value, condition, expiry, expiryMs, answersOld };
+      const keyspace = decodeKeyspace(reader, named);
+      return { kind: "putWith", stamp, key, value, condition, expiry, expiryMs, answersOld, keyspace };
     }
     case WRITE_TYPES.expire: {
-      expectItems(reader, 8);
+      const named = expectKeyBody(reader, 8);
       const stamp = decodeStamp(reader);
       const key = decodeKey(reader);
       const expiry = decodeExpiry(reader);
@@ -153,28 +190,31 @@ export function decodeWriteBody(type: number, reader: CborReader): WriteRequest 
       const expiryMs = decodeExpiryMs(reader, expiry);
       const condition = decodeDeadlineCondition(reader);
       const answersOld = reader.bool();
-      return { kind: "expire", stamp, key, expiry, expiryMs, condition, answersOld };
+      const keyspace = decodeKeyspace(reader, named);
+      return { kind: "expire", stamp, key, expiry, expiryMs, condition, answersOld, keyspace };
     }
     case WRITE_TYPES.delete: {
-      expectItems(reader, 4);
+      const named = expectKeyBody(reader, 4);
       const stamp = decodeStamp(reader);
-      return { kind: "delete", stamp, key: decodeKey(reader) };
+      const key = decodeKey(reader);
+      return { kind: "delete", stamp, key, keyspace: decodeKeyspace(reader, named) };
     }
     case WRITE_TYPES.increment: {
-      expectItems(reader, 5);
+      const named = expectKeyBody(reader, 5);
       const stamp = decodeStamp(reader);
       const key = decodeKey(reader);
       const delta = reader.int();
       if (delta < INT64_MIN || delta > INT64_MAX) reader.refuse(`the delta ${delta}, beyond 64 bits,`);
-      return { kind: "increment", stamp, key, delta };
+      return { kind: "increment", stamp, key, delta, keyspace: decodeKeyspace(reader, named) };
     }
     case WRITE_TYPES.compareAndSet: {
-      expectItems(reader, 6);
+      const named = expectKeyBody(reader, 6);
       const stamp = decodeStamp(reader);
       const key = decodeKey(reader);
       const expected = reader.takeNil() ? undefined : decodeValue(reader);
       const value = reader.takeNil() ? undefined : decodeValue(reader);
-      return { kind: "compareAndSet", stamp, key, expected, value };
+      const keyspace = decodeKeyspace(reader, named);
+      return { kind: "compareAndSet", stamp, key, expected, value, keyspace };
     }
     case WRITE_TYPES.batch:
       return decodeBatch(reader);
@@ -205,6 +245,38 @@ export function decodeShard(reader: CborReader): ReturnType<typeof shardId> {
   return shardId(shard);
 }
 
+/**
+ * Begins the body of a request on keys, which has `count` items, and one more where it names a keyspace: so the default
+ * one, which most requests are for, costs nothing. `endKeyBody` ends it.
+ */
+export function beginKeyBody(writer: ByteWriter, count: number, { keyspace }: InKeyspace): void {
+  writer.arrayHeader(keyspace === undefined ? count : count + 1);
+}
+
+export function endKeyBody(writer: ByteWriter, { keyspace }: InKeyspace): void {
+  if (keyspace !== undefined) writer.uint(keyspace);
+}
+
+/** Whether a keyspace follows the `count` items that begin here. Throws `ProtocolError` (BAD_REQUEST) if they are others. */
+export function expectKeyBody(reader: CborReader, count: number): boolean {
+  const found = reader.arrayHeader();
+  if (found === count || found === count + 1) return found !== count;
+  return reader.refuse(
+    `an array of ${found < 0 ? "unknown length" : `${found} items`} instead of ${count}, or ${count + 1} with a keyspace,`,
+  );
+}
+
+/** The keyspace at the end of a body, if one follows. */
+export function decodeKeyspace(reader: CborReader, follows: boolean): KeyspaceId | undefined {
+  return follows ? decodeKeyspaceId(reader) : undefined;
+}
+
+export function decodeKeyspaceId(reader: CborReader): KeyspaceId {
+  const id = reader.uint();
+  if (id < 1 || id > KEYSPACE_ID_MAX) reader.refuse(`the keyspace ${id}`);
+  return keyspaceId(id);
+}
+
 /** Throws `ProtocolError` (BAD_REQUEST) unless an array of `count` items begins here. */
 export function expectItems(reader: CborReader, count: number): void {
   const found = reader.arrayHeader();
@@ -221,17 +293,18 @@ function encodeBatch(writer: ByteWriter, request: Batch): void {
       `a batch has ${entries.length} keys, at most ${BATCH_KEYS_MAX} are allowed`,
     );
   }
-  writer.arrayHeader(4);
+  beginKeyBody(writer, 4, request);
   encodeStamp(writer, request.stamp);
   writer.arrayHeader(entries.length * 2);
   for (const { key, value } of entries) {
     encodeKey(writer, key);
     encodeValue(writer, value);
   }
+  endKeyBody(writer, request);
 }
 
 function decodeBatch(reader: CborReader): Batch {
-  expectItems(reader, 4);
+  const named = expectKeyBody(reader, 4);
   const stamp = decodeStamp(reader);
   const items = reader.arrayHeader();
   if (items <= 0 || items % 2 !== 0) reader.refuse(`a batch of ${items} keys and values`);
@@ -246,7 +319,26 @@ function decodeBatch(reader: CborReader): Batch {
     const key = decodeKey(reader);
     entries.push({ key, value: decodeValue(reader) });
   }
-  return { kind: "batch", stamp, entries };
+  return { kind: "batch", stamp, entries, keyspace: decodeKeyspace(reader, named) };
+}
+
+function encodeKeepKeyspaces(writer: ByteWriter, { drops, next, live }: KeepKeyspaces): void {
+  writer.u8(KEEP_KEYSPACES);
+  writer.arrayHeader(3);
+  writer.uint(drops);
+  writer.uint(next);
+  writer.arrayHeader(live.length);
+  for (const id of live) writer.uint(id);
+}
+
+function decodeKeepKeyspaces(reader: CborReader): KeepKeyspaces {
+  expectItems(reader, 3);
+  const drops = reader.uint();
+  const next = decodeKeyspaceId(reader);
+  const count = reader.arrayHeader();
+  if (count < 0 || count > KEYSPACES_MAX) reader.refuse(`a list of ${count} keyspaces`);
+  const live = Array.from({ length: count }, () => decodeKeyspaceId(reader));
+  return { kind: "keepKeyspaces", drops, next, live };
 }
 
 function encodeStamp(writer: ByteWriter, stamp: SessionStamp): void {

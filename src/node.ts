@@ -4,16 +4,19 @@
  */
 import { version } from "../package.json";
 import { errorResponse } from "../protocol/errors.ts";
+import type { NodeLoad } from "../protocol/gossip-messages.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
-import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
+import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardId, shardOfGroup } from "../protocol/ids.ts";
 import { ASK_TOPOLOGY, type ClientRequest } from "../protocol/messages.ts";
 import type { GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { Administration } from "./administration.ts";
+import { ClusterGossip, gossipOptions, type LedShard } from "./cluster-gossip.ts";
 import { GatherStatus } from "./cluster-status.ts";
 import { DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
+import { Keyspaces } from "./keyspaces.ts";
 import { parseAddress } from "./lib/address.ts";
 import { Slab } from "./lib/slab.ts";
 import { Membership } from "./membership.ts";
@@ -98,8 +101,10 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   readonly #timings: NodeTimings;
   readonly #stats = new RequestStats();
   readonly #peers: Peers;
+  readonly #gossip: ClusterGossip;
   readonly #server: Server;
   readonly #startedMs: number;
+  readonly #startedAtMs: number;
   #running: Running | undefined;
   #isRemoved = false;
   #metStranger = false;
@@ -111,6 +116,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     this.#options = options;
     this.#timings = timingsOf({ ...DEFAULT_TIMING_OPTIONS, ...config.timings });
     this.#startedMs = env.clock.nowMs();
+    this.#startedAtMs = Math.max(0, Math.round(env.clock.wallMs()));
     const others = config.members.filter((member) => member.id !== config.id);
     this.#addresses = new Map(others.map(({ id, host, port }) => [id, { host, port }]));
     this.#peers = createPeers({
@@ -130,8 +136,15 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         if (hopeless !== undefined) this.#refusal = hopeless;
       },
       listener: this,
+      heardGossip: (message) => this.#gossip.received(message),
       handler: this,
       limits: DEFAULT_SERVER_LIMITS,
+    });
+    this.#gossip = new ClusterGossip({
+      ...{ env, self: config.id, network: this.#peers, onFatal: options.onFatal },
+      options: gossipOptions(this.#timings),
+      load: () => this.#load(),
+      led: () => this.#led(),
     });
     this.#server = createServer({
       env,
@@ -154,6 +167,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       throw error;
     }
     this.#peers.start();
+    this.#gossip.start();
   }
 
   async ready(): Promise<void> {
@@ -169,6 +183,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     if (running === undefined) return;
     await running.host.handOver();
     await this.#server.stop();
+    this.#gossip.stop();
     this.#peers.stop();
     await running.host.stop();
     // Tables instead of a log to replay: the next start is quick. A full disk would be waited for.
@@ -190,10 +205,12 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
 
   connected(node: NodeId): void {
     this.#running?.host.connected(node);
+    this.#gossip.connectionChanged(node);
   }
 
   disconnected(node: NodeId): void {
     this.#running?.host.disconnected(node);
+    this.#gossip.connectionChanged(node);
   }
 
   async #listen(): Promise<Listener> {
@@ -256,6 +273,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       isInGroup: (node) => host.shards.some((shard) => shard.hasMember(node)),
     });
     const systemMachine = new SystemMachine((facts) => {
+      keyspaces.learn(facts.keyspaces);
       if (!membership.learn(facts)) return;
       this.#keepFacts({ ...identity, facts: membership.facts });
       this.#followMembership(membership, host);
@@ -279,19 +297,29 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         // Groups have let go of nodes that were removed, perhaps, or others have told of nodes.
         this.#followMembership(membership, host);
         if (this.#metStranger) this.#askWho(membership);
+        keyspaces.carryOut();
         if (!host.systemShard.isLeader) return;
         for (const command of membership.missingFacts(() => randomId(env.random))) {
           host.systemShard.proposeRaw(encodeSystemCommand(command));
         }
       },
     });
+    const keys = new EngineKeys();
+    const machines = Array.from(
+      { length: shardCount },
+      (_, shard) => new KeyValueMachine(shardId(shard), buffer, keys),
+    );
+    const keyspaces: Keyspaces = new Keyspaces({
+      ...{ self: id, clock: env.clock, host, network: this.#peers, machines },
+      timeoutMs: this.#timings.requestTimeoutMs,
+    });
     const shared = {
       engine,
       logStore,
       systemMachine,
-      buffer,
+      machines,
       host,
-      keys: new EngineKeys(),
+      keys,
       slab: new Slab(SLAB_BYTES),
       streams: { active: 0, max: DEFAULT_LIMITS.snapshotStreamsMax },
       joins: identity.joins,
@@ -309,7 +337,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       logStore,
       host,
       membership,
-      router: this.#buildRouter(host, engine, logStore, membership),
+      router: this.#buildRouter(host, engine, logStore, membership, keyspaces),
     };
   }
 
@@ -330,7 +358,30 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       );
     }
     this.#peers.membersChanged();
+    this.#gossip.membersChanged(membership.nodes.map(({ id }) => id));
     host.membersChanged(votersAmong(membership));
+  }
+
+  /** What this node tells the others of itself. */
+  #load(): NodeLoad {
+    const { host, engine } = this.#running!;
+    const [, ...shards] = host.shards;
+    const { memtableBytes, tableBytes } = engine.stats();
+    return {
+      shards: shards.length,
+      leaders: shards.filter((shard) => shard.isLeader).length,
+      dataBytes: memtableBytes + tableBytes,
+      requestsPerSecond: this.#stats.perSecond,
+      disk: host.readOnlyReason === undefined ? "ok" : "full",
+      startedAtMs: this.#startedAtMs,
+      version,
+    };
+  }
+
+  #led(): LedShard[] {
+    const [, ...shards] = this.#running!.host.shards;
+    const led = shards.filter((shard) => shard.isLeader);
+    return led.map(({ group, term }) => ({ shard: shardOfGroup(group), term }));
   }
 
   /** Asks the others who the nodes are. */
@@ -361,7 +412,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       readonly engine: Engine;
       readonly logStore: LogStore;
       readonly systemMachine: SystemMachine;
-      readonly buffer: ApplyBuffer;
+      /** By shard. */
+      readonly machines: readonly KeyValueMachine[];
       readonly host: ShardHost;
       readonly keys: EngineKeys;
       readonly slab: Slab;
@@ -370,7 +422,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       readonly pauses: PauseWatch | undefined;
     },
   ): Shard {
-    const { engine, logStore, systemMachine, buffer, host, keys, slab, streams, joins, pauses } = parts;
+    const { engine, logStore, systemMachine, machines, host, keys, slab, streams, joins, pauses } = parts;
     const isSystem = group === SYSTEM_GROUP;
     const meta = engine.getSync(metaKey(group))?.slice();
     return Shard.recover(
@@ -381,7 +433,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         clock: this.#env.clock,
         pauses,
         logStore,
-        machine: isSystem ? systemMachine : new KeyValueMachine(shardOfGroup(group), buffer, keys),
+        machine: isSystem ? systemMachine : machines[shardOfGroup(group)]!,
         reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
         space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
         streams,
@@ -414,7 +466,13 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     );
   }
 
-  #buildRouter(host: ShardHost, engine: Engine, logStore: LogStore, membership: Membership): Router {
+  #buildRouter(
+    host: ShardHost,
+    engine: Engine,
+    logStore: LogStore,
+    membership: Membership,
+    keyspaces: Keyspaces,
+  ): Router {
     const { id, members, shards } = this.#config;
     const { clock } = this.#env;
     const self = { id, address: members.find((member) => member.id === id)!.address };
@@ -451,6 +509,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         ...{ self: id, clock, host, membership, network: this.#peers },
         timeoutMs: this.#timings.requestTimeoutMs,
       }),
+      keyspaces,
       nodeStatus: () => ({ kind: "nodeStatus", status: status() }),
       clusterStatus: (sink, requestId) => {
         new GatherStatus({

@@ -2,11 +2,19 @@
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
 import { type ShardId, shardId } from "../protocol/ids.ts";
-import type { Batch, ClientRequest, ClientResponse, Scan, TopologyRequest } from "../protocol/messages.ts";
+import type {
+  Batch,
+  ClientRequest,
+  ClientResponse,
+  InKeyspace,
+  Scan,
+  TopologyRequest,
+} from "../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../protocol/slots.ts";
 import type { Administration } from "./administration.ts";
 import type { Clock } from "./env/env.ts";
 import { GatherScan, partLimit } from "./gather-scan.ts";
+import type { Keyspaces } from "./keyspaces.ts";
 import { unreachable } from "./lib/assert.ts";
 import type { LinearizableMode } from "./modes/linearizable.ts";
 import { ScanGate, type ScanGateLimits } from "./scan-gate.ts";
@@ -19,6 +27,7 @@ export interface RouterParts {
   readonly topology: (request: TopologyRequest) => ClientResponse;
   readonly nodeStatus: () => ClientResponse;
   readonly administration: Administration;
+  readonly keyspaces: Pick<Keyspaces, "refusal" | "execute">;
   /** Answers by itself, when the other nodes have answered or a deadline has passed. */
   readonly clusterStatus: (sink: ReplySink, requestId: number) => void;
 }
@@ -45,6 +54,12 @@ export class Router implements RequestHandler {
 
   execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
     const { mode } = this.#parts;
+    const { keyspace } = request as InKeyspace;
+    const refusal = keyspace === undefined ? undefined : this.#parts.keyspaces.refusal(keyspace);
+    if (refusal !== undefined) {
+      sink.reply(requestId, refusal);
+      return;
+    }
     switch (request.kind) {
       case "get":
       case "ttl":
@@ -76,6 +91,11 @@ export class Router implements RequestHandler {
       case "status":
         if (request.scope === "node") sink.reply(requestId, this.#parts.nodeStatus());
         else this.#parts.clusterStatus(sink, requestId);
+        break;
+      case "createKeyspace":
+      case "dropKeyspace":
+      case "listKeyspaces":
+        this.#parts.keyspaces.execute(request, sink, requestId);
         break;
       case "changeMember":
       case "transferLeader":

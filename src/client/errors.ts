@@ -58,6 +58,12 @@ export function describeRequest(request: ClientRequest): string {
       return `handing leadership to ${request.to}`;
     case "groupLog":
       return "reading a group's log";
+    case "createKeyspace":
+      return `creation of keyspace ${JSON.stringify(request.name)}`;
+    case "dropKeyspace":
+      return `drop of keyspace ${request.id}`;
+    case "listKeyspaces":
+      return "list of keyspaces";
   }
 }
 

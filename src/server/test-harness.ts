@@ -10,6 +10,8 @@ import type {
   ClientRequest,
   ClientResponse,
   Expire,
+  InKeyspace,
+  Keyspace,
   KeyValue,
   NodeStatus,
   PutWith,
@@ -42,6 +44,7 @@ export class MapHandler implements RequestHandler {
   held: Executed[] | undefined;
   /** Answers all requests with this instead. */
   answer: ClientResponse | undefined;
+  keyspaces: Keyspace[] = [];
   /** One node, one shard. */
   topology: Topology | undefined = {
     ...{ version: 1, view: 0, clusterId: "abcd", nodes: [{ id: nodeId("n1"), address: "127.0.0.1:7001" }] },
@@ -66,19 +69,19 @@ export class MapHandler implements RequestHandler {
       case "ping":
         return { kind: "pong" };
       case "get":
-        return { kind: "value", value: this.values.get(keyOf(request.key)), ageMs: 0 };
+        return { kind: "value", value: this.values.get(keyOf(request.key, request)), ageMs: 0 };
       case "exists":
-        return { kind: "boolean", value: this.values.has(keyOf(request.key)) };
+        return { kind: "boolean", value: this.values.has(keyOf(request.key, request)) };
       case "put": {
-        const exists = this.values.has(keyOf(request.key));
+        const exists = this.values.has(keyOf(request.key, request));
         if (request.condition === "ifAbsent" ? exists : request.condition === "ifPresent" && !exists) {
           return { kind: "boolean", value: false };
         }
-        this.#set(keyOf(request.key), request.value.slice());
+        this.#set(keyOf(request.key, request), request.value.slice());
         return { kind: "boolean", value: true };
       }
       case "putWith": {
-        const key = keyOf(request.key);
+        const key = keyOf(request.key, request);
         const old = this.values.get(key);
         const holds =
           request.condition === "always" || (old !== undefined) === (request.condition === "ifPresent");
@@ -89,7 +92,7 @@ export class MapHandler implements RequestHandler {
           : { kind: "boolean", value: holds };
       }
       case "expire": {
-        const key = keyOf(request.key);
+        const key = keyOf(request.key, request);
         const old = this.values.get(key);
         const before = this.#deadlines.get(key) ?? Number.POSITIVE_INFINITY;
         const after = request.expiry === "after" ? Date.now() + request.expiryMs : request.expiryMs;
@@ -107,40 +110,42 @@ export class MapHandler implements RequestHandler {
           : { kind: "boolean", value: holds };
       }
       case "ttl": {
-        const key = keyOf(request.key);
+        const key = keyOf(request.key, request);
         if (!this.values.has(key)) return { kind: "integer", value: -2n };
         const deadline = this.#deadlines.get(key);
         if (deadline === undefined) return { kind: "integer", value: -1n };
         return { kind: "integer", value: BigInt(request.form === "at" ? deadline : deadline - Date.now()) };
       }
       case "delete":
-        return { kind: "boolean", value: this.#remove(keyOf(request.key)) };
+        return { kind: "boolean", value: this.#remove(keyOf(request.key, request)) };
       case "batch":
-        for (const { key, value } of request.entries) this.#set(keyOf(key), value.slice());
+        for (const { key, value } of request.entries) this.#set(keyOf(key, request), value.slice());
         return { kind: "boolean", value: true };
       case "compareAndSet": {
-        const found = this.values.get(keyOf(request.key));
+        const found = this.values.get(keyOf(request.key, request));
         const same =
           found === undefined || request.expected === undefined
             ? found === request.expected
             : compareBytes(found, request.expected) === 0;
-        if (same && request.value === undefined) this.#remove(keyOf(request.key));
-        else if (same) this.#set(keyOf(request.key), request.value!.slice());
+        if (same && request.value === undefined) this.#remove(keyOf(request.key, request));
+        else if (same) this.#set(keyOf(request.key, request), request.value!.slice());
         return { kind: "boolean", value: same };
       }
       case "increment": {
-        const text = fromUtf8(this.values.get(keyOf(request.key)) ?? utf8("0"));
+        const text = fromUtf8(this.values.get(keyOf(request.key, request)) ?? utf8("0"));
         if (!/^-?\d{1,19}$/.test(text)) return failure("NOT_AN_INTEGER", "the value is not an integer");
         const sum = BigInt(text) + request.delta;
         if (sum !== BigInt.asIntN(64, sum))
           return failure("NOT_AN_INTEGER", "the sum would overflow 64 bits");
-        this.values.set(keyOf(request.key), utf8(String(sum)));
+        this.values.set(keyOf(request.key, request), utf8(String(sum)));
         return { kind: "integer", value: sum };
       }
       case "scan": {
         const shards = this.topology?.shards.length ?? 1;
+        const prefix = keyOf(new Uint8Array(0), request);
         const entries: KeyValue[] = [...this.values]
-          .map(([key, value]) => ({ key: Buffer.from(key, "latin1"), value }))
+          .filter(([key]) => (prefix === "" ? key.charCodeAt(0) < 256 || key === "" : key.startsWith(prefix)))
+          .map(([key, value]) => ({ key: Buffer.from(key.slice(prefix.length), "latin1"), value }))
           .filter(
             ({ key }) => request.shard === undefined || shardOfSlot(slotOf(key), shards) === request.shard,
           )
@@ -178,6 +183,10 @@ export class MapHandler implements RequestHandler {
         return request.known === this.topology.view
           ? { kind: "unchanged" }
           : { kind: "topology", topology: this.topology };
+      case "listKeyspaces":
+        return { kind: "keyspaces", keyspaces: this.keyspaces };
+      case "createKeyspace":
+      case "dropKeyspace":
       case "openSession":
       case "changeMember":
       case "transferLeader":
@@ -202,8 +211,9 @@ export class MapHandler implements RequestHandler {
   }
 }
 
-/** Keys are bytes: each becomes one character, so that none is lost. */
-const keyOf = (key: Uint8Array): string => Buffer.from(key).toString("latin1");
+/** Keys are bytes: each becomes one character, so that none is lost; a keyspace is one that no byte becomes. */
+const keyOf = (key: Uint8Array, { keyspace }: InKeyspace): string =>
+  (keyspace === undefined ? "" : String.fromCharCode(256 + keyspace)) + Buffer.from(key).toString("latin1");
 
 export function failure(error: "NOT_AN_INTEGER" | "BAD_REQUEST", message: string): ClientResponse {
   return { kind: "error", error, message, leader: undefined };

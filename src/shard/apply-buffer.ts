@@ -23,6 +23,13 @@ export class ApplyBuffer {
     this.#batch.delete(key);
   }
 
+  /** Deletes all keys from `gte` on and below `lt`, if there are any. */
+  deleteRange(gte: Uint8Array, lt: Uint8Array): void {
+    this.commit();
+    using found = this.engine.iterate({ gte, lt, limit: 1, keysOnly: true });
+    if (found.next()) this.#batch.deleteRange(gte, lt);
+  }
+
   /** Makes everything gathered visible. */
   commit(): void {
     if (this.#batch.count === 0) return;

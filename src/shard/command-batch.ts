@@ -8,9 +8,8 @@
  */
 
 import { ByteWriter, CborReader } from "../../protocol/cbor.ts";
-import { decodeWrite, encodeWrite } from "../../protocol/client.ts";
+import { decodeWrite, encodeWrite, type LogCommand } from "../../protocol/client.ts";
 import { INDEX_ZERO, type LogIndex, logIndex } from "../../protocol/ids.ts";
-import type { WriteRequest } from "../../protocol/messages.ts";
 import type { Slab } from "../lib/slab.ts";
 import { patchU64 } from "./log-segment.ts";
 
@@ -35,7 +34,7 @@ export class CommandBatch {
     return this.#writer.length;
   }
 
-  add(request: WriteRequest): void {
+  add(request: LogCommand): void {
     encodeWrite(this.#writer, request);
   }
 
@@ -86,7 +85,7 @@ export class CommandBatchReader {
   }
 
   /** The next command, whose bytes are views into the data; `undefined` at the end. */
-  next(): WriteRequest | undefined {
+  next(): LogCommand | undefined {
     return this.#reader.remaining === 0 ? undefined : decodeWrite(this.#reader);
   }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { logIndex, shardId } from "../../protocol/ids.ts";
+import { type KeyspaceId, keyspaceId, logIndex, shardId } from "../../protocol/ids.ts";
 import {
   type ClientResponse,
   NO_SESSION,
@@ -14,6 +14,8 @@ import { ApplyBuffer } from "./apply-buffer.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import { EngineKeys } from "./engine-keys.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
+import type { KeyspaceFacts } from "./keyspaces.ts";
+import { ShardReader } from "./shard-reader.ts";
 
 const LIMITS = { idleMs: 1000, sessionsMax: 3, answersMax: 1e6 };
 
@@ -37,7 +39,7 @@ function setUp(engine = new MemoryEngine()) {
       return answers.map(outcome);
     },
     get: (key: string) => {
-      const value = buffer.get(Uint8Array.of(1, 0, 2, 0, ...utf8(key)), 0);
+      const value = buffer.get(Uint8Array.of(1, 0, 2, 0, 0, ...utf8(key)), 0);
       return value && fromUtf8(value);
     },
   };
@@ -156,4 +158,36 @@ test("shards do not see each other's keys", () => {
   const answers: ClientResponse[] = [];
   other.apply(reader, { answer: (response) => void answers.push(response) });
   expect(answers).toEqual([{ kind: "boolean", value: false }]);
+});
+
+test("keyspaces do not see each other's keys, and one that was dropped leaves nothing behind", () => {
+  const { apply, machine, engine, get: commit } = setUp();
+  const [first, second] = [keyspaceId(1), keyspaceId(2)];
+  apply(1, put("a", "0"), { ...put("a", "1"), keyspace: first }, { ...put("a", "2"), keyspace: second });
+  const shared = new ShardReader(shardId(2), engine, keys);
+  const read = (keyspace: KeyspaceId | undefined) => {
+    const get = { kind: "get", key: utf8("a"), consistency: "linearizable", keyspace } as const;
+    commit("a");
+    const answer = shared.read(get, 0, { logMs: 1, clockMs: 1, heedsClock: false });
+    return answer?.kind === "value" ? answer.value && fromUtf8(answer.value) : answer?.kind;
+  };
+  expect([undefined, first, second].map(read)).toEqual(["0", "1", "2"]);
+  expect(apply(2, { ...remove("a"), keyspace: first }, { ...add("a", 5n), keyspace: second })).toEqual([
+    true,
+    7n,
+  ]);
+  expect([undefined, first, second].map(read)).toEqual(["0", undefined, "7"]);
+
+  const facts: KeyspaceFacts = { version: 3, next: keyspaceId(3), drops: 1, live: [] };
+  expect(machine.missingOf({ ...facts, drops: 0 })).toBeUndefined();
+  const command = machine.missingOf(facts)!.slice();
+  const batch = new CommandBatch(new Slab(1024));
+  batch.addRaw(command);
+  const reader = new CommandBatchReader();
+  reader.open(batch.take(3, logIndex(0)));
+  machine.apply(reader, undefined);
+  expect(machine.missingOf(facts)).toBeUndefined();
+  expect(apply(4, { ...put("a", "3"), keyspace: second })).toEqual(["NO_KEYSPACE"]);
+  expect([undefined, second].map(read)).toEqual(["0", undefined]);
+  expect(apply(5, { ...put("a", "4"), keyspace: keyspaceId(3) })).toEqual([true]);
 });

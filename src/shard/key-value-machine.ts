@@ -1,3 +1,5 @@
+import { ByteWriter } from "../../protocol/cbor.ts";
+import { encodeWrite, type KeepKeyspaces } from "../../protocol/client.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ShardId } from "../../protocol/ids.ts";
 import type {
@@ -17,6 +19,8 @@ import type { CommandBatchReader } from "./command-batch.ts";
 import type { EngineKeys } from "./engine-keys.ts";
 import { deadlineOf } from "./expiry.ts";
 import { parseInteger } from "./integer-value.ts";
+import { KeyspaceGate } from "./keyspace-gate.ts";
+import { type KeyspaceFacts, keepCommand } from "./keyspaces.ts";
 import {
   DEFAULT_SESSION_LIMITS,
   type RememberedResponse,
@@ -34,6 +38,12 @@ const NOT_AN_INTEGER: RememberedResponse = {
   leader: undefined,
 };
 const OVERFLOW: RememberedResponse = { ...NOT_AN_INTEGER, message: "the sum would overflow 64 bits" };
+const NO_KEYSPACE: RememberedResponse = {
+  kind: "error",
+  error: "NO_KEYSPACE",
+  message: "the keyspace was dropped",
+  leader: undefined,
+};
 const SESSION_EXPIRED: ClientResponse = {
   kind: "error",
   error: "SESSION_EXPIRED",
@@ -42,8 +52,8 @@ const SESSION_EXPIRED: ClientResponse = {
   leader: undefined,
 };
 
-/** What `restore` takes: the sessions, and the latest deadline. */
-type Dump = readonly [sessions: unknown, horizonMs: number];
+/** What `restore` takes: the sessions, the latest deadline, and which keyspaces there are. */
+type Dump = readonly [sessions: unknown, horizonMs: number, keyspaces: unknown];
 
 /** The keys and values of one shard with their deadlines, and the sessions that write them. */
 export class KeyValueMachine implements StateMachine {
@@ -51,6 +61,7 @@ export class KeyValueMachine implements StateMachine {
   readonly #keys: EngineKeys;
   readonly #buffer: ApplyBuffer;
   readonly #sessions: SessionTable;
+  readonly #gate = new KeyspaceGate();
   #horizonMs = 0;
   /** The log time of the entry that is being applied. */
   #nowMs = 0;
@@ -74,6 +85,10 @@ export class KeyValueMachine implements StateMachine {
   apply(reader: CommandBatchReader, receiver: AnswerReceiver | undefined): void {
     this.#nowMs = reader.timeMs;
     for (let command = reader.next(); command !== undefined; command = reader.next()) {
+      if (command.kind === "keepKeyspaces") {
+        this.#keep(command);
+        continue;
+      }
       const response =
         command.kind === "openSession"
           ? ({ kind: "integer", value: BigInt(this.#sessions.open(reader.timeMs)) } as const)
@@ -82,20 +97,30 @@ export class KeyValueMachine implements StateMachine {
     }
   }
 
+  /** What the shard's log lacks about keyspaces; `undefined`: nothing. Borrowed until the next call. */
+  missingOf(facts: KeyspaceFacts): Uint8Array | undefined {
+    if (facts.drops <= this.#gate.drops) return undefined;
+    const writer = new ByteWriter();
+    encodeWrite(writer, keepCommand(facts));
+    return writer.view();
+  }
+
   dump(): unknown {
-    return [this.#sessions.dump(), this.#horizonMs] satisfies Dump;
+    return [this.#sessions.dump(), this.#horizonMs, this.#gate.dump()] satisfies Dump;
   }
 
   checkDump(dump: unknown): void {
-    if (!Array.isArray(dump) || dump.length !== 2) throw new ProtocolError("BAD_REQUEST", "malformed dump");
+    if (!Array.isArray(dump) || dump.length !== 3) throw new ProtocolError("BAD_REQUEST", "malformed dump");
     this.#sessions.checkDump(dump[0]);
     whole(0, Number.MAX_SAFE_INTEGER)(dump[1], "the latest deadline");
+    this.#gate.checkDump(dump[2]);
   }
 
   restore(dump: unknown): void {
-    const [sessions, horizonMs] = dump as Dump;
+    const [sessions, horizonMs, keyspaces] = dump as Dump;
     this.#sessions.restore(sessions);
     this.#horizonMs = horizonMs;
+    this.#gate.restore(keyspaces);
   }
 
   #executeOnce(command: KeyCommand, stamp: SessionStamp, timeMs: number): ClientResponse {
@@ -110,9 +135,10 @@ export class KeyValueMachine implements StateMachine {
   }
 
   #execute(command: KeyCommand): WriteResponse {
+    if (command.keyspace !== undefined && !this.#gate.admits(command.keyspace)) return NO_KEYSPACE;
     switch (command.kind) {
       case "put": {
-        const key = this.#keys.of(this.#shard, command.key);
+        const key = this.#keys.of(this.#shard, command.keyspace, command.key);
         if (command.condition !== "always" && !holds(command.condition, this.#get(key))) return FALSE;
         this.#buffer.put(key, command.value);
         return TRUE;
@@ -122,13 +148,13 @@ export class KeyValueMachine implements StateMachine {
       case "expire":
         return this.#expire(command);
       case "delete": {
-        const key = this.#keys.of(this.#shard, command.key);
+        const key = this.#keys.of(this.#shard, command.keyspace, command.key);
         if (this.#get(key) === undefined) return FALSE;
         this.#buffer.delete(key);
         return TRUE;
       }
       case "increment": {
-        const key = this.#keys.of(this.#shard, command.key);
+        const key = this.#keys.of(this.#shard, command.keyspace, command.key);
         const deadline = this.#deadline(key);
         const current = this.#get(key);
         const before = current === undefined ? 0n : parseInteger(current);
@@ -139,7 +165,7 @@ export class KeyValueMachine implements StateMachine {
         return { kind: "integer", value };
       }
       case "compareAndSet": {
-        const key = this.#keys.of(this.#shard, command.key);
+        const key = this.#keys.of(this.#shard, command.keyspace, command.key);
         const current = this.#get(key);
         const matches =
           current === undefined || command.expected === undefined
@@ -152,7 +178,7 @@ export class KeyValueMachine implements StateMachine {
       }
       case "batch":
         for (const entry of command.entries)
-          this.#buffer.put(this.#keys.of(this.#shard, entry.key), entry.value);
+          this.#buffer.put(this.#keys.of(this.#shard, command.keyspace, entry.key), entry.value);
         return TRUE;
       default:
         return unreachable(command, "a command in the log");
@@ -160,7 +186,7 @@ export class KeyValueMachine implements StateMachine {
   }
 
   #putWith(command: PutWith): WriteResponse {
-    const key = this.#keys.of(this.#shard, command.key);
+    const key = this.#keys.of(this.#shard, command.keyspace, command.key);
     const deadline = command.expiry === "keep" ? this.#deadline(key) : deadlineOf(command, this.#nowMs);
     const needsOld = command.answersOld || command.condition !== "always";
     const old = needsOld ? this.#get(key) : undefined;
@@ -171,7 +197,7 @@ export class KeyValueMachine implements StateMachine {
   }
 
   #expire(command: Expire): WriteResponse {
-    const key = this.#keys.of(this.#shard, command.key);
+    const key = this.#keys.of(this.#shard, command.keyspace, command.key);
     const before = this.#deadline(key);
     const value = this.#get(key);
     const deadline = deadlineOf(command, this.#nowMs);
@@ -189,6 +215,15 @@ export class KeyValueMachine implements StateMachine {
     }
     this.#buffer.put(key, value, deadline);
     if (deadline > this.#horizonMs) this.#horizonMs = deadline;
+  }
+
+  /** Of keyspaces that are no more nothing stays. */
+  #keep(command: KeepKeyspaces): void {
+    for (const [first, last] of this.#gate.keep(command)) {
+      const [gte] = this.#keys.keyspaceSpan(this.#shard, first);
+      const [, lt] = this.#keys.keyspaceSpan(this.#shard, last);
+      this.#buffer.deleteRange(gte, lt);
+    }
   }
 
   #get(key: Uint8Array): Uint8Array | undefined {

@@ -3,7 +3,7 @@ import { SCAN_BYTES_MAX, SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
 import type { ClientResponse, KeyValue, ReadRequest, Scan, Ttl } from "../../protocol/messages.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { Engine } from "../storage/engine.ts";
-import { DATA_PREFIX_BYTES, type EngineKeys } from "./engine-keys.ts";
+import { type EngineKeys, prefixBytes } from "./engine-keys.ts";
 import { deadlineIn } from "./expiry.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -39,14 +39,14 @@ export class ShardReader {
   read(request: ReadRequest, ageMs: number, time: Readonly<ReadTime>): ClientResponse | undefined {
     switch (request.kind) {
       case "get": {
-        const key = this.#keys.of(this.#shard, request.key);
+        const key = this.#keys.of(this.#shard, request.keyspace, request.key);
         const value = this.#get(key, time);
         return value === undefined && this.#isOverdue(key, time)
           ? undefined
           : { kind: "value", value, ageMs };
       }
       case "exists": {
-        const key = this.#keys.of(this.#shard, request.key);
+        const key = this.#keys.of(this.#shard, request.keyspace, request.key);
         const value = this.#get(key, time) !== undefined;
         return !value && this.#isOverdue(key, time) ? undefined : { kind: "boolean", value };
       }
@@ -70,7 +70,11 @@ export class ShardReader {
   }
 
   #ttl(request: Ttl, time: Readonly<ReadTime>): ClientResponse | undefined {
-    const deadline = deadlineIn(this.#engine, this.#keys.of(this.#shard, request.key), time.logMs);
+    const deadline = deadlineIn(
+      this.#engine,
+      this.#keys.of(this.#shard, request.keyspace, request.key),
+      time.logMs,
+    );
     if (deadline === undefined) return { kind: "integer", value: NO_KEY };
     if (deadline === 0) return { kind: "integer", value: NEVER };
     if (isPast(deadline, time)) return undefined;
@@ -81,11 +85,13 @@ export class ShardReader {
 
   #scan(request: Scan, time: Readonly<ReadTime>): ClientResponse | undefined {
     const limit = Math.min(request.limit, SCAN_ENTRIES_MAX);
-    const gte = this.#keys.of(this.#shard, request.start).slice();
+    const { keyspace, start, end } = request;
+    const gte = this.#keys.of(this.#shard, keyspace, start).slice();
     const lt =
-      request.end === undefined
-        ? this.#keys.end(this.#shard)
-        : this.#keys.of(this.#shard, request.end).slice();
+      end === undefined
+        ? this.#keys.keyspaceSpan(this.#shard, keyspace)[1]
+        : this.#keys.of(this.#shard, keyspace, end).slice();
+    const prefix = prefixBytes(keyspace);
     const entries: KeyValue[] = [];
     let bytes = 0;
     using iterator = this.#engine.iterate({ gte, lt, now: time.logMs });
@@ -93,7 +99,7 @@ export class ShardReader {
       if (entries.length === limit || bytes >= SCAN_BYTES_MAX)
         return { kind: "entries", entries, more: true };
       if (isPast(iterator.expiresAt, time)) return undefined;
-      const key = iterator.key.slice(DATA_PREFIX_BYTES);
+      const key = iterator.key.slice(prefix);
       const value = request.keysOnly ? NOTHING : iterator.value.slice();
       bytes += key.length + value.length;
       entries.push({ key, value });

@@ -434,7 +434,7 @@ test("what is sealed is exactly what was applied, not what was only proposed", a
   const again = setUp(disk.copy(), meta);
   expect(again.shard.appliedIndex).toBe(logIndex(1));
   expect(again.built.applied).toBe(1);
-  expect(again.machine.dump()).toEqual([[3001, [[3000, 3000, 1, []]]], 0]);
+  expect(again.machine.dump()).toEqual([[3001, [[3000, 3000, 1, []]]], 0, [0, 1, []]]);
   expect(again.shard.metaForSeal()).toEqual(meta);
 });
 
@@ -534,11 +534,11 @@ test("nobody hears of a snapshot, and the log stays, before the engine has it in
   const membership = { index: logIndex(7), configuration: founders([nodeId("n1"), nodeId("n3")]) };
   const head = {
     ...{ index: logIndex(9), term: term(4), membership, logTimeMs: 77, floor: logIndex(5) },
-    dump: [[8, [[1, 2, 1, []]]], 0],
+    dump: [[8, [[1, 2, 1, []]]], 0, [0, 1, []]],
   };
   const from = { engine: new MemoryEngine(), keys: new EngineKeys() };
   const batch = from.engine.newBatch();
-  batch.put(from.keys.of(SHARD, utf8("k")), utf8("v"));
+  batch.put(from.keys.of(SHARD, undefined, utf8("k")), utf8("v"));
   from.engine.writeUnlogged(batch);
   const sender = new SnapshotSender({
     ...{ self: nodeId("n2"), to: nodeId("n1"), term: term(5), stream: 1, head },
@@ -619,7 +619,7 @@ test("a log write that the disk did not take yet is never found behind the snaps
       to: nodeId("n1"),
       term: term(5),
       stream: 1,
-      head: { ...head, dump: [[8, []], 0] },
+      head: { ...head, dump: [[8, []], 0, [0, 1, []]] },
     },
     sizes: DEFAULT_SNAPSHOT_SIZES,
     space: new ShardSpace(SHARD, new MemoryEngine(), new EngineKeys()),

@@ -18,7 +18,7 @@ const LEADER_TERM = term(5);
 const HEAD: SnapshotHead = {
   ...{ index: logIndex(40), term: term(2), logTimeMs: 1234.5, floor: logIndex(30) },
   membership: { index: logIndex(7), configuration: { voters: [n1, n2], outgoing: [n1, n3], learners: [n3] } },
-  dump: [[7, [[1, 2, 3, [[3, true]]]]], 99],
+  dump: [[7, [[1, 2, 3, [[3, true]]]]], 99, [2, 5, [1, 4]]],
 };
 
 const keyValueMachine = () =>
@@ -65,6 +65,7 @@ test("of a damaged head nothing is believed that a replica could not be", () => 
     clusterId: "c",
     incarnations: { n1: "i" },
     nodes: { n1: { address: "a:1", role: "voter" } },
+    keyspaces: { version: 3, next: 3, drops: 1, live: [{ id: 2, name: "b", mode: "raft", token: 9 }] },
   };
   let believed = 0;
   for (let round = 0; round < 4000; round++) {

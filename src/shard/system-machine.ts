@@ -10,6 +10,13 @@ import type { NodeId } from "../../protocol/ids.ts";
 import { decodePlain, encodePlain } from "../../protocol/plain.ts";
 import { dictionary, node, oneOf, record, type Shape, text } from "../../protocol/shape.ts";
 import type { CommandBatchReader } from "./command-batch.ts";
+import {
+  afterCommand,
+  type KeyspaceCommand,
+  type KeyspaceFacts,
+  keyspaceFactsShape,
+  NO_KEYSPACES,
+} from "./keyspaces.ts";
 import type { AnswerReceiver, StateMachine } from "./state-machine.ts";
 
 /** A `learner` gets copies of everything and has no vote. Who is `removed` was a member, and never will be again. */
@@ -29,7 +36,8 @@ export type SystemCommand =
   /** Binds a member to its data directory; only the first of these for a member has an effect. */
   | { readonly kind: "bind"; readonly node: NodeId; readonly incarnation: string }
   /** Adds a node, gives it a vote, or removes it (`faultOfChange`); without effect where that can't be. */
-  | { readonly kind: "member"; readonly node: NodeId; readonly fact: NodeFact };
+  | { readonly kind: "member"; readonly node: NodeId; readonly fact: NodeFact }
+  | KeyspaceCommand;
 
 export interface SystemFacts {
   /** Hexadecimal; empty until the cluster was founded. */
@@ -39,11 +47,17 @@ export interface SystemFacts {
   readonly nodes: Readonly<Record<string, NodeFact>>;
 }
 
+/** All that the group agrees on. */
+export interface SystemState extends SystemFacts {
+  readonly keyspaces: KeyspaceFacts;
+}
+
 /** What is to be a dump, and comes from another node. */
-const systemFacts: Shape<SystemFacts> = record({
+const systemState: Shape<SystemState> = record({
   clusterId: text,
   incarnations: dictionary(node, text),
   nodes: dictionary(node, record<NodeFact>({ address: text, role: oneOf("voter", "learner", "removed") })),
+  keyspaces: keyspaceFactsShape,
 });
 
 export const NO_FACTS: SystemFacts = { clusterId: "", incarnations: {}, nodes: {} };
@@ -72,15 +86,15 @@ export function faultOfChange({ nodes }: SystemFacts, node: NodeId, fact: NodeFa
 export class SystemMachine implements StateMachine {
   /** Nothing in here expires. */
   readonly horizonMs = 0;
-  #facts: SystemFacts = NO_FACTS;
-  readonly #changed: (facts: SystemFacts) => void;
+  #facts: SystemState = { ...NO_FACTS, keyspaces: NO_KEYSPACES };
+  readonly #changed: (facts: SystemState) => void;
 
   /** `changed` is called after each change, also by `restore`. */
-  constructor(changed: (facts: SystemFacts) => void) {
+  constructor(changed: (facts: SystemState) => void) {
     this.#changed = changed;
   }
 
-  get facts(): SystemFacts {
+  get facts(): SystemState {
     return this.#facts;
   }
 
@@ -90,7 +104,7 @@ export class SystemMachine implements StateMachine {
     const command = decodePlain(bytes) as SystemCommand;
     const { clusterId, incarnations, nodes } = this.#facts;
     if (command.kind === "found" && clusterId === "") {
-      this.#set({ clusterId: command.clusterId, incarnations, nodes: command.nodes });
+      this.#set({ ...this.#facts, clusterId: command.clusterId, nodes: command.nodes });
     } else if (command.kind === "bind" && incarnations[command.node] === undefined) {
       this.#set({
         ...this.#facts,
@@ -99,6 +113,9 @@ export class SystemMachine implements StateMachine {
     } else if (command.kind === "member") {
       if (faultOfChange(this.#facts, command.node, command.fact) !== undefined) return;
       this.#set({ ...this.#facts, nodes: { ...nodes, [command.node]: command.fact } });
+    } else if (command.kind === "createKeyspace" || command.kind === "dropKeyspace") {
+      const keyspaces = afterCommand(this.#facts.keyspaces, command);
+      if (keyspaces !== this.#facts.keyspaces) this.#set({ ...this.#facts, keyspaces });
     }
   }
 
@@ -107,14 +124,14 @@ export class SystemMachine implements StateMachine {
   }
 
   checkDump(dump: unknown): void {
-    systemFacts(dump, "facts");
+    systemState(dump, "facts");
   }
 
   restore(dump: unknown): void {
-    this.#set(dump as SystemFacts);
+    this.#set(dump as SystemState);
   }
 
-  #set(facts: SystemFacts): void {
+  #set(facts: SystemState): void {
     this.#facts = facts;
     this.#changed(facts);
   }
