@@ -165,7 +165,8 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
       writer.bool(request.forwarded);
       return;
     case "listKeyspaces":
-      writer.arrayHeader(1);
+      writer.arrayHeader(2);
+      encodeConsistency(writer, request.consistency);
       writer.bool(request.forwarded);
       return;
     default:
@@ -242,9 +243,11 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
       const id = decodeKeyspaceId(reader);
       return { kind: "dropKeyspace", id, forwarded: reader.bool() };
     }
-    case REQUEST_TYPES.listKeyspaces:
-      expectItems(reader, 1);
-      return { kind: "listKeyspaces", forwarded: reader.bool() };
+    case REQUEST_TYPES.listKeyspaces: {
+      expectItems(reader, 2);
+      const consistency = decodeConsistency(reader);
+      return { kind: "listKeyspaces", consistency, forwarded: reader.bool() };
+    }
     default:
       throw new ProtocolError("BAD_REQUEST", `there is no request of type ${type}`);
   }

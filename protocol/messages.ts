@@ -183,6 +183,8 @@ export interface DropKeyspace {
 }
 export interface ListKeyspaces {
   readonly kind: "listKeyspaces";
+  /** `stale`: what the node that is asked knows; else what the system group's leader does. */
+  readonly consistency: Consistency;
   readonly forwarded: boolean;
 }
 /** A keyspace that somebody created: `default`, which is always there, is in no list. */

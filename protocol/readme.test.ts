@@ -142,7 +142,7 @@ const requests: Record<string, ClientRequest> = {
     forwarded: false,
   },
   "dropKeyspace 3": { kind: "dropKeyspace", id: keyspaceId(3), forwarded: false },
-  listKeyspaces: { kind: "listKeyspaces", forwarded: false },
+  listKeyspaces: { kind: "listKeyspaces", consistency: "linearizable", forwarded: false },
   'exists "color", stale': { kind: "exists", key: utf8("color"), consistency: "stale" },
   'ttl of "color": how long is left': {
     kind: "ttl",

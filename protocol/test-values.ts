@@ -149,7 +149,7 @@ export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
     id: fc.constantFrom(1, 240, 2 ** 32 - 1).map(keyspaceId),
     forwarded: fc.boolean(),
   }),
-  fc.record({ kind: fc.constant("listKeyspaces" as const), forwarded: fc.boolean() }),
+  fc.record({ kind: fc.constant("listKeyspaces" as const), consistency, forwarded: fc.boolean() }),
   fc.record({ kind: fc.constant("groupLog" as const), shard: optional(shard), limit: wholeNumber }),
 );
 

@@ -5,13 +5,7 @@
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink } from "../protocol/handler.ts";
 import { type KeyspaceId, type NodeId, shardOfGroup } from "../protocol/ids.ts";
-import type {
-  CreateKeyspace,
-  DropKeyspace,
-  ErrorResponse,
-  Keyspace,
-  KeyspaceRequest,
-} from "../protocol/messages.ts";
+import type { CreateKeyspace, DropKeyspace, ErrorResponse, KeyspaceRequest } from "../protocol/messages.ts";
 import type { PeerNetwork } from "../protocol/peer-network.ts";
 import type { Clock } from "./env/env.ts";
 import type { KeyValueMachine } from "./shard/key-value-machine.ts";
@@ -70,9 +64,9 @@ export class Keyspaces {
 
   execute(request: KeyspaceRequest, sink: ReplySink, requestId: number): void {
     const { systemShard } = this.#parts.host;
-    if (!systemShard.isLeader) this.#passOn(systemShard.leader, request, sink, requestId);
-    else if (request.kind === "listKeyspaces")
-      sink.reply(requestId, { kind: "keyspaces", keyspaces: this.#list });
+    if (request.kind === "listKeyspaces" && request.consistency === "stale") this.#list(sink, requestId);
+    else if (!systemShard.isLeader) this.#passOn(systemShard.leader, request, sink, requestId);
+    else if (request.kind === "listKeyspaces") this.#list(sink, requestId);
     else if (request.kind === "createKeyspace") this.#create(request, sink, requestId);
     else this.#drop(request, sink, requestId);
   }
@@ -89,8 +83,9 @@ export class Keyspaces {
     if (missing !== undefined) shard.proposeRaw(missing);
   }
 
-  get #list(): readonly Keyspace[] {
-    return this.#facts.live.map(({ id, name, mode }) => ({ id, name, mode }));
+  #list(sink: ReplySink, requestId: number): void {
+    const keyspaces = this.#facts.live.map(({ id, name, mode }) => ({ id, name, mode }));
+    sink.reply(requestId, { kind: "keyspaces", keyspaces });
   }
 
   #create({ name, mode, token }: CreateKeyspace, sink: ReplySink, requestId: number): void {

@@ -3,7 +3,7 @@ import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
 import type { RespWriter } from "../../protocol/resp.ts";
 import type { TextSession } from "./text-command.ts";
 import { errorText } from "./text-errors.ts";
-import { asReadBy } from "./text-routes.ts";
+import { asAskedBy } from "./text-routes.ts";
 
 export interface GatherSteps {
   /** The request for the `index`th key. */
@@ -66,7 +66,7 @@ export class Gather implements ReplySink {
     ) {
       this.#underWay++;
       const index = this.#asked++;
-      handler.execute(asReadBy(this.#session, this.#steps.request(index)), this, index, "forward");
+      handler.execute(asAskedBy(this.#session, this.#steps.request(index)), this, index, "forward");
     }
     this.#asking = false;
     if (this.#underWay === 0) this.#finish();

@@ -80,6 +80,7 @@ export class ScanJob implements ReplySink {
       keysOnly,
       consistency: "linearizable",
       shard: this.#steps.shard,
+      keyspace: this.#session.keyspace,
     } as const;
     this.#session.clients.handler.execute(request, this, 0, "forward");
   }

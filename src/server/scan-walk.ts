@@ -147,6 +147,7 @@ export class ScanWalk implements ReplySink {
       keysOnly: true,
       consistency: "linearizable",
       shard: shardId(this.#shard),
+      keyspace: this.#session.keyspace,
     } as const;
     this.#session.clients.handler.execute(request, this, 0, "forward");
   }

@@ -1,4 +1,5 @@
 /** What a command of the text mode is, and what it may ask of the connection that it came through. */
+import type { KeyspaceId } from "../../protocol/ids.ts";
 import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
 import type { RespWriter } from "../../protocol/resp.ts";
 import type { TextClients } from "./text-clients.ts";
@@ -100,6 +101,8 @@ export interface TextSession {
   libraryName: string;
   libraryVersion: string;
   readonly protocolVersion: 2 | 3;
+  /** SELECT: where its keys are; `undefined`: in the default one. */
+  keyspace: KeyspaceId | undefined;
   /** READONLY: reads are served by this node's replica. */
   readsStale: boolean;
   /** Has the node execute `request`; its response is written under `slot` in `shape`. */

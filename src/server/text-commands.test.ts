@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { ERRORS, type ErrorName } from "../../protocol/errors.ts";
+import { keyspaceId } from "../../protocol/ids.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { RawClient, serverPerTest } from "./test-harness.ts";
-import { OWN_CASES, REDIS_CASES } from "./text-cases.ts";
+import { OWN_CASES, REDIS_CASES, type TextCase } from "./text-cases.ts";
 
 const start = serverPerTest();
 
@@ -24,6 +25,54 @@ describe.each([
     expect(await pipelined.expect(all)).toBe(all);
     expect(client.received.length + pipelined.received.length).toBe(0);
   });
+});
+
+test("SELECT chooses a keyspace by its name, and nothing shows of the others", async () => {
+  const server = await start();
+  const all = "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nb\r\n";
+  const cases: readonly TextCase[] = [
+    ["set a 1", "+OK\r\n"],
+    ["select orders", "+OK\r\n"],
+    ["get a", "$-1\r\n"],
+    ["mset a 2 b 3", "+OK\r\n"],
+    ["mget a b", "*2\r\n$1\r\n2\r\n$1\r\n3\r\n"],
+    ["del a", ":1\r\n"],
+    ["keys *", "*1\r\n$1\r\nb\r\n"],
+    ["scan 0", all],
+    ["dbsize", ":1\r\n"],
+    ["incr b", ":4\r\n"],
+    ["set b 5 ex 100 get", "$1\r\n4\r\n"],
+    ["ttl b", ":100\r\n"],
+    ["select 3", "+OK\r\n"],
+    ["dbsize", ":0\r\n"],
+    ["select 4", "-ERR DB index is out of range\r\n"],
+    ["select -1", "-ERR DB index is out of range\r\n"],
+    ["select order", "-ERR value is not an integer or out of range\r\n"],
+    ["set a 6", "+OK\r\n"],
+    ["select 0", "+OK\r\n"],
+    ["get a", "$1\r\n1\r\n"],
+    ["select 3", "+OK\r\n"],
+    ["get a", "$1\r\n6\r\n"],
+    ["select default", "+OK\r\n"],
+    ["get a", "$1\r\n1\r\n"],
+    ["select 3", "+OK\r\n"],
+    ["reset", "+RESET\r\n"],
+    ["get a", "$1\r\n1\r\n"],
+  ];
+  server.handler.keyspaces = [
+    { id: keyspaceId(1), name: "orders", mode: "raft" },
+    { id: keyspaceId(2), name: "3", mode: "raft" },
+  ];
+  const client = await RawClient.connect(server.port);
+  for (const [command, reply] of cases) {
+    client.write(`${command}\r\n`);
+    expect([command, await client.expect(reply)]).toEqual([command, reply]);
+  }
+  server.handler.values.clear();
+  const pipelined = await RawClient.connect(server.port);
+  pipelined.write(cases.map(([command]) => `${command}\r\n`).join(""));
+  const replies = cases.map(([, reply]) => reply).join("");
+  expect(await pipelined.expect(replies)).toBe(replies);
 });
 
 test("SCAN goes through everything in steps, with a pattern too, and over several connections", async () => {

@@ -1,4 +1,7 @@
 /** Commands about the connection itself. */
+import type { ReplySink } from "../../protocol/handler.ts";
+import { DEFAULT_KEYSPACE } from "../../protocol/ids.ts";
+import type { ClientResponse } from "../../protocol/messages.ts";
 import type { RespWriter } from "../../protocol/resp.ts";
 import { fromUtf8 } from "../lib/bytes.ts";
 import { CLIENT_COMMAND, isPlainName } from "./text-client-command.ts";
@@ -58,9 +61,9 @@ export const CONNECTION_COMMANDS: readonly TextCommand[] = [
     2,
     "fast",
     NO_KEYS,
-    "none",
+    "barrier",
     "connection",
-    "Chooses a database; there is 0 only.",
+    "Chooses the keyspace of that name, which may be a number; 0 is the default one.",
     select,
   ),
   CLIENT_COMMAND,
@@ -89,6 +92,7 @@ function quit(session: TextSession, _args: Arguments, slot: number): void {
 
 function reset(session: TextSession, _args: Arguments, slot: number): void {
   session.name = "";
+  session.keyspace = undefined;
   session.readsStale = false;
   session.speak(2);
   session.mute("on", slot);
@@ -103,11 +107,59 @@ function auth(session: TextSession, args: Arguments, slot: number): void {
   else session.error(slot, WRONG_PASS);
 }
 
+/**
+ * SELECT: what this node knows of is chosen at once; for others the system group is asked, since a keyspace may just have
+ * been created through another node. What there is not is told in Redis' words for databases.
+ */
+class Select implements ReplySink {
+  readonly #session: TextSession;
+  readonly #slot: number;
+  readonly #name: Uint8Array;
+  #asked: "stale" | "linearizable" = "stale";
+
+  constructor(session: TextSession, slot: number, name: Uint8Array) {
+    this.#session = session;
+    this.#slot = slot;
+    this.#name = name;
+    this.#ask();
+  }
+
+  reply(_requestId: number, response: ClientResponse): void {
+    const session = this.#session;
+    if (response.kind !== "keyspaces") {
+      session.failure(this.#slot, response);
+      return;
+    }
+    const name = fromUtf8(this.#name);
+    const found = response.keyspaces.find((keyspace) => keyspace.name === name);
+    if (found !== undefined) {
+      session.keyspace = found.id;
+      session.simple(this.#slot, "OK");
+    } else if (this.#asked === "stale") {
+      this.#asked = "linearizable";
+      // The handler is not called from within its own answer.
+      session.clients.env.clock.endOfTurn(() => this.#ask());
+    } else if (parseInt64(this.#name) === undefined) {
+      session.error(this.#slot, NOT_AN_INTEGER);
+    } else {
+      session.error(this.#slot, "ERR DB index is out of range");
+    }
+  }
+
+  #ask(): void {
+    const request = { kind: "listKeyspaces", consistency: this.#asked, forwarded: false } as const;
+    this.#session.clients.handler.execute(request, this, 0, "forward");
+  }
+}
+
 function select(session: TextSession, args: Arguments, slot: number): void {
-  const index = parseInt64(args[1]!);
-  if (index === undefined) session.error(slot, NOT_AN_INTEGER);
-  else if (index !== 0n) session.error(slot, "ERR DB index is out of range");
-  else session.simple(slot, "OK");
+  const name = args[1]!;
+  if (parseInt64(name) === 0n || fromUtf8(name) === DEFAULT_KEYSPACE) {
+    session.keyspace = undefined;
+    session.simple(slot, "OK");
+  } else {
+    new Select(session, slot, name);
+  }
 }
 
 function hello(session: TextSession, args: Arguments, slot: number): void {

@@ -9,6 +9,7 @@
 import { ByteWriter } from "../../protocol/cbor.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
+import type { KeyspaceId } from "../../protocol/ids.ts";
 import { KEY_BYTES_MAX } from "../../protocol/limits.ts";
 import type { ClientRequest, ClientResponse, ReadRequest } from "../../protocol/messages.ts";
 import { RespReader, RespWriter } from "../../protocol/resp.ts";
@@ -22,7 +23,7 @@ import { type Arguments, SHAPE, type Shape, type TextCommand, type TextSession }
 import { findCommand, isHttp, unknownCommand } from "./text-commands.ts";
 import { errorText } from "./text-errors.ts";
 import { Overlap } from "./text-overlap.ts";
-import { asReadBy } from "./text-routes.ts";
+import { asAskedBy } from "./text-routes.ts";
 import { writeResponse } from "./text-shapes.ts";
 import { wrongArity } from "./text-subcommands.ts";
 import type { Turn, TurnMember } from "./turn.ts";
@@ -41,6 +42,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
   name = "";
   libraryName = "";
   libraryVersion = "";
+  keyspace: KeyspaceId | undefined = undefined;
   readsStale = false;
   readonly #connection: Connection;
   readonly #turn: Turn;
@@ -171,7 +173,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
 
   request(request: ClientRequest, slot: number, shape: Shape): void {
     this.#shapes[slot] = shape;
-    const wanted = asReadBy(this, request);
+    const wanted = asAskedBy(this, request);
     if (shape === SHAPE.value && this.#muted[slot] === 0) this.#reads[slot] = wanted as ReadRequest;
     this.clients.handler.execute(wanted, this, slot, "forward");
   }
@@ -251,7 +253,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
     const library = `lib-name=${this.libraryName} lib-ver=${this.libraryVersion}`;
     return (
       `id=${this.id} addr=${this.#connection.remote} name=${this.name} age=${seconds(this.#connectedMs)} ` +
-      `idle=${seconds(this.#lastCommandMs)} flags=N db=0 sub=0 psub=0 multi=-1 qbuf=${this.#reader.bufferedBytes} ` +
+      `idle=${seconds(this.#lastCommandMs)} flags=N db=${this.keyspace ?? 0} sub=0 psub=0 multi=-1 qbuf=${this.#reader.bufferedBytes} ` +
       `omem=${this.#connection.queuedBytes} cmd=${this.#lastCommand?.name ?? "NULL"} user=default ` +
       `resp=${this.protocolVersion} ${library}`
     );

@@ -95,9 +95,16 @@ export class TextRoutes implements ReplySink {
   }
 }
 
-/** `request` as a connection that has said READONLY wants it: served by this node's replica, whatever it has. */
-export function asReadBy(session: Pick<TextSession, "readsStale">, request: ClientRequest): ClientRequest {
+/**
+ * `request`, on keys, as its connection wants it: in the keyspace that it has chosen, and if it has said READONLY, read from
+ * this node's replica, whatever that has.
+ */
+export function asAskedBy(
+  { keyspace, readsStale }: Pick<TextSession, "keyspace" | "readsStale">,
+  request: ClientRequest,
+): ClientRequest {
   // A scan is not of this node's replicas alone.
-  if (!session.readsStale || !("consistency" in request) || request.kind === "scan") return request;
-  return { ...request, consistency: "stale" };
+  const isStale = readsStale && "consistency" in request && request.kind !== "scan";
+  if (keyspace === undefined && !isStale) return request;
+  return { ...request, keyspace, ...(isStale ? { consistency: "stale" } : {}) } as ClientRequest;
 }
