@@ -370,6 +370,10 @@ export interface StorageStatus {
   readonly cacheHitRate: number | null;
   readonly logBytes: number;
   readonly compactions: number;
+  /** How long syncs of the log took; whether that is too long to lead, and how often it was since the start. */
+  readonly syncMs: LatencyStatus | null;
+  readonly slowDisk: boolean;
+  readonly slowDiskSpells: number;
 }
 export interface ClusterStatus {
   readonly clusterId: string;

@@ -60,14 +60,22 @@ export function decodeHello(frame: Frame): PeerHello {
   return helloShape(decodePlain(frame.body), "hello");
 }
 
+/** A flag of pings and of frames of Raft messages: the sender's disk is slow, and it would rather not lead. */
+export const FLAG_SLOW_DISK = 1;
+
 /** Writes a ping or a pong, which have no body; a pong repeats the ping's request id. */
-export function encodePeerSignal(writer: ByteWriter, type: "ping" | "pong", requestId: number): void {
-  endFrame(writer, beginFrame(writer, PEER_TYPES[type], 0, requestId));
+export function encodePeerSignal(
+  writer: ByteWriter,
+  type: "ping" | "pong",
+  requestId: number,
+  flags = 0,
+): void {
+  endFrame(writer, beginFrame(writer, PEER_TYPES[type], flags, requestId));
 }
 
 /** Starts a frame of Raft messages; the mark that it returns is for `endBundle`. */
-export function beginBundle(writer: ByteWriter): number {
-  const mark = beginFrame(writer, PEER_TYPES.raft, 0, 0);
+export function beginBundle(writer: ByteWriter, flags = 0): number {
+  const mark = beginFrame(writer, PEER_TYPES.raft, flags, 0);
   writer.beginArray();
   return mark;
 }

@@ -83,6 +83,9 @@ const storage = record<StorageStatus>({
   cacheHitRate: nullable(number),
   logBytes: number,
   compactions: number,
+  syncMs: nullable(latency),
+  slowDisk: boolean,
+  slowDiskSpells: number,
 });
 
 export const nodeStatusShape: Shape<NodeStatus> = record<NodeStatus>({

@@ -204,6 +204,9 @@ const nodeStatus = fc.record({
     cacheHitRate: fc.option(fraction),
     logBytes: wholeNumber,
     compactions: wholeNumber,
+    syncMs: latency,
+    slowDisk: fc.boolean(),
+    slowDiskSpells: wholeNumber,
   }),
   memory: fc.record({ residentBytes: wholeNumber, heapBytes: wholeNumber }),
 });

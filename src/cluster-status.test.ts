@@ -41,7 +41,17 @@ function node(id: string, shard: ShardStatus, heardMs: Record<string, number> = 
     })),
     shards: [{ ...shard, shard: -1 }, shard],
     requests: { reads: 0, writes: 0, errors: 0, connections: 0, perSecond: 0, readMs: null, writeMs: null },
-    storage: { memtableBytes: 0, tables: 0, tableBytes: 0, cacheHitRate: null, logBytes: 0, compactions: 0 },
+    storage: {
+      memtableBytes: 0,
+      tables: 0,
+      tableBytes: 0,
+      cacheHitRate: null,
+      logBytes: 0,
+      compactions: 0,
+      syncMs: null,
+      slowDisk: false,
+      slowDiskSpells: 0,
+    },
     memory: { residentBytes: 0, heapBytes: 0 },
   };
 }

@@ -28,7 +28,11 @@ function shard(group: number, leader: typeof n1 | undefined): Shard {
 }
 
 const host = (readOnlyReason?: string) =>
-  ({ shards: [shard(0, n1), shard(1, n2), shard(2, undefined)], readOnlyReason }) as unknown as ShardHost;
+  ({
+    shards: [shard(0, n1), shard(1, n2), shard(2, undefined)],
+    readOnlyReason,
+    diskPace: { isSlow: true, spells: 3, syncMs: null },
+  }) as unknown as ShardHost;
 
 class CountingEngine extends MemoryEngine {
   override stats() {
@@ -74,6 +78,9 @@ test("a node's status is what its parts say", () => {
       cacheHitRate: 0.75,
       logBytes: 77,
       compactions: 5,
+      syncMs: null,
+      slowDisk: true,
+      slowDiskSpells: 3,
     },
   });
   expect(status.shards.map((row) => row.shard)).toEqual([-1, 0, 1]);

@@ -48,6 +48,9 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
       cacheHitRate: cacheReads === 0 ? null : engine.blockCacheHits / cacheReads,
       logBytes: logStore.byteLength,
       compactions: engine.compactions,
+      syncMs: host.diskPace.syncMs,
+      slowDisk: host.diskPace.isSlow,
+      slowDiskSpells: host.diskPace.spells,
     },
     memory: { residentBytes: memory.rss, heapBytes: memory.heapUsed },
   };

@@ -131,6 +131,10 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         if (hopeless !== undefined) this.#refusal = hopeless;
       },
       listener: this,
+      pace: {
+        isSlow: () => this.#running?.host.diskPace.isSlow === true,
+        heard: (node, isSlow) => this.#running?.host.heardPace(node, isSlow),
+      },
       handler: this,
       limits: DEFAULT_SERVER_LIMITS,
     });

@@ -136,6 +136,10 @@ export interface NodeTimings {
   readonly handoverMs: number;
   /** How long after a majority is connected a new cluster's preferred leaders campaign. */
   readonly settleMs: number;
+  /** A sync of the log that takes so long makes this node give up leading; a quarter of it does, if it is so mostly. */
+  readonly slowSyncMs: number;
+  /** How long there has to be no such sync before this node takes leaderships back. */
+  readonly calmMs: number;
   /** How long a node waits for the others' part of a cluster's status. */
   readonly statusTimeoutMs: number;
   /** How long a graceful stop may take before the process exits all the same. */
@@ -164,6 +168,8 @@ export function timingsOf(options: TimingOptions): NodeTimings {
     diskFullRetryMs: 500,
     handoverMs: Math.max(2_000, 2 * electionTimeoutMs),
     settleMs: 200,
+    slowSyncMs: electionTimeoutMs / 2,
+    calmMs: 10 * electionTimeoutMs,
     statusTimeoutMs: 1_000,
     // A stopping node waits for the requests that are under way.
     stopMsMax: requestTimeoutMs + 10_000,

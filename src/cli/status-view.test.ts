@@ -64,6 +64,9 @@ const nodeStatus: NodeStatus = {
     cacheHitRate: 0.9876,
     logBytes: 500,
     compactions: 2,
+    syncMs: { p50: 0.8, p99: 12, max: 30 },
+    slowDisk: true,
+    slowDiskSpells: 2,
   },
   memory: { residentBytes: 120 * 1024 * 1024, heapBytes: 30 * 1024 * 1024 },
 };
@@ -104,12 +107,12 @@ describe("status", () => {
       "
       cluster c0ffee: 1 of 2 nodes alive, 1 of 2 shards led, 99.9% available
 
-      ┌──────┬────────────────┬───────┬───────────┬────────────┬────────────────┬───────────────┬───────────┬──────────────────────┐
-      │ node │ address        │ alive │ last seen │ requests/s │   read p50/p99 │ write p50/p99 │    memory │ note                 │
-      ├──────┼────────────────┼───────┼───────────┼────────────┼────────────────┼───────────────┼───────────┼──────────────────────┤
-      │ n1   │ 127.0.0.1:7001 │ yes   │ now       │       1234 │ 0.21 / 1.50 ms │             - │ 120.0 MiB │                      │
-      │ n3   │ 127.0.0.1:7003 │ no    │ never     │          - │              - │             - │         - │ no answer in 1000 ms │
-      └──────┴────────────────┴───────┴───────────┴────────────┴────────────────┴───────────────┴───────────┴──────────────────────┘
+      ┌──────┬────────────────┬───────┬───────────┬────────────┬────────────────┬───────────────┬───────────┬──────────────────────────┐
+      │ node │ address        │ alive │ last seen │ requests/s │   read p50/p99 │ write p50/p99 │    memory │ note                     │
+      ├──────┼────────────────┼───────┼───────────┼────────────┼────────────────┼───────────────┼───────────┼──────────────────────────┤
+      │ n1   │ 127.0.0.1:7001 │ yes   │ now       │       1234 │ 0.21 / 1.50 ms │             - │ 120.0 MiB │ slow disk: does not lead │
+      │ n3   │ 127.0.0.1:7003 │ no    │ never     │          - │              - │             - │         - │ no answer in 1000 ms     │
+      └──────┴────────────────┴───────┴───────────┴────────────┴────────────────┴───────────────┴───────────┴──────────────────────────┘
 
       ┌───────┬────────┬──────┬────────┬─────────┬────────────────┐
       │ shard │ leader │ term │ commit │ applied │ entries behind │
@@ -143,6 +146,7 @@ test("info shows one node in full", () => {
     requests  10 reads, 20 writes, 1 errors; 1234 a second on 3 connections
     latency   reads p50 0.21, p99 1.50, max 4.00 ms; writes -
     storage   4 tables of 3.0 MiB, memtable 1.5 KiB, log 500 B, 2 compactions, cache hits 98.7%
+    disk      log syncs p50 0.80, p99 12.00, max 30.00 ms; slow now: it does not lead, 2 times slow
     memory    120.0 MiB resident, 30.0 MiB heap
 
     ┌──────┬────────────────┬───────────┬────────────┐

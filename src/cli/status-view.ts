@@ -76,10 +76,16 @@ function nodesTable(status: ClusterStatus, look: Look): string {
       own === null ? NONE : latency(own.requests.readMs),
       own === null ? NONE : latency(own.requests.writeMs),
       own === null ? NONE : bytes(own.memory.residentBytes),
-      own?.readOnly === true ? colors.yellow("read-only: disk full") : noteOf(node),
+      trouble(own) === undefined ? noteOf(node) : colors.yellow(trouble(own)!),
     ]);
   }
   return table.toString();
+}
+
+/** What is wrong with a node that answers. */
+function trouble(status: NodeStatus | null): string | undefined {
+  if (status?.readOnly === true) return "read-only: disk full";
+  return status?.storage.slowDisk === true ? "slow disk: does not lead" : undefined;
 }
 
 /** Why a node does not answer; the row has said already which one. */
@@ -120,6 +126,11 @@ function facts(status: NodeStatus): string {
       "storage",
       `${storage.tables} tables of ${bytes(storage.tableBytes)}, memtable ${bytes(storage.memtableBytes)}, ` +
         `log ${bytes(storage.logBytes)}, ${storage.compactions} compactions, cache hits ${hitRate}`,
+    ],
+    [
+      "disk",
+      `log syncs ${fullLatency(storage.syncMs)}; ` +
+        `${storage.slowDisk ? "slow now: it does not lead" : "keeps up"}, ${storage.slowDiskSpells} times slow`,
     ],
     ["memory", `${bytes(memory.residentBytes)} resident, ${bytes(memory.heapBytes)} heap`],
   ];

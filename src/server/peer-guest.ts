@@ -6,7 +6,13 @@ import type { ReplySink } from "../../protocol/handler.ts";
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
-import { decodeBundle, encodeHello, encodePeerSignal, PEER_TYPES } from "../../protocol/peer.ts";
+import {
+  decodeBundle,
+  encodeHello,
+  encodePeerSignal,
+  FLAG_SLOW_DISK,
+  PEER_TYPES,
+} from "../../protocol/peer.ts";
 import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import type { Connection } from "../env/env.ts";
 import { Backpressure } from "./backpressure.ts";
@@ -155,9 +161,11 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
   #read(frame: Frame, node: NodeId): void {
     switch (frame.type) {
       case PEER_TYPES.raft:
+        this.#parts.pace?.heard(node, (frame.flags & FLAG_SLOW_DISK) !== 0);
         decodeBundle(frame, node, this.#parts.self, this.#deliver);
         return;
       case PEER_TYPES.ping:
+        this.#parts.pace?.heard(node, (frame.flags & FLAG_SLOW_DISK) !== 0);
         encodePeerSignal(this.#writer, "pong", frame.requestId);
         this.#mark();
         return;

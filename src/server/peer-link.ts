@@ -12,6 +12,7 @@ import {
   encodeHello,
   encodePeerSignal,
   endBundle,
+  FLAG_SLOW_DISK,
   PEER_TYPES,
 } from "../../protocol/peer.ts";
 import type { GroupMessage } from "../../protocol/peer-messages.ts";
@@ -120,7 +121,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
       this.#dropped++;
       return;
     }
-    if (this.#bundle < 0) this.#bundle = beginBundle(this.#writer);
+    if (this.#bundle < 0) this.#bundle = beginBundle(this.#writer, this.#flags());
     appendMessage(this.#writer, group, message);
     if (this.#writer.length - this.#bundle >= this.#parts.limits.peerBundleBytes) this.#endBundle();
     this.#mark();
@@ -321,8 +322,12 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   #ping(nowMs: number): void {
     this.#pingedMs = nowMs;
     this.#endBundle();
-    encodePeerSignal(this.#writer, "ping", 0);
+    encodePeerSignal(this.#writer, "ping", 0, this.#flags());
     this.flush();
+  }
+
+  #flags(): number {
+    return this.#parts.pace?.isSlow() === true ? FLAG_SLOW_DISK : 0;
   }
 
   #endBundle(): void {

@@ -44,6 +44,8 @@ export interface PeersParts {
   /** `node` refused this one. Connecting is tried again, as long as `stop` is not called. */
   readonly refused: (node: NodeId, error: ErrorName, message: string) => void;
   readonly listener: PeerListener;
+  /** Whether this node's disk is slow, which it tells with all that it sends; and what others tell of theirs. */
+  readonly pace?: { readonly isSlow: () => boolean; readonly heard: (node: NodeId, isSlow: boolean) => void };
   /** Executes the requests that peers forward. */
   readonly handler: RequestHandler;
   readonly limits: ServerLimits;

@@ -243,7 +243,17 @@ export const NODE_STATUS: NodeStatus = {
     },
   ],
   requests: { reads: 4, writes: 5, errors: 0, connections: 1, perSecond: 2, readMs: null, writeMs: null },
-  storage: { memtableBytes: 1, tables: 2, tableBytes: 3, cacheHitRate: null, logBytes: 4, compactions: 5 },
+  storage: {
+    memtableBytes: 1,
+    tables: 2,
+    tableBytes: 3,
+    cacheHitRate: null,
+    logBytes: 4,
+    compactions: 5,
+    syncMs: null,
+    slowDisk: false,
+    slowDiskSpells: 0,
+  },
   memory: { residentBytes: 2 * 1024 * 1024, heapBytes: 1024 },
 };
 

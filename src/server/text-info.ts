@@ -67,6 +67,8 @@ function allSections(
         ["aof_enabled", 1],
         ["flotilla_read_only", status.readOnly ? 1 : 0],
         ["flotilla_log_bytes", storage.logBytes],
+        ["flotilla_slow_disk", storage.slowDisk ? 1 : 0],
+        ["flotilla_slow_disk_spells", storage.slowDiskSpells],
         ["flotilla_memtable_bytes", storage.memtableBytes],
         ["flotilla_tables", storage.tables],
         ["flotilla_table_bytes", storage.tableBytes],

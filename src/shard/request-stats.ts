@@ -1,5 +1,5 @@
-import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 import type { LatencyStatus } from "../../protocol/messages.ts";
+import { WindowedLatency } from "./windowed-latency.ts";
 
 /** How long a window of the latency figures is; figures cover the current window and the one before it. */
 const WINDOW_MS = 30_000;
@@ -53,30 +53,5 @@ export class RequestStats {
 
   get writeMs(): LatencyStatus | null {
     return this.#writeLatency.status();
-  }
-}
-
-/** Two histograms of microseconds that take turns. */
-class WindowedLatency {
-  #current: RecordableHistogram = createHistogram();
-  #previous: RecordableHistogram = createHistogram();
-
-  record(latencyMs: number): void {
-    this.#current.record(Math.max(1, Math.round(latencyMs * 1000)));
-  }
-
-  rotate(): void {
-    const oldest = this.#previous;
-    oldest.reset();
-    this.#previous = this.#current;
-    this.#current = oldest;
-  }
-
-  status(): LatencyStatus | null {
-    const both = createHistogram();
-    both.add(this.#previous);
-    both.add(this.#current);
-    if (both.count === 0) return null;
-    return { p50: both.percentile(50) / 1000, p99: both.percentile(99) / 1000, max: both.max / 1000 };
   }
 }

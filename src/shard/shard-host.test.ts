@@ -43,6 +43,8 @@ const TIMINGS = {
   diskFullRetryMs: 500,
   handoverMs: 2000,
   settleMs: 200,
+  slowSyncMs: 250,
+  calmMs: 5000,
 };
 const LIMITS = { entryBytesMax: 1 << 20, waitingRequestsMax: 1000, quiesceTicks: 40 };
 const REPLICATION = { appendBytesMax: 1 << 20, inflightAppendsMax: 8, inflightBytesMax: 1 << 20 };
@@ -74,6 +76,17 @@ class Hosts {
     const ids = Array.from({ length: size }, (_, i) => nodeId(`n${i + 1}`));
     this.members = new Map(ids.map((id) => [id, new Member(id, ids, this)]));
     for (const id of ids) for (const other of ids) if (id !== other) this.of(id).host.connected(other);
+    this.#ping();
+  }
+
+  /** Nodes that have nothing to say say so. */
+  #ping(): void {
+    for (const { id, host } of this.members.values()) {
+      for (const other of this.members.values()) {
+        if (other.id !== id) other.host.heardPace(id, host.diskPace.isSlow);
+      }
+    }
+    this.clock.timer(500, () => this.#ping());
   }
 
   of(id: string): Member {
@@ -82,7 +95,12 @@ class Hosts {
 
   send(group: GroupId, message: GroupMessage): void {
     if (!this.passes(message)) return;
-    this.clock.timer(0, () => this.members.get(message.to)?.host.received(group, message));
+    const isSlow = this.members.get(message.from)?.host.diskPace.isSlow === true;
+    this.clock.timer(0, () => {
+      const to = this.members.get(message.to)?.host;
+      to?.heardPace(message.from, isSlow);
+      to?.received(group, message);
+    });
   }
 
   /** Steps until a group has a leader that the others follow, and returns it. */
@@ -113,11 +131,14 @@ class Member {
   readonly logStore: LogStore;
   readonly clock: VirtualClock;
   readonly fatal: Error[] = [];
+  /** How long a sync of its disk takes. */
+  syncMs = 0;
 
   constructor(id: NodeId, ids: readonly NodeId[], hosts: Hosts) {
     const membership = { index: logIndex(0), configuration: founders(ids) };
     this.id = id;
     this.clock = hosts.clock;
+    this.#slowDown();
     const { clock } = hosts;
     const silent = () => {};
     const seals = new SealTracker();
@@ -179,6 +200,20 @@ class Member {
     });
     seals.attach(shards);
     host.start(shards);
+  }
+
+  #slowDown(): void {
+    const open = this.disk.open.bind(this.disk);
+    this.disk.open = (path, mode) => {
+      const file = open(path, mode);
+      const sync = file.sync.bind(file);
+      file.sync = async () => {
+        const { syncMs } = this;
+        if (syncMs > 0) await new Promise<void>((resolve) => this.clock.timer(syncMs, resolve));
+        await sync();
+      };
+      return file;
+    };
   }
 
   /** Begins a write; what it is answered turns up in the result. */
@@ -273,6 +308,74 @@ test("handing over leaves a node without leaderships, and the shards with leader
   await hosts.clock.until(() => done);
   expect(n1.leads()).toEqual([]);
   for (let group = 0; group < GROUPS; group++) expect((await hosts.leaderOf(group)).id).not.toBe(n1.id);
+});
+
+describe("a slow disk", () => {
+  async function settled(): Promise<Hosts> {
+    const hosts = new Hosts(3);
+    for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
+    return hosts;
+  }
+
+  /** How long a write takes, in virtual milliseconds. */
+  async function writeMs(hosts: Hosts, member: Member): Promise<number> {
+    const fromMs = hosts.clock.nowMs();
+    const written = member.put(3, "k", "v");
+    await hosts.clock.until(() => written.answer !== undefined);
+    expect(outcome(written)).toBe("boolean");
+    return hosts.clock.nowMs() - fromMs;
+  }
+
+  test("of a leader makes it hand over, and it does not lead again before the disk is well for a while", async () => {
+    const hosts = await settled();
+    const n1 = hosts.of("n1");
+    n1.syncMs = 2_000;
+    const first = n1.put(3, "k", "v");
+    await hosts.pass(20);
+    const second = n1.put(3, "k", "v");
+    await hosts.clock.until(() => n1.leads().length === 0, 700);
+    expect(n1.host.diskPace).toMatchObject({ isSlow: true, spells: 1 });
+    // Who came while the log was being synced need not wait for that.
+    await hosts.clock.until(() => second.answer !== undefined, 100);
+    expect(outcome(second)).toBe("NOT_LEADER");
+    const leader = await hosts.leaderOf(3);
+    expect(await writeMs(hosts, leader)).toBeLessThan(200);
+    await hosts.clock.until(() => first.answer !== undefined);
+    expect(outcome(first)).toBe("boolean");
+    // Its disk stays slow, and whoever leads writes: nothing is handed back to it.
+    for (let i = 0; i < 10; i++) {
+      await hosts.pass(1_000);
+      await writeMs(hosts, leader);
+      expect(n1.leads()).toEqual([]);
+    }
+    n1.syncMs = 1;
+    await hosts.clock.until(() => n1.leads().join() === "0,3");
+    expect(n1.host.diskPace).toMatchObject({ isSlow: false, spells: 1 });
+  });
+
+  test("of a follower, or of a minority, keeps nobody waiting", async () => {
+    const hosts = await settled();
+    const leader = await hosts.leaderOf(3);
+    hosts.of("n2").syncMs = 3_000;
+    for (let i = 0; i < 200; i++) expect(await writeMs(hosts, leader)).toBeLessThan(200);
+  });
+
+  test("of every node is no reason to hand over, for there is nobody to take it", async () => {
+    const hosts = await settled();
+    for (const member of hosts.members.values()) member.syncMs = 300;
+    const leader = await hosts.leaderOf(3);
+    const others = [...hosts.members.values()].filter((member) => member !== leader);
+    for (let i = 0; i < 3; i++) {
+      const written = leader.put(3, "k", "v");
+      await hosts.clock.until(() => written.answer !== undefined);
+    }
+    await hosts.clock.until(() => others.every((member) => member.host.diskPace.isSlow));
+    await hosts.pass(3_000);
+    const now = await hosts.leaderOf(3);
+    const before = now.leads().length;
+    await hosts.pass(500);
+    expect(now.leads().length).toBe(before);
+  });
 });
 
 test("a node with a full disk gives its leaderships away, also those that it could not at first", async () => {

@@ -10,6 +10,7 @@ import type { Env, Timer } from "../env/env.ts";
 import type { Members } from "../raft/configuration.ts";
 import type { Engine } from "../storage/engine.ts";
 import type { ApplyBuffer } from "./apply-buffer.ts";
+import { DiskPace } from "./disk-pace.ts";
 import { LeaderPlan } from "./leader-plan.ts";
 import { isDiskFull, type LogStore } from "./log-store.ts";
 import type { RequestStats } from "./request-stats.ts";
@@ -30,6 +31,9 @@ export interface HostTimings {
   readonly handoverMs: number;
   /** How long after a majority was connected a new cluster's preferred leaders campaign. */
   readonly settleMs: number;
+  /** When the disk counts as slow, and as well again (`PaceLimits`). */
+  readonly slowSyncMs: number;
+  readonly calmMs: number;
 }
 
 export interface HostParts {
@@ -54,6 +58,8 @@ export interface HostParts {
   readonly onMaintenance: () => void;
 }
 
+const NOBODY: readonly NodeId[] = [];
+
 /** Log entries of all shards that may wait in memory for the flush under way to end. */
 const GATHERED_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -71,6 +77,9 @@ export class ShardHost implements PeerListener {
   /** Shards whose writes wait for the flush under way. */
   readonly #waitingToPropose = new Set<Shard>();
   #diskFull: string | undefined;
+  readonly #pace: DiskPace;
+  /** Other nodes that say that their disks are slow. */
+  readonly #slowNodes = new Set<NodeId>();
   readonly #plan: LeaderPlan;
   #timers: Timer[] = [];
   #lastMaintenanceMs = 0;
@@ -78,6 +87,7 @@ export class ShardHost implements PeerListener {
 
   constructor(parts: HostParts) {
     this.#parts = parts;
+    this.#pace = new DiskPace(parts.timings, parts.timings.tickMs);
     this.#plan = new LeaderPlan(parts.self, parts.members, parts.timings.settleMs);
   }
 
@@ -103,6 +113,17 @@ export class ShardHost implements PeerListener {
   /** Why this node takes no writes now, or `undefined`. */
   get readOnlyReason(): string | undefined {
     return this.#diskFull ?? this.#parts.engine.readOnlyReason;
+  }
+
+  /** What the log's syncs took, whether that is too long to lead, and how often it was. */
+  get diskPace(): Pick<DiskPace, "isSlow" | "spells" | "syncMs"> {
+    return this.#pace;
+  }
+
+  /** `node` says whether its disk is slow: nothing is handed to it then. */
+  heardPace(node: NodeId, isSlow: boolean): void {
+    if (isSlow) this.#slowNodes.add(node);
+    else if (this.#slowNodes.size > 0) this.#slowNodes.delete(node);
   }
 
   /** Whether the disk is so far behind, with the log or with the engine's background work, that no more may be accepted. */
@@ -145,6 +166,7 @@ export class ShardHost implements PeerListener {
 
   disconnected(node: NodeId): void {
     this.#plan.disconnected(node);
+    this.#slowNodes.delete(node);
     for (const shard of this.#shards) shard.unreachable(node);
   }
 
@@ -171,7 +193,8 @@ export class ShardHost implements PeerListener {
   #giveAway(): number {
     let count = 0;
     for (const shard of this.#shards) {
-      const able = shard.isLeader ? shard.caughtUpMembers() : [];
+      const caughtUp = shard.isLeader ? shard.caughtUpMembers() : NOBODY;
+      const able = caughtUp.filter((node) => !this.#slowNodes.has(node));
       if (able.length === 0) continue;
       count++;
       // Always the same one of them: whoever was told already may be campaigning.
@@ -215,6 +238,7 @@ export class ShardHost implements PeerListener {
   }
 
   #tryFlush(): void {
+    this.#pace.syncBegan(this.#parts.env.clock.nowMs());
     this.#parts.logStore.flush().then(
       () => this.#guard(() => this.#flushEnded()),
       (error: Error) => this.#guard(() => this.#flushFailed(error)),
@@ -226,6 +250,7 @@ export class ShardHost implements PeerListener {
       this.#diskFull = undefined;
       this.#parts.env.log.info("the disk takes writes again: this node serves writes again");
     }
+    this.#pace.syncEnded(this.#parts.env.clock.nowMs());
     const flushed = this.#flushing!;
     this.#flushing = undefined;
     for (const shard of flushed) shard.flushEnded();
@@ -235,6 +260,7 @@ export class ShardHost implements PeerListener {
 
   #flushFailed(error: Error): void {
     if (!isDiskFull(error)) throw error;
+    this.#pace.syncFailed();
     if (this.#diskFull === undefined) {
       this.#diskFull = "the disk that holds the Raft log is full";
       this.#parts.env.log.error(`${this.#diskFull}: this node refuses writes until there is space`, {
@@ -260,10 +286,22 @@ export class ShardHost implements PeerListener {
       if (shard.isAsleep) this.#watchLeader(shard);
     }
     this.#parts.stats.tick(nowMs);
+    if (this.#pace.tick(nowMs)) this.#paceChanged();
     for (const shard of this.#plan.toCampaign(this.#shards, nowMs)) shard.campaign();
     if (nowMs - this.#lastMaintenanceMs < this.#parts.timings.maintenanceMs) return;
     this.#lastMaintenanceMs = nowMs;
     this.#maintain(nowMs);
+  }
+
+  #paceChanged(): void {
+    const { log } = this.#parts.env;
+    if (!this.#pace.isSlow) {
+      log.info("the disk is quick again: this node may lead again");
+      return;
+    }
+    const { syncMs, spells } = this.#pace;
+    log.warn("the disk is slow: this node hands over what it leads", { syncMs, spells });
+    this.#giveAway();
   }
 
   /** A group that is asleep relies on this: it hears of its leader's death by nobody else. */
@@ -286,11 +324,17 @@ export class ShardHost implements PeerListener {
       if (shard === this.systemShard) this.#followInSystemGroup(desired);
       else shard.followMembers(desired);
     }
-    if (this.#diskFull !== undefined) this.#giveAway();
-    else for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) shard.transferLeadership(to);
+    if (this.#diskFull !== undefined || this.#pace.isSlow) this.#giveAway();
+    else this.#spreadLeaders(nowMs);
     this.#parts.onMaintenance();
     // Compaction marks wait in the log store: they leave with the next flush, or with one of their own.
     this.#flush();
+  }
+
+  #spreadLeaders(nowMs: number): void {
+    for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) {
+      if (!this.#slowNodes.has(to)) shard.transferLeadership(to);
+    }
   }
 
   /**

@@ -268,7 +268,8 @@ export class Shard {
       this.#logWrites.add(NO_ENTRIES);
       this.#handle(waited);
     }
-    if (mayPropose) this.#submitWrites();
+    // Who does not lead any more says so at once, whatever its disk is doing.
+    if (mayPropose || !this.isLeader) this.#submitWrites();
     this.#submitReads();
     // One Output a turn: what it leaves are committed entries, and they have to be applied before there are more in
     // memory. The next message or tick comes back for them.

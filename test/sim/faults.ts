@@ -195,7 +195,10 @@ export class SimulatedFaults {
       }
     },
     suspend: (machine, lastingMs, random) => {
-      if (random.below(4) > 0) this.#move(machine, lastingMs, random, () => machine.suspend());
+      // A cluster of which several machines stand still stands still itself, and nobody notices anything.
+      if (this.#parts.machines.some(({ isPaused }) => isPaused)) return;
+      // Long enough for others to lead and to write; the clock that stands still makes it no time at all to this one.
+      if (random.below(4) > 0) this.#move(machine, 1_500 + lastingMs, random, () => machine.suspend());
       else {
         machine.suspend();
         this.#after(lastingMs, () => machine.resume());

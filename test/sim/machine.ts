@@ -102,6 +102,11 @@ export class SimulatedMachine implements ReplySink {
     return this.#process !== undefined;
   }
 
+  /** Whether it has a process that stands still. */
+  get isPaused(): boolean {
+    return this.#process?.isPaused === true;
+  }
+
   /** Whether the node was told to stop, and has not ended yet. */
   get isStopping(): boolean {
     return this.#isStopping;
