@@ -1,3 +1,4 @@
+import type { GossipMessage } from "./gossip-messages.ts";
 import type { ReplySink } from "./handler.ts";
 import type { GroupId, NodeId } from "./ids.ts";
 import type { ClientRequest } from "./messages.ts";
@@ -16,6 +17,15 @@ export interface PeerNetwork {
   forward(node: NodeId, request: ClientRequest, sink: ReplySink, requestId: number): void;
   /** How long ago anything was heard from `node`, in milliseconds; a node that is connected and has nothing to say pings. */
   silentMs(node: NodeId): number;
+}
+
+/** The other nodes, as gossip sees them. */
+export interface GossipNetwork {
+  /**
+   * Sends a message to `message.to` at once, over whichever of the two connections to that node takes it without letting it
+   * wait behind much else. Dropped if neither does: it would come too late to say anything.
+   */
+  gossip(message: GossipMessage): void;
 }
 
 /** What the network tells the shards. */

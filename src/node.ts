@@ -4,12 +4,14 @@
  */
 import { version } from "../package.json";
 import { errorResponse } from "../protocol/errors.ts";
+import type { NodeLoad } from "../protocol/gossip-messages.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
 import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardId, shardOfGroup } from "../protocol/ids.ts";
 import { ASK_TOPOLOGY, type ClientRequest } from "../protocol/messages.ts";
 import type { GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { Administration } from "./administration.ts";
+import { ClusterGossip, gossipOptions, type LedShard } from "./cluster-gossip.ts";
 import { GatherStatus } from "./cluster-status.ts";
 import { DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
@@ -99,8 +101,10 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   readonly #timings: NodeTimings;
   readonly #stats = new RequestStats();
   readonly #peers: Peers;
+  readonly #gossip: ClusterGossip;
   readonly #server: Server;
   readonly #startedMs: number;
+  readonly #startedAtMs: number;
   #running: Running | undefined;
   #isRemoved = false;
   #metStranger = false;
@@ -112,6 +116,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     this.#options = options;
     this.#timings = timingsOf({ ...DEFAULT_TIMING_OPTIONS, ...config.timings });
     this.#startedMs = env.clock.nowMs();
+    this.#startedAtMs = Math.max(0, Math.round(env.clock.wallMs()));
     const others = config.members.filter((member) => member.id !== config.id);
     this.#addresses = new Map(others.map(({ id, host, port }) => [id, { host, port }]));
     this.#peers = createPeers({
@@ -131,12 +136,19 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         if (hopeless !== undefined) this.#refusal = hopeless;
       },
       listener: this,
+      heardGossip: (message) => this.#gossip.received(message),
       pace: {
         isSlow: () => this.#running?.host.diskPace.isSlow === true,
         heard: (node, isSlow) => this.#running?.host.heardPace(node, isSlow),
       },
       handler: this,
       limits: DEFAULT_SERVER_LIMITS,
+    });
+    this.#gossip = new ClusterGossip({
+      ...{ env, self: config.id, network: this.#peers, onFatal: options.onFatal },
+      options: gossipOptions(this.#timings),
+      load: () => this.#load(),
+      led: () => this.#led(),
     });
     this.#server = createServer({
       env,
@@ -159,6 +171,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       throw error;
     }
     this.#peers.start();
+    this.#gossip.start();
   }
 
   async ready(): Promise<void> {
@@ -174,6 +187,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     if (running === undefined) return;
     await running.host.handOver();
     await this.#server.stop();
+    this.#gossip.stop();
     this.#peers.stop();
     await running.host.stop();
     // Tables instead of a log to replay: the next start is quick. A full disk would be waited for.
@@ -195,10 +209,12 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
 
   connected(node: NodeId): void {
     this.#running?.host.connected(node);
+    this.#gossip.connectionChanged(node);
   }
 
   disconnected(node: NodeId): void {
     this.#running?.host.disconnected(node);
+    this.#gossip.connectionChanged(node);
   }
 
   async #listen(): Promise<Listener> {
@@ -346,7 +362,30 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       );
     }
     this.#peers.membersChanged();
+    this.#gossip.membersChanged(membership.nodes.map(({ id }) => id));
     host.membersChanged(votersAmong(membership));
+  }
+
+  /** What this node tells the others of itself. */
+  #load(): NodeLoad {
+    const { host, engine } = this.#running!;
+    const [, ...shards] = host.shards;
+    const { memtableBytes, tableBytes } = engine.stats();
+    return {
+      shards: shards.length,
+      leaders: shards.filter((shard) => shard.isLeader).length,
+      dataBytes: memtableBytes + tableBytes,
+      requestsPerSecond: this.#stats.perSecond,
+      disk: host.readOnlyReason === undefined ? "ok" : "full",
+      startedAtMs: this.#startedAtMs,
+      version,
+    };
+  }
+
+  #led(): LedShard[] {
+    const [, ...shards] = this.#running!.host.shards;
+    const led = shards.filter((shard) => shard.isLeader);
+    return led.map(({ group, term }) => ({ shard: shardOfGroup(group), term }));
   }
 
   /** Asks the others who the nodes are. */

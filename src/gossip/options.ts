@@ -97,3 +97,16 @@ export function suspicionMs(options: GossipOptions, nodes: number): number {
 export function transmissionsAmong(options: GossipOptions, nodes: number): number {
   return Math.ceil(options.transmissions * Math.log2(nodes + 1));
 }
+
+/** The same, `factor` times as slow: for networks and machines that need that much longer. */
+export function slowedDown(options: GossipOptions, factor: number): GossipOptions {
+  return {
+    ...options,
+    tickMs: options.tickMs * factor,
+    probeIntervalMs: options.probeIntervalMs * factor,
+    probeTimeoutMs: options.probeTimeoutMs * factor,
+    probeMs: options.probeMs * factor,
+    suspicionMs: options.suspicionMs * factor,
+    deadPingMs: options.deadPingMs * factor,
+  };
+}

@@ -34,6 +34,8 @@ export interface ServerLimits {
 
   /** Bytes that wait for a peer to take them; beyond it Raft messages are dropped and forwarded requests refused. */
   readonly peerQueuedBytesMax: number;
+  /** Bytes that may wait before a message of gossip on a connection; where more do, it is not sent over that one. */
+  readonly gossipQueuedBytesMax: number;
   /** A frame of Raft messages is closed when it has grown to this. */
   readonly peerBundleBytes: number;
   /** Forwarded requests that wait for one peer's answers. */
@@ -70,6 +72,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   scanCursorsMax: 16_384,
 
   peerQueuedBytesMax: 64 * MIB,
+  gossipQueuedBytesMax: 256 * KIB,
   peerBundleBytes: 1 * MIB,
   peerForwardsMax: 65_536,
   forwardMsMax: 5_000,

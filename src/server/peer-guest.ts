@@ -2,6 +2,8 @@ import { ByteWriter } from "../../protocol/cbor.ts";
 import { decodeRequest, decodeResponse, encodeResponse, RESPONSE_TYPES } from "../../protocol/client.ts";
 import { type ErrorName, ProtocolError } from "../../protocol/errors.ts";
 import { FLAG_FORWARDED, type Frame, FrameReader } from "../../protocol/frame.ts";
+import { decodeGossip, encodeGossip } from "../../protocol/gossip.ts";
+import type { GossipMessage } from "../../protocol/gossip-messages.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
@@ -40,6 +42,8 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
   readonly #events: GuestEvents;
   readonly #backpressure: Backpressure;
   readonly #writer = new ByteWriter();
+  /** Gossip leaves at once, before the answers that are gathered for the end of the turn. */
+  readonly #gossipWriter = new ByteWriter();
   readonly #deliver: (group: GroupId, message: GroupMessage) => void;
   #reader = new FrameReader(HELLO_BYTES_MAX);
   /** Set once the node is admitted. */
@@ -89,6 +93,14 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
     if (this.#closed) return;
     encodeResponse(this.#writer, response, requestId);
     this.#mark();
+  }
+
+  /** Sends a message of gossip, unless too much waits for the connection. */
+  gossip(message: GossipMessage): void {
+    if (this.#closed || this.#connection.queuedBytes > this.#parts.limits.gossipQueuedBytesMax) return;
+    this.#gossipWriter.reset();
+    encodeGossip(this.#gossipWriter, message);
+    this.#backpressure.send(this.#gossipWriter.view());
   }
 
   endTurn(): void {
@@ -163,6 +175,9 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
       case PEER_TYPES.raft:
         this.#parts.pace?.heard(node, (frame.flags & FLAG_SLOW_DISK) !== 0);
         decodeBundle(frame, node, this.#parts.self, this.#deliver);
+        return;
+      case PEER_TYPES.gossip:
+        this.#parts.heardGossip(decodeGossip(frame, node, this.#parts.self));
         return;
       case PEER_TYPES.ping:
         this.#parts.pace?.heard(node, (frame.flags & FLAG_SLOW_DISK) !== 0);

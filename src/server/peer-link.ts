@@ -2,6 +2,8 @@ import { ByteWriter } from "../../protocol/cbor.ts";
 import { decodeResponse, encodeRequest, encodeResponse, RESPONSE_TYPES } from "../../protocol/client.ts";
 import { type ErrorName, ProtocolError } from "../../protocol/errors.ts";
 import { FLAG_FORWARDED, type Frame, FrameReader } from "../../protocol/frame.ts";
+import { decodeGossip, encodeGossip } from "../../protocol/gossip.ts";
+import type { GossipMessage } from "../../protocol/gossip-messages.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
@@ -35,6 +37,8 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   readonly #parts: PeersParts;
   readonly #turn: Turn;
   readonly #writer = new ByteWriter();
+  /** Gossip leaves at once, before what is gathered for the end of the turn. */
+  readonly #gossipWriter = new ByteWriter();
   readonly #forwards: ForwardTable;
   #phase: "idle" | "waiting" | "connecting" | "preamble" | "hello" | "ready" | "stopped" = "idle";
   #connection: Connection | undefined;
@@ -125,6 +129,16 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     appendMessage(this.#writer, group, message);
     if (this.#writer.length - this.#bundle >= this.#parts.limits.peerBundleBytes) this.#endBundle();
     this.#mark();
+  }
+
+  /** Sends a message of gossip. False, and nothing is sent: there is no connection, or too much waits for it. */
+  gossip(message: GossipMessage): boolean {
+    const { gossipQueuedBytesMax } = this.#parts.limits;
+    if (this.#phase !== "ready" || this.#connection!.queuedBytes > gossipQueuedBytesMax) return false;
+    this.#gossipWriter.reset();
+    encodeGossip(this.#gossipWriter, message);
+    this.#connection!.send(this.#gossipWriter.view());
+    return true;
   }
 
   /** Has the node execute `request`; see `PeerNetwork.forward`. */
@@ -271,6 +285,10 @@ export class PeerLink implements ConnectionHandler, TurnMember {
 
   #read(frame: Frame): void {
     if (frame.type === PEER_TYPES.pong) return;
+    if (frame.type === PEER_TYPES.gossip) {
+      this.#parts.heardGossip(decodeGossip(frame, this.#node, this.#parts.self));
+      return;
+    }
     const response = decodeResponse(frame);
     if (response.kind === "error" && frame.requestId === 0) {
       this.#lose(`${this.#node} closed the connection: ${response.message}`);

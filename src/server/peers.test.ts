@@ -3,6 +3,7 @@ import { ByteWriter } from "../../protocol/cbor.ts";
 import { decodeResponse, encodeRequest } from "../../protocol/client.ts";
 import type { ErrorName } from "../../protocol/errors.ts";
 import { FLAG_FORWARDED, FrameReader } from "../../protocol/frame.ts";
+import type { GossipMessage } from "../../protocol/gossip-messages.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import { groupId, INDEX_ZERO, logIndex, type NodeId, nodeId, term } from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION } from "../../protocol/messages.ts";
@@ -36,6 +37,8 @@ class Node {
   readonly log = new MemoryLog();
   readonly clock = pushableClock();
   readonly received: { group: number; message: GroupMessage }[] = [];
+  /** What came, and how many messages of Raft had come before it. */
+  readonly gossip: { readonly message: GossipMessage; readonly messagesBefore: number }[] = [];
   readonly events: string[] = [];
   readonly refusals: { node: NodeId; error: ErrorName; message: string }[] = [];
   readonly addresses: Map<NodeId, PeerAddress>;
@@ -72,6 +75,7 @@ class Node {
         connected: (node) => this.events.push(`connected ${node}`),
         disconnected: (node) => this.events.push(`disconnected ${node}`),
       },
+      heardGossip: (message) => this.gossip.push({ message, messagesBefore: this.received.length }),
       handler: this.handler,
       limits: all,
     });
@@ -362,6 +366,32 @@ test("a peer that does not take what is sent gets no more: messages are dropped,
   expect(answers.all.get(1)).toMatchObject({ kind: "error", error: "OVERLOADED" });
   a.peers.flush();
   await eventually(() => b.received.length === 20 - a.peers.droppedMessages);
+});
+
+const ping = (from: NodeId, to: NodeId, sequence: number): GossipMessage => ({
+  ...{ kind: "ping", from, to, incarnation: 0, sequence },
+  ...{ members: [], loads: [], leaders: [] },
+});
+
+test("gossip comes to the other side, before what is gathered for the end of the turn", async () => {
+  const [a, b] = await connectedPair();
+  a.peers.send(groupId(1), heartbeat(A, B, 1));
+  a.peers.gossip(ping(A, B, 7));
+  await eventually(() => b.gossip.length === 1);
+  expect(b.gossip).toEqual([{ message: ping(A, B, 7), messagesBefore: 0 }]);
+  a.peers.flush();
+  await eventually(() => b.received.length === 1);
+  // To nobody: nothing happens.
+  a.peers.gossip(ping(A, nodeId("z"), 8));
+});
+
+test("gossip goes over the other connection where this one has much to carry", async () => {
+  const [a, b] = await connectedPair({ gossipQueuedBytesMax: 100_000 });
+  a.peers.send(groupId(1), appendOf(new Uint8Array(20_000_000)));
+  a.peers.flush();
+  a.peers.gossip(ping(A, B, 1));
+  await eventually(() => b.gossip.length === 1 && b.received.length === 1);
+  expect(b.gossip[0]).toEqual({ message: ping(A, B, 1), messagesBefore: 0 });
 });
 
 /** Dials a node as peer `b` would, with raw bytes. */

@@ -2,14 +2,15 @@
  * The other nodes. Every node dials every other one, so two nodes share two connections: over the one that a node dialled
  * (`peer-link.ts`) go its Raft messages and the requests that it forwards, and come the answers to those; the one that it
  * accepted (`peer-guest.ts`) is the same seen from the other end. So each side watches over its own way of sending, and
- * nobody has to agree on which of two crossing connections survives.
+ * nobody has to agree on which of two crossing connections survives. Gossip goes over either.
  */
 import { type ErrorName, errorResponse } from "../../protocol/errors.ts";
+import type { GossipMessage } from "../../protocol/gossip-messages.ts";
 import type { ReplySink, RequestHandler } from "../../protocol/handler.ts";
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import type { ClientRequest, PeerStatus } from "../../protocol/messages.ts";
 import type { GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
-import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
+import type { GossipNetwork, PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Connection, Env, Timer } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
 import { assertServerLimits, type ServerLimits } from "./limits.ts";
@@ -44,6 +45,8 @@ export interface PeersParts {
   /** `node` refused this one. Connecting is tried again, as long as `stop` is not called. */
   readonly refused: (node: NodeId, error: ErrorName, message: string) => void;
   readonly listener: PeerListener;
+  /** A member told something about members. */
+  readonly heardGossip: (message: GossipMessage) => void;
   /** Whether this node's disk is slow, which it tells with all that it sends; and what others tell of theirs. */
   readonly pace?: { readonly isSlow: () => boolean; readonly heard: (node: NodeId, isSlow: boolean) => void };
   /** Executes the requests that peers forward. */
@@ -51,7 +54,7 @@ export interface PeersParts {
   readonly limits: ServerLimits;
 }
 
-export interface Peers extends PeerNetwork, PeerAcceptor {
+export interface Peers extends PeerNetwork, GossipNetwork, PeerAcceptor {
   /** Starts to connect to all members. */
   start(): void;
   /** `addresses` names other nodes now: connects to new ones, and leaves those that are gone. */
@@ -144,6 +147,11 @@ class PeerSet implements Peers {
     if (link === undefined) {
       sink.reply(requestId, errorResponse("UNAVAILABLE", `${node} is no peer of this node`));
     } else link.forward(request, sink, requestId);
+  }
+
+  gossip(message: GossipMessage): void {
+    const isSent = this.#links.get(message.to)?.gossip(message) ?? false;
+    if (!isSent) this.#guests.get(message.to)?.gossip(message);
   }
 
   silentMs(node: NodeId): number {

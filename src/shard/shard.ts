@@ -11,7 +11,14 @@
 
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
-import { type GroupId, indexPlus, type LogIndex, logIndex, type NodeId } from "../../protocol/ids.ts";
+import {
+  type GroupId,
+  indexPlus,
+  type LogIndex,
+  logIndex,
+  type NodeId,
+  type Term,
+} from "../../protocol/ids.ts";
 import type { GroupLogStatus, ReadRequest, ShardStatus, WriteRequest } from "../../protocol/messages.ts";
 import type {
   AppendRequest,
@@ -116,6 +123,10 @@ export class Shard {
 
   get leader(): NodeId | undefined {
     return this.#core.leader;
+  }
+
+  get term(): Term {
+    return this.#core.term;
   }
 
   get isLeader(): boolean {

@@ -10,6 +10,8 @@ interface Piece {
   readonly end: number;
   /** It holds messages of Raft. */
   readonly isRaft: boolean;
+  /** It is a message of gossip. */
+  readonly isGossip: boolean;
 }
 
 const LENGTH_BYTES = 4;
@@ -28,8 +30,9 @@ export function messageFrames(bytes: Uint8Array): Piece[] {
     const length = start + LENGTH_BYTES < bytes.length ? view.getUint32(start) : 0;
     const end = start + LENGTH_BYTES + length;
     if (length < FRAME_LENGTH_MIN || end > bytes.length)
-      return [{ start: 0, end: bytes.length, isRaft: false }];
-    pieces.push({ start, end, isRaft: bytes[start + LENGTH_BYTES] === PEER_TYPES.raft });
+      return [{ start: 0, end: bytes.length, isRaft: false, isGossip: false }];
+    const type = bytes[start + LENGTH_BYTES];
+    pieces.push({ start, end, isRaft: type === PEER_TYPES.raft, isGossip: type === PEER_TYPES.gossip });
     start = end;
   }
   return pieces;

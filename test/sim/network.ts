@@ -246,15 +246,16 @@ class Endpoint implements Connection {
       this.#transmit(bytes);
       return;
     }
-    for (const { start, end, isRaft } of messageFrames(bytes)) {
+    for (const { start, end, isRaft, isGossip } of messageFrames(bytes)) {
       const frame = bytes.subarray(start, end);
-      if (!isRaft) this.#transmit(frame);
+      if (isGossip) this.#sendMessage(frame);
+      else if (!isRaft) this.#transmit(frame);
       // A node whose queue is full drops one message and not the next.
       else for (const message of singleMessages(frame)) this.#sendMessage(message);
     }
   }
 
-  /** Sends a message of Raft, in a frame of its own: perhaps not, or twice, or later. */
+  /** Sends a message of Raft or of gossip, in a frame of its own: perhaps not, or twice, or later. */
   #sendMessage(bytes: Uint8Array): void {
     const network = this.#network;
     const held = this.#overtaken;
