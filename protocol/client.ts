@@ -46,6 +46,7 @@ export const REQUEST_TYPES = {
   exists: 17,
   scan: 18,
   ttl: 19,
+  explain: 20,
   ping: 32,
   topology: 33,
   status: 34,
@@ -106,6 +107,7 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
   switch (request.kind) {
     case "get":
     case "exists":
+    case "explain":
       beginKeyBody(writer, 2, request);
       encodeKey(writer, request.key);
       encodeConsistency(writer, request.consistency);
@@ -187,6 +189,12 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
       const key = decodeKey(reader);
       const consistency = decodeConsistency(reader);
       return { kind: "exists", key, consistency, keyspace: decodeKeyspace(reader, named) };
+    }
+    case REQUEST_TYPES.explain: {
+      const named = expectKeyBody(reader, 2);
+      const key = decodeKey(reader);
+      const consistency = decodeConsistency(reader);
+      return { kind: "explain", key, consistency, keyspace: decodeKeyspace(reader, named) };
     }
     case REQUEST_TYPES.scan:
       return decodeScan(reader);

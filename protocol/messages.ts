@@ -151,7 +151,14 @@ export interface Ttl extends InKeyspace {
   readonly consistency: Consistency;
 }
 
-export type ReadRequest = Get | Exists | Scan | Ttl;
+/** Where the engine of the node that serves the read finds a key: `cli explain`. */
+export interface Explain extends InKeyspace {
+  readonly kind: "explain";
+  readonly key: Uint8Array;
+  readonly consistency: Consistency;
+}
+
+export type ReadRequest = Get | Exists | Scan | Ttl | Explain;
 
 /** `status`: of the `node` asked, or of the whole `cluster`. */
 export type AdminRequest =
@@ -258,6 +265,7 @@ export type ClientResponse =
   | { readonly kind: "groupLog"; readonly log: GroupLogStatus }
   /** By id. */
   | { readonly kind: "keyspaces"; readonly keyspaces: readonly Keyspace[] }
+  | { readonly kind: "explanation"; readonly explanation: KeyExplanation }
   | ErrorResponse;
 
 export interface ErrorResponse {
@@ -333,6 +341,23 @@ export interface ShardStatus {
     readonly matchIndex: number;
     readonly active: boolean;
   }[];
+}
+/** What a read of a key did in the engine. */
+export interface KeyExplanation {
+  /** The places in the order in which they were asked, up to the one that settled it. */
+  readonly steps: readonly {
+    /** `memtable`, `sealed memtable` or `table`. */
+    readonly place: string;
+    /** Of a table: its level, and the number of its file. */
+    readonly level: number | null;
+    readonly table: number | null;
+    /** `value`, `deleted`, `range deleted`, `expired`; `nothing`, or `filtered` if the bloom filter said so. */
+    readonly verdict: string;
+  }[];
+  /** How long the value is; `null`: there is none. */
+  readonly valueBytes: number | null;
+  /** When it will be gone, in milliseconds since the Unix epoch; `null`: never. */
+  readonly expiresAtMs: number | null;
 }
 /** What `cli log` shows: a replica of a group for a person who debugs. */
 export interface GroupLogStatus extends ShardStatus {

@@ -143,6 +143,8 @@ const requests: Record<string, ClientRequest> = {
   },
   "dropKeyspace 3": { kind: "dropKeyspace", id: keyspaceId(3), forwarded: false },
   listKeyspaces: { kind: "listKeyspaces", consistency: "linearizable", forwarded: false },
+  listKeyspaces: { kind: "listKeyspaces", forwarded: false },
+  'explain "color", linearizable': { kind: "explain", key: utf8("color"), consistency: "linearizable" },
   'exists "color", stale': { kind: "exists", key: utf8("color"), consistency: "stale" },
   'ttl of "color": how long is left': {
     kind: "ttl",
@@ -323,7 +325,7 @@ describe("examples", () => {
       [requests, responses, gossip, others].flatMap((known) => Object.keys(known)).sort(),
     );
     const shown = new Set([...Object.values(requests), ...Object.values(responses)].map(({ kind }) => kind));
-    const maps = ["nodeStatus", "clusterStatus", "groupLog"];
+    const maps = ["nodeStatus", "clusterStatus", "groupLog", "explanation"];
     const all = [...Object.keys(REQUEST_TYPES), ...Object.keys(RESPONSE_TYPES)];
     expect(all.filter((kind) => !shown.has(kind as never) && !maps.includes(kind))).toEqual([]);
   });

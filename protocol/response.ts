@@ -9,6 +9,7 @@ import type { ClientResponse, ErrorResponse, KeyValue, LeaderHint } from "./mess
 import { decodePlain, encodePlain } from "./plain.ts";
 import {
   clusterStatusShape,
+  explanationShape,
   groupLogShape,
   keyspacesShape,
   nodeStatusShape,
@@ -28,6 +29,7 @@ export const RESPONSE_TYPES = {
   clusterStatus: 135,
   groupLog: 136,
   unchanged: 137,
+  explanation: 138,
   keyspaces: 144,
   error: 191,
 } as const satisfies Record<ClientResponse["kind"], number>;
@@ -52,12 +54,12 @@ export function decodeResponse(frame: Frame): ClientResponse {
       return { kind: "nodeStatus", status: nodeStatusShape(decodePlain(body), "status") };
     case RESPONSE_TYPES.clusterStatus:
       return { kind: "clusterStatus", status: clusterStatusShape(decodePlain(body), "status") };
-  }
-  if (frame.type === RESPONSE_TYPES.keyspaces) {
-    return { kind: "keyspaces", keyspaces: keyspacesShape(decodePlain(body), "keyspaces") };
-  }
-  if (frame.type === RESPONSE_TYPES.groupLog) {
-    return { kind: "groupLog", log: groupLogShape(decodePlain(body), "log") };
+    case RESPONSE_TYPES.groupLog:
+      return { kind: "groupLog", log: groupLogShape(decodePlain(body), "log") };
+    case RESPONSE_TYPES.explanation:
+      return { kind: "explanation", explanation: explanationShape(decodePlain(body), "explanation") };
+    case RESPONSE_TYPES.keyspaces:
+      return { kind: "keyspaces", keyspaces: keyspacesShape(decodePlain(body), "keyspaces") };
   }
   const reader = new CborReader(body);
   const response = decodeArray(frame.type, reader);
@@ -106,6 +108,9 @@ function encodeResponseBody(writer: ByteWriter, response: ClientResponse): void 
       return;
     case "keyspaces":
       writer.append(encodePlain(response.keyspaces));
+      return;
+    case "explanation":
+      writer.append(encodePlain(response.explanation));
       return;
     case "error":
       encodeError(writer, response);

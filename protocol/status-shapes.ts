@@ -4,6 +4,7 @@ import { KEYSPACE_ID_MAX, SHARDS_MAX } from "./limits.ts";
 import type {
   ClusterStatus,
   GroupLogStatus,
+  KeyExplanation,
   Keyspace,
   LatencyStatus,
   NodeStatus,
@@ -62,6 +63,19 @@ export const groupLogShape: Shape<GroupLogStatus> = record<GroupLogStatus>({
   entries: list(
     record<GroupLogStatus["entries"][number]>({ index: number, term: number, kind: text, bytes: number }),
   ),
+});
+
+export const explanationShape: Shape<KeyExplanation> = record<KeyExplanation>({
+  steps: list(
+    record<KeyExplanation["steps"][number]>({
+      place: text,
+      level: nullable(number),
+      table: nullable(number),
+      verdict: text,
+    }),
+  ),
+  valueBytes: nullable(number),
+  expiresAtMs: nullable(number),
 });
 
 const latency = record<LatencyStatus>({ p50: number, p99: number, max: number });

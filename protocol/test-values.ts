@@ -96,7 +96,10 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
 
 export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
   { weight: 3, arbitrary: anyWrite },
-  fc.record({ kind: fc.constantFrom("get" as const, "exists" as const), keyspace, key, consistency }),
+  fc.record({
+    kind: fc.constantFrom("get" as const, "exists" as const, "explain" as const),
+    ...{ keyspace, key, consistency },
+  }),
   fc.record({
     kind: fc.constant("ttl" as const),
     keyspace,
@@ -250,6 +253,22 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
     }),
   }),
   fc.record({ kind: fc.constant("unchanged" as const) }),
+  fc.record({
+    kind: fc.constant("explanation" as const),
+    explanation: fc.record({
+      steps: fc.array(
+        fc.record({
+          place: text,
+          level: fc.option(wholeNumber),
+          table: fc.option(wholeNumber),
+          verdict: text,
+        }),
+        { maxLength: 4 },
+      ),
+      valueBytes: fc.option(wholeNumber),
+      expiresAtMs: fc.option(wholeNumber),
+    }),
+  }),
   fc.record({ kind: fc.constant("nodeStatus" as const), status: nodeStatus }),
   fc.record({
     kind: fc.constant("groupLog" as const),

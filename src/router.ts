@@ -62,6 +62,7 @@ export class Router implements RequestHandler {
     }
     switch (request.kind) {
       case "get":
+      case "explain":
       case "ttl":
       case "put":
       case "putWith":

@@ -7,6 +7,7 @@ import { compareBytes, fromUtf8, prefixEnd } from "../lib/bytes.ts";
 import { parseDuration } from "./duration.ts";
 import { EXPIRY_COMMANDS } from "./expiry-commands.ts";
 import { MEMBER_COMMANDS } from "./member-commands.ts";
+import { PLACE_COMMANDS } from "./place-commands.ts";
 import { entriesReply, integerReply, type Reply, textReply, valueReply } from "./reply.ts";
 import { nodeStatusReply, statusReply, topologyReply } from "./status-view.ts";
 import { UsageError } from "./usage-error.ts";
@@ -229,6 +230,7 @@ export const COMMANDS: readonly Command[] = [
         topologyReply(await client.topology()),
   },
   ...EXPIRY_COMMANDS,
+  ...PLACE_COMMANDS,
   ...MEMBER_COMMANDS,
 ];
 

@@ -94,7 +94,7 @@ test("Tab completes commands, and keys of commands that take keys", async () => 
   const { say, repl, world } = conversation();
   const complete = (line: string) => world.until(repl.complete(line));
   expect(await complete("sc")).toEqual([["scan "], "sc"]);
-  expect(await complete("e")).toEqual([["exists ", "exit ", "expire "], "e"]);
+  expect(await complete("e")).toEqual([["exists ", "exit ", "expire ", "explain "], "e"]);
   expect(await complete("get us")).toEqual([[], "us"]);
   await say('mput user:1 a user:2 b "us er" c other d');
   expect(await complete("get us")).toEqual([['"us er" ', "user:1 ", "user:2 "], "us"]);

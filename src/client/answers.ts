@@ -3,6 +3,7 @@ import type {
   ClientResponse,
   ClusterStatus,
   GroupLogStatus,
+  KeyExplanation,
   KeyValue,
   NodeStatus,
   Topology,
@@ -28,6 +29,10 @@ export const TEXT = answer("value", ({ value }) => (value === undefined ? undefi
 export const ENTRIES = answer("entries", ({ entries, more }) => ({ entries: entries.map(ownedEntry), more }));
 export const TOPOLOGY = answer<"topology", Topology>("topology", ({ topology }) => topology);
 export const NODE_STATUS = answer<"nodeStatus", NodeStatus>("nodeStatus", ({ status }) => status);
+export const EXPLANATION = answer<"explanation", KeyExplanation>(
+  "explanation",
+  ({ explanation }) => explanation,
+);
 export const GROUP_LOG = answer<"groupLog", GroupLogStatus>("groupLog", ({ log }) => log);
 export const CLUSTER_STATUS = answer<"clusterStatus", ClusterStatus>("clusterStatus", ({ status }) => status);
 /** To ttl. */

@@ -9,6 +9,7 @@ import {
   type DeadlineCondition,
   type Expire,
   type GroupLogStatus,
+  type KeyExplanation,
   type KeyValue,
   NO_SESSION,
   type NodeStatus,
@@ -19,6 +20,7 @@ import { slotOf } from "../../protocol/slots.ts";
 import {
   BOOLEAN,
   CLUSTER_STATUS,
+  EXPLANATION,
   GROUP_LOG,
   INTEGER,
   NODE_STATUS,
@@ -315,6 +317,13 @@ export class Client {
     const shard = options.shard === undefined ? undefined : shardId(options.shard);
     const route = options.address === undefined ? "any" : { address: options.address };
     return this.#runner.run({ kind: "transferLeader", to, shard, forwarded: false }, BOOLEAN, route);
+  }
+
+  /** Where the leader's engine looks for `key`, and what it finds there. */
+  explain(key: Bytes, options?: ReadOptions): Promise<KeyExplanation> {
+    const bytes = toBytes(key);
+    const consistency = options?.consistency ?? "linearizable";
+    return this.#toShard({ kind: "explain", key: bytes, consistency }, bytes, EXPLANATION);
   }
 
   /** How a node's replica of a shard (of the system group without one) is, and the last entries of its log. */

@@ -39,6 +39,7 @@ export function describeRequest(request: ClientRequest): string {
     case "increment":
     case "compareAndSet":
     case "get":
+    case "explain":
     case "exists":
       return `${request.kind} of ${quoteKey(request.key)}`;
     case "batch":

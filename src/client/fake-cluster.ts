@@ -101,6 +101,14 @@ export class FakeCluster {
         return { kind: "integer", value: BigInt(this.#nextSession) };
       case "get":
         return { kind: "value", value: this.#store.get(fromUtf8(request.key)), ageMs: 0 };
+      case "explain": {
+        const valueBytes = this.#store.get(fromUtf8(request.key))?.length ?? null;
+        const verdict = valueBytes === null ? "deleted" : "value";
+        const table = { place: "table", level: 0, table: 7, verdict: "filtered" };
+        const memtable = { place: "memtable", level: null, table: null };
+        const steps = [{ ...memtable, verdict: "nothing" }, table, { ...table, level: 2, table: 3, verdict }];
+        return { kind: "explanation", explanation: { steps, valueBytes, expiresAtMs: null } };
+      }
       case "exists":
         return { kind: "boolean", value: this.#store.has(fromUtf8(request.key)) };
       case "scan":

@@ -106,7 +106,7 @@ export class LinearizableMode {
 
 export function isReadRequest(request: ShardRequest): request is ReadRequest {
   const { kind } = request;
-  return kind === "get" || kind === "exists" || kind === "scan" || kind === "ttl";
+  return kind === "get" || kind === "exists" || kind === "scan" || kind === "ttl" || kind === "explain";
 }
 
 function isSoundStamp(stamp: SessionStamp): boolean {

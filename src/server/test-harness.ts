@@ -187,6 +187,7 @@ export class MapHandler implements RequestHandler {
         return { kind: "keyspaces", keyspaces: this.keyspaces };
       case "createKeyspace":
       case "dropKeyspace":
+      case "explain":
       case "openSession":
       case "changeMember":
       case "transferLeader":

@@ -18,7 +18,8 @@ test("each keyspace's keys lie together and in order, and no keyspace's lie in a
     const [gte, lt] = keys.keyspaceSpan(SHARD, id);
     const inside = all.filter((key) => compareBytes(key, gte) >= 0 && compareBytes(key, lt) < 0);
     expect(inside).toEqual(all.slice(number * names.length, (number + 1) * names.length));
-    for (const [at, key] of inside.entries()) expect(key.slice(prefixBytes(id))).toEqual(new Uint8Array(names[at]!));
+    for (const [at, key] of inside.entries())
+      expect(key.slice(prefixBytes(id))).toEqual(new Uint8Array(names[at]!));
   }
 });
 

@@ -1,6 +1,6 @@
 import type { ShardId } from "../../protocol/ids.ts";
 import { SCAN_BYTES_MAX, SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
-import type { ClientResponse, KeyValue, ReadRequest, Scan, Ttl } from "../../protocol/messages.ts";
+import type { ClientResponse, Explain, KeyValue, ReadRequest, Scan, Ttl } from "../../protocol/messages.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { Engine } from "../storage/engine.ts";
 import { type EngineKeys, prefixBytes } from "./engine-keys.ts";
@@ -54,6 +54,8 @@ export class ShardReader {
         return this.#ttl(request, time);
       case "scan":
         return this.#scan(request, time);
+      case "explain":
+        return this.#explain(request, time);
       default:
         return unreachable(request, "a read");
     }
@@ -81,6 +83,22 @@ export class ShardReader {
     const nowMs = Math.max(time.clockMs, time.logMs);
     const value = BigInt(request.form === "at" ? deadline : Math.max(0, deadline - nowMs));
     return { kind: "integer", value };
+  }
+
+  #explain({ key, keyspace }: Explain, time: Readonly<ReadTime>): ClientResponse {
+    const at = this.#keys.of(this.#shard, keyspace, key);
+    const { steps, valueBytes, expiresAt } = this.#engine.trace(at, time.logMs);
+    return {
+      kind: "explanation",
+      explanation: {
+        steps: steps.map(({ place, level, table, verdict }) => ({
+          ...{ place, verdict },
+          ...{ level: level ?? null, table: table ?? null },
+        })),
+        valueBytes: valueBytes ?? null,
+        expiresAtMs: expiresAt === 0 ? null : expiresAt,
+      },
+    };
   }
 
   #scan(request: Scan, time: Readonly<ReadTime>): ClientResponse | undefined {

@@ -3,6 +3,8 @@
  * batches, snapshots and ordered scans. `lsm.ts` is the real one, `memory-engine.ts` the oracle of the tests.
  */
 
+import type { KeyTrace } from "./key-trace.ts";
+
 /**
  * An ordered list of operations that take effect together. Reusable after `clear`. Later operations win. What can't be
  * written (a `TypeError`, or `INVALID` for what is too long) is refused by the call itself, and leaves the batch as it was.
@@ -180,6 +182,8 @@ export interface Engine {
    * expires at or before `now` (milliseconds), or before the store's own time, is not there.
    */
   getSync(key: Uint8Array, snapshot?: Snapshot, now?: number): Uint8Array | undefined;
+  /** Where `getSync` of `key` looks now, and what it finds there. Not for hot paths. Throws as `getSync` does. */
+  trace(key: Uint8Array, now?: number): KeyTrace;
   /**
    * The entries in a range as they are now, or were at its snapshot. Throws `INVALID` for bounds that contradict each other,
    * and for a snapshot that was released (as `getSync` does); moving it throws `CORRUPT` or `FileError`, and ends it.

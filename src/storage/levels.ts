@@ -7,8 +7,9 @@ import { assert } from "../lib/assert.ts";
 import { compareBytes } from "../lib/bytes.ts";
 import { bloomHash } from "./bloom.ts";
 import { LEVELS } from "./compaction-plan.ts";
-import { type Cursor, type Entry, isGone } from "./cursor.ts";
+import { type Cursor, type Entry, isGone, SEQUENCE_MAX } from "./cursor.ts";
 import { containsKey } from "./key-range.ts";
+import { type KeyTraceStep, settles, verdictOf } from "./key-trace.ts";
 import { firstNotBelow, LevelCursor } from "./level-cursor.ts";
 import type { TableMeta } from "./manifest.ts";
 import { type RangeDeleteSource, TablesSource } from "./range-cover.ts";
@@ -92,6 +93,23 @@ export class Levels {
       const entry = table.reader.get(key, sequence, hash);
       if (entry !== undefined) return visibleValue(entry, rangeDelete, now);
       if (rangeDelete !== 0) return undefined;
+    }
+    return undefined;
+  }
+
+  /** Adds to `steps` where `get` looks, up to what settles it; the entry there. As borrowed as that of a table's reader. */
+  trace(key: Uint8Array, now: number, steps: KeyTraceStep[]): Entry | undefined {
+    const hash = bloomHash(key);
+    for (const [level, tables] of this.#version.levels.entries()) {
+      for (const table of tables) {
+        if (!containsKey(table.meta, key)) continue;
+        const rangeDelete = newestRangeDelete(table, key, SEQUENCE_MAX);
+        const entry = table.reader.get(key, SEQUENCE_MAX, hash);
+        let verdict = verdictOf(entry, rangeDelete, now);
+        if (verdict === "nothing" && !table.reader.mayContain(key, hash)) verdict = "filtered";
+        steps.push({ place: "table", level, table: table.meta.number, verdict });
+        if (settles(verdict)) return entry;
+      }
     }
     return undefined;
   }

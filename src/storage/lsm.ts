@@ -35,6 +35,7 @@ import type {
 } from "./engine.ts";
 import { FileRemovals } from "./file-removals.ts";
 import { Flusher, type SealedMemtable } from "./flusher.ts";
+import { type KeyTrace, type KeyTraceStep, settles, traceOf, verdictOf } from "./key-trace.ts";
 import type { Levels } from "./levels.ts";
 import { type LsmOptions, lsmOptions, tableOptions } from "./lsm-options.ts";
 import { type ManifestState, type ManifestWriter, metaOf } from "./manifest.ts";
@@ -255,6 +256,21 @@ class LsmEngine implements DurableEngine {
       if (found !== undefined) return found ?? undefined;
     }
     return this.#levels.get(key, sequence, time);
+  }
+
+  trace(key: Uint8Array, now = 0): KeyTrace {
+    if (this.#health.refusal !== undefined) throw this.#health.refusal;
+    const time = Math.max(now, this.#time);
+    const steps: KeyTraceStep[] = [];
+    const { sealed } = this.#flusher;
+    const memtables = [this.#memtable, ...sealed.map(({ memtable }) => memtable).reverse()];
+    for (const [i, memtable] of memtables.entries()) {
+      const { entry, rangeDelete } = memtable.newest(key);
+      const verdict = verdictOf(entry, rangeDelete, time);
+      steps.push({ place: i === 0 ? "memtable" : "sealed memtable", verdict });
+      if (settles(verdict)) return traceOf(steps, entry);
+    }
+    return traceOf(steps, this.#levels.trace(key, time, steps));
   }
 
   iterate(range: ScanRange): EngineIterator {

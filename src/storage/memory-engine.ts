@@ -13,6 +13,7 @@ import type {
   WriteBatch,
   WritePressure,
 } from "./engine.ts";
+import type { KeyTrace } from "./key-trace.ts";
 import { boundsOf } from "./range-iterator.ts";
 import { invalid } from "./storage-error.ts";
 
@@ -108,6 +109,20 @@ export class MemoryEngine implements Engine {
     if (entry === undefined || compareBytes(entry.key, key) !== 0 || this.#hasExpired(entry, now))
       return undefined;
     return entry.value;
+  }
+
+  trace(key: Uint8Array, now?: number): KeyTrace {
+    const entries = this.#at(undefined);
+    const entry = entries[lowerBound(entries, key)];
+    if (entry === undefined || compareBytes(entry.key, key) !== 0) {
+      return { steps: [{ place: "memtable", verdict: "nothing" }], valueBytes: undefined, expiresAt: 0 };
+    }
+    const gone = this.#hasExpired(entry, now);
+    return {
+      steps: [{ place: "memtable", verdict: gone ? "expired" : "value" }],
+      valueBytes: gone ? undefined : entry.value.length,
+      expiresAt: gone ? 0 : entry.expiresAt,
+    };
   }
 
   iterate(range: ScanRange): EngineIterator {

@@ -15,7 +15,7 @@
  */
 import { assert } from "../lib/assert.ts";
 import { xxh32Of } from "../lib/hash.ts";
-import { type Cursor, SEQUENCE_MAX } from "./cursor.ts";
+import { type Cursor, Entry, SEQUENCE_MAX } from "./cursor.ts";
 import { copyBytes, readU32, readU64 } from "./fixed-width.ts";
 import {
   KEY_LENGTH,
@@ -208,6 +208,16 @@ export class Memtable {
       start += EXPIRY_BYTES;
     }
     return arena.subarray(start, end);
+  }
+
+  /** The newest entry of `key`, and the newest deletion of a range over it (0: there is none): for who asks why. */
+  newest(key: Uint8Array): { readonly entry: Entry | undefined; readonly rangeDelete: number } {
+    const rangeDelete = this.newestRangeDelete(key, SEQUENCE_MAX);
+    const node = this.#newest.find(this.#data, key);
+    if (node === 0) return { entry: undefined, rangeDelete };
+    const entry = new Entry();
+    this.#data.read(entry, node);
+    return { entry, rangeDelete };
   }
 
   /** The newest sequence number not above `sequence` at which a range with `key` in it was deleted; 0 if there is none. */

@@ -1,7 +1,7 @@
 import type { FileSystem } from "../env/env.ts";
 import { Block, BlockCursor } from "./block.ts";
 import type { BlockCache } from "./block-cache.ts";
-import { compareEntryKey, type Entry } from "./cursor.ts";
+import { compareEntryKey, type Entry, SEQUENCE_MAX } from "./cursor.ts";
 import { IndexBlock } from "./index-block.ts";
 import type { RangeTombstone } from "./range-tombstone.ts";
 import { decodeRangeTombstones } from "./range-tombstone-block.ts";
@@ -79,6 +79,12 @@ export class TableReader {
     if (!data.valid) return undefined;
     const { entry } = data;
     return compareEntryKey(entry, key) === 0 ? entry : undefined;
+  }
+
+  /** What the bloom filter says of `key`; `hash` is its `bloomHash`. */
+  mayContain(key: Uint8Array, hash: number): boolean {
+    const number = this.#blocks.topIndex.lowerBound(key, SEQUENCE_MAX);
+    return number < this.#blocks.topIndex.count && this.#blocks.partition(number, "high").mayContain(hash);
   }
 
   /**

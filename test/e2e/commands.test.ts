@@ -190,6 +190,16 @@ test("ping, topology and status", async () => {
   expect(leads.size).toBe(3);
 });
 
+test("explain tells where the leader's engine finds a key", async () => {
+  await client.put("explained", "value");
+  const { steps, valueBytes } = await client.explain("explained");
+  expect(steps.map(({ place, verdict }) => `${place}: ${verdict}`)).toEqual(["memtable: value"]);
+  expect(valueBytes).toBe(5);
+  await client.delete("explained");
+  expect((await client.explain("explained")).steps.at(-1)?.verdict).toBe("deleted");
+  expect((await client.explain("never there")).valueBytes).toBeNull();
+});
+
 test("a write whose answer is lost is sent again and happens once", async () => {
   await withCluster({ shards: 4, proxies: "front" }, async (lossy) => {
     const random = seededRandom(SEED + 1);
