@@ -377,6 +377,8 @@ export interface RequestStatus {
   readonly writes: number;
   readonly errors: number;
   readonly connections: number;
+  /** Requests that another node leads the shard of, and whose sender was told so. */
+  readonly redirected: number;
   /** Requests a second over the last full second. */
   readonly perSecond: number;
   /** From decoding to reply, over the last minute or so; `null` where there were none. */

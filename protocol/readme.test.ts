@@ -143,7 +143,6 @@ const requests: Record<string, ClientRequest> = {
   },
   "dropKeyspace 3": { kind: "dropKeyspace", id: keyspaceId(3), forwarded: false },
   listKeyspaces: { kind: "listKeyspaces", consistency: "linearizable", forwarded: false },
-  listKeyspaces: { kind: "listKeyspaces", forwarded: false },
   'explain "color", linearizable': { kind: "explain", key: utf8("color"), consistency: "linearizable" },
   'exists "color", stale': { kind: "exists", key: utf8("color"), consistency: "stale" },
   'ttl of "color": how long is left': {

@@ -85,6 +85,7 @@ const requests = record<RequestStatus>({
   writes: number,
   errors: number,
   connections: number,
+  redirected: number,
   perSecond: number,
   readMs: nullable(latency),
   writeMs: nullable(latency),

@@ -196,6 +196,7 @@ const nodeStatus = fc.record({
     writes: wholeNumber,
     errors: wholeNumber,
     connections: wholeNumber,
+    redirected: wholeNumber,
     perSecond: anyDouble,
     readMs: latency,
     writeMs: latency,

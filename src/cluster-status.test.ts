@@ -40,7 +40,10 @@ function node(id: string, shard: ShardStatus, heardMs: Record<string, number> = 
       lastHeardMs,
     })),
     shards: [{ ...shard, shard: -1 }, shard],
-    requests: { reads: 0, writes: 0, errors: 0, connections: 0, perSecond: 0, readMs: null, writeMs: null },
+    requests: {
+      ...{ reads: 0, writes: 0, errors: 0, redirected: 0, connections: 0, perSecond: 0 },
+      ...{ readMs: null, writeMs: null },
+    },
     storage: {
       memtableBytes: 0,
       tables: 0,
@@ -66,7 +69,7 @@ test("a leader that reaches a majority serves; lag is measured in entries", () =
     node("n2", shardView("follower", 3), { n3: 900 }),
     undefined,
   ];
-  const status = clusterStatus(members, statuses, [undefined, undefined, "connection refused"]);
+  const status = clusterStatus(members, statuses, [undefined, undefined, "connection refused"], 1);
   expect(status.available).toBe(1);
   expect(status.shards[0]).toMatchObject({ leader: nodeId("n1"), term: 3 });
   expect(status.shards[0]!.lag.map((row) => row.entries)).toEqual([0, 0, 6]);
@@ -78,7 +81,7 @@ test("a leader that reaches no majority is no leader, whatever it says of itself
     ["n2", 10, false],
     ["n3", 10, false],
   ]);
-  const status = clusterStatus(members, [node("n1", alone), undefined, undefined], []);
+  const status = clusterStatus(members, [node("n1", alone), undefined, undefined], [], 1);
   expect(status.available).toBe(0);
   expect(status.shards[0]!.leader).toBeNull();
 });
@@ -93,7 +96,7 @@ test("of two that say they lead, the one of the higher term is believed", () => 
     node("n2", shardView("leader", 4, replicas)),
     undefined,
   ];
-  expect(clusterStatus(members, statuses, []).shards[0]!.leader).toBe(nodeId("n2"));
+  expect(clusterStatus(members, statuses, [], 1).shards[0]!.leader).toBe(nodeId("n2"));
 });
 
 test("what a member lacks is not known while its leader has not heard of it", () => {
@@ -101,6 +104,22 @@ test("what a member lacks is not known while its leader has not heard of it", ()
     ["n2", 0, true],
     ["n3", 0, false],
   ]);
-  const status = clusterStatus(members, [node("n1", leader), undefined, undefined], []);
+  const status = clusterStatus(members, [node("n1", leader), undefined, undefined], [], 1);
   expect(status.shards[0]!.lag.map((row) => row.entries)).toEqual([0, 10, null]);
+});
+
+test("a shard is told of by those that hold it, and one of whose holders nobody answers is not available", () => {
+  const held = { ...shardView("leader", 3, [["n2", 10, true]]), voters: [nodeId("n1"), nodeId("n2")] };
+  const status = clusterStatus(
+    members,
+    [node("n1", held), undefined, node("n3", { ...held, shard: 5 })],
+    [],
+    2,
+  );
+  expect(status.available).toBe(0.5);
+  expect(status.shards[0]!.lag.map((row) => row.node)).toEqual(["n1", "n2"].map(nodeId));
+  expect(status.shards[1]).toEqual({
+    ...{ shard: 1, leader: null, term: 0 },
+    ...{ commitIndex: 0, appliedIndex: 0, lag: [] },
+  });
 });

@@ -15,6 +15,7 @@ export interface ClusterMember {
  */
 export class GatherStatus implements ReplySink {
   readonly #members: readonly ClusterMember[];
+  readonly #shards: number;
   readonly #statuses: (NodeStatus | undefined)[];
   readonly #errors: (string | undefined)[];
   readonly #sink: ReplySink;
@@ -27,6 +28,8 @@ export class GatherStatus implements ReplySink {
     readonly clock: Clock;
     readonly network: Pick<PeerNetwork, "forward">;
     readonly members: readonly ClusterMember[];
+    /** How many there are. */
+    readonly shards: number;
     readonly own: NodeStatus;
     readonly deadlineMs: number;
     readonly sink: ReplySink;
@@ -34,6 +37,7 @@ export class GatherStatus implements ReplySink {
   }) {
     const { members, own, network } = parts;
     this.#members = members;
+    this.#shards = parts.shards;
     this.#statuses = members.map((member) => (member.id === own.id ? own : undefined));
     this.#errors = members.map(() => undefined);
     this.#sink = parts.sink;
@@ -61,7 +65,7 @@ export class GatherStatus implements ReplySink {
     if (this.#answered) return;
     this.#answered = true;
     this.#timer.cancel();
-    const status = clusterStatus(this.#members, this.#statuses, this.#errors);
+    const status = clusterStatus(this.#members, this.#statuses, this.#errors, this.#shards);
     this.#sink.reply(this.#requestId, { kind: "clusterStatus", status });
   }
 }
@@ -71,12 +75,9 @@ export function clusterStatus(
   members: readonly ClusterMember[],
   statuses: readonly (NodeStatus | undefined)[],
   errors: readonly (string | undefined)[],
+  shardCount: number,
 ): ClusterStatus {
   const answered = statuses.filter((status) => status !== undefined);
-  const shardCount = Math.max(
-    0,
-    ...answered.flatMap((status) => status.shards.map((shard) => shard.shard + 1)),
-  );
   const shards = Array.from({ length: shardCount }, (_, shard) => shardSummary(shard, members, answered));
   const served = shards.filter((shard) => shard.leader !== null).length;
   return {
@@ -90,7 +91,7 @@ export function clusterStatus(
       error: statuses[place] !== undefined ? null : (errors[place] ?? "no answer in time"),
     })),
     shards,
-    available: shardCount === 0 ? 0 : served / shardCount,
+    available: served / shardCount,
   };
 }
 
@@ -107,14 +108,17 @@ function shardSummary(shard: number, members: readonly ClusterMember[], answered
       leader = { id, view };
   }
   const hasQuorum = leader !== undefined && reachesQuorum(leader.id, leader.view);
-  const best = leader?.view ?? [...views.values()].reduce((a, b) => (b.commitIndex > a.commitIndex ? b : a));
+  const best = leader?.view ?? [...views.values()].sort((a, b) => b.commitIndex - a.commitIndex)[0];
+  // None of those that hold it has answered.
+  if (best === undefined) return { shard, leader: null, term: 0, commitIndex: 0, appliedIndex: 0, lag: [] };
+  const holders = members.filter(({ id }) => holds(best, id));
   return {
     shard,
     leader: hasQuorum ? leader!.id : null,
     term: best.term,
     commitIndex: best.commitIndex,
     appliedIndex: best.appliedIndex,
-    lag: members.map(({ id }) => {
+    lag: holders.map(({ id }) => {
       const replica = leader?.view.replicas.find(({ node }) => node === id);
       // A leader that has not heard of a member since its election does not know what that member has.
       const isHeardOf = replica !== undefined && (replica.active || replica.matchIndex > 0);
@@ -126,6 +130,10 @@ function shardSummary(shard: number, members: readonly ClusterMember[], answered
       };
     }),
   };
+}
+
+function holds({ voters, outgoing, learners }: ShardStatus, node: NodeId): boolean {
+  return voters.includes(node) || outgoing.includes(node) || learners.includes(node);
 }
 
 /** A leader hears a majority of the voters, of either set while one replaces the other. */

@@ -37,6 +37,7 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
       writes: stats.writes,
       errors: stats.errors,
       connections: sources.connections(),
+      redirected: stats.redirected,
       perSecond: stats.perSecond,
       readMs: stats.readMs,
       writeMs: stats.writeMs,

@@ -486,6 +486,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       clock,
       host,
       network: this.#peers,
+      stats: this.#stats,
       forwarding: { ...DEFAULT_LIMITS.forwarding, waitMs: this.#timings.forwardWaitMs },
       addressOf,
     });
@@ -520,6 +521,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
           clock,
           network: this.#peers,
           members: membership.nodes,
+          shards,
           own: status(),
           deadlineMs: this.#timings.statusTimeoutMs,
           sink,

@@ -1,14 +1,19 @@
 import { describe, expect, test } from "bun:test";
+import type { ClusterStatus } from "../../protocol/messages.ts";
 import { Client } from "../client/cluster-client.ts";
 import { errorResponse, FakeCluster } from "../client/fake-cluster.ts";
 import { FakeWorld } from "../client/fake-world.ts";
 import { fromUtf8 } from "../lib/bytes.ts";
 import { runOnce } from "./cli.ts";
 
+/** How often what is watched is shown before the process is ended. */
+const WATCHED = 4;
+
 function commandLine(input = new Uint8Array()) {
   const world = new FakeWorld();
   const cluster = new FakeCluster(world, 3, 4);
   const asked: string[][] = [];
+  const waits: number[] = [];
   const run = async (...args: string[]) => {
     const out: Uint8Array[] = [];
     let errors = "";
@@ -22,6 +27,11 @@ function commandLine(input = new Uint8Array()) {
         },
         readInput: () => Promise.resolve(input),
         writeOut: (bytes) => void out.push(bytes),
+        flush: () => Promise.resolve(),
+        wait: (ms) => {
+          waits.push(ms);
+          return waits.length < WATCHED ? world.pass(ms) : Promise.reject(new Error("enough was seen"));
+        },
         writeError: (text) => {
           errors += text;
         },
@@ -164,4 +174,28 @@ describe("addresses", () => {
     expect(await run("--timeout", "soon", "ping")).toMatchObject({ code: 2 });
     expect(asked).toEqual([]);
   });
+});
+
+test("what is watched is shown again and again, and a failure on the way is told", async () => {
+  const { run, cluster } = commandLine();
+  const status = (available: number): ClusterStatus => ({
+    clusterId: "c1",
+    nodes: [],
+    shards: [],
+    available,
+  });
+  let asked = 0;
+  for (const node of cluster.nodes) {
+    node.behave((request) => {
+      if (request.kind !== "status") return "serve";
+      asked++;
+      return asked === 2 ? errorResponse("INTERNAL") : { kind: "clusterStatus", status: status(asked / 10) };
+    });
+  }
+  const failure = await run("status", "--watch", "0.5", "--json").catch((error: Error) => error);
+  expect((failure as Error).message).toBe("enough was seen");
+  expect(asked).toBe(WATCHED);
+  for (const wrong of ["x", "0", "-1", "1e9"]) {
+    expect(await run("status", "--watch", wrong)).toMatchObject({ code: 2 });
+  }
 });

@@ -2,13 +2,15 @@ import type { Client, ClientOptions } from "../client/client.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { addressesFrom, timeoutFrom } from "./addresses.ts";
 import { parseLine, type Settings, shellWord } from "./command-parser.ts";
-import { type Action, UsageError } from "./commands.ts";
+import { UsageError } from "./commands.ts";
 import { failureJson, failureText } from "./failure.ts";
 import type { Look, Reply } from "./reply.ts";
 
 const EXIT_OK = 0;
 const EXIT_NO = 1;
 const EXIT_USAGE = 2;
+/** Cursor home, and all below it erased. */
+const CLEAR_SCREEN = utf8("\x1b[H\x1b[2J");
 
 /** The process around a command. */
 export interface Surroundings {
@@ -18,6 +20,9 @@ export interface Surroundings {
   /** Everything that comes in on standard input. */
   readInput(): Promise<Uint8Array>;
   writeOut(bytes: Uint8Array): void;
+  /** What was written is to be seen now. */
+  flush(): Promise<void>;
+  wait(ms: number): Promise<void>;
   writeError(text: string): void;
 }
 
@@ -36,23 +41,46 @@ export async function runOnce(args: readonly string[], around: Surroundings): Pr
     if (!(error instanceof UsageError)) throw error;
     return usage(error.message, around);
   }
-  try {
-    const reply = await perform(parsed.action, options, around);
-    around.writeOut(rendered(reply, parsed.settings, around.look));
-    return reply.ok ? EXIT_OK : EXIT_NO;
-  } catch (error) {
+  const show = (reply: Reply): void => around.writeOut(rendered(reply, parsed.settings, around.look));
+  const fail = (error: unknown): void => {
     if (parsed.settings.json === true) around.writeOut(utf8(`${JSON.stringify(failureJson(error))}\n`));
     else around.writeError(`error: ${failureText(error)}\n`);
+  };
+  try {
+    const client = await around.connect(options);
+    try {
+      const reply = await parsed.action({ client, readInput: around.readInput });
+      show(reply);
+      if (reply.again !== undefined) await watch(reply.again, around, show, fail);
+      return reply.ok ? EXIT_OK : EXIT_NO;
+    } finally {
+      client.close();
+    }
+  } catch (error) {
+    fail(error);
     return EXIT_NO;
   }
 }
 
-async function perform(action: Action, options: ClientOptions, around: Surroundings): Promise<Reply> {
-  const client = await around.connect(options);
-  try {
-    return await action({ client, readInput: around.readInput });
-  } finally {
-    client.close();
+/** Shows what is asked for again and again, until the process is ended; what fails is told, and tried again. */
+async function watch(
+  first: NonNullable<Reply["again"]>,
+  around: Surroundings,
+  show: (reply: Reply) => void,
+  fail: (error: unknown) => void,
+): Promise<void> {
+  for (let again: Reply["again"] = first; again !== undefined; ) {
+    await around.flush();
+    await around.wait(again.afterMs);
+    try {
+      const reply: Reply = await again.ask();
+      // To a person each is a new page.
+      if (around.look.tables) around.writeOut(CLEAR_SCREEN);
+      show(reply);
+      again = reply.again;
+    } catch (error) {
+      fail(error);
+    }
   }
 }
 

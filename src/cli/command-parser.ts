@@ -93,7 +93,7 @@ function newProgram(surface: "cli" | "repl", planned: (action: Action) => void):
   }
   program.helpCommand("help [command]", "print help, or help on a command");
   for (const command of COMMANDS) {
-    const added = addCommand(program, command, planned);
+    const added = addCommand(program, command, surface, planned);
     if (surface === "cli") added.helpOption("--help", "print this help");
     else added.helpOption(false);
   }
@@ -103,12 +103,15 @@ function newProgram(surface: "cli" | "repl", planned: (action: Action) => void):
 function addCommand(
   program: CommanderCommand,
   command: Command,
+  surface: "cli" | "repl",
   planned: (action: Action) => void,
 ): CommanderCommand {
   const added = program.command(command.name).description(command.summary);
   if (command.alias !== undefined) added.alias(command.alias);
   for (const { syntax, summary } of command.arguments) added.argument(syntax, summary);
-  for (const { flags, summary } of command.options) added.option(flags, summary);
+  for (const { flags, summary, cliOnly } of command.options) {
+    if (surface === "cli" || cliOnly !== true) added.option(flags, summary);
+  }
   added.addHelpText("after", `\nExamples:\n${command.examples.map((example) => `  ${example}`).join("\n")}`);
   added.action((...args: unknown[]) => {
     // Commander adds the options and itself after the declared arguments.

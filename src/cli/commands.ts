@@ -31,7 +31,12 @@ export interface Command {
   readonly alias?: string;
   /** As shown in help: `<key>` is required, `[prefix]` is not, `<pairs...>` takes all that follow. */
   readonly arguments: readonly { readonly syntax: string; readonly summary: string }[];
-  readonly options: readonly { readonly flags: string; readonly summary: string }[];
+  readonly options: readonly {
+    readonly flags: string;
+    readonly summary: string;
+    /** The REPL does not have it. */
+    readonly cliOnly?: true;
+  }[];
   readonly summary: string;
   readonly examples: readonly string[];
   /** Whether arguments are keys, which Tab then completes. */
@@ -42,6 +47,7 @@ export interface Command {
 
 /** Entries that a scan shows unless it is asked for more. */
 const SCAN_LIMIT = 1000;
+const WATCH_SECONDS = 2;
 
 const KEY = { syntax: "<key>", summary: "the key" };
 const STALE = {
@@ -208,14 +214,17 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "status",
     arguments: [],
-    options: [],
+    options: [
+      {
+        flags: "--watch [seconds]",
+        summary: "show it again and again, default every 2 seconds",
+        cliOnly: true,
+      },
+    ],
     summary: "show all nodes and shards; exit code 1 if a shard has no leader",
     examples: ["status"],
     takesKeys: false,
-    plan:
-      () =>
-      async ({ client }) =>
-        statusReply(await client.status()),
+    plan: planStatus,
   },
   {
     name: "topology",
@@ -233,6 +242,22 @@ export const COMMANDS: readonly Command[] = [
   ...PLACE_COMMANDS,
   ...MEMBER_COMMANDS,
 ];
+
+function planStatus(_args: readonly Uint8Array[], { watch }: Options): Action {
+  if (watch === undefined) return async ({ client }) => statusReply(await client.status());
+  const text = watch === true ? String(WATCH_SECONDS) : fromUtf8(watch);
+  const afterMs = Number(text) * 1000;
+  if (!/^\d+(\.\d+)?$/.test(text) || afterMs < 100 || afterMs > 3_600_000) {
+    throw new UsageError(`--watch is "${text}": a number of seconds from 0.1 to 3600 is expected.`);
+  }
+  return ({ client }) => {
+    const ask = async (): Promise<Reply> => ({
+      ...statusReply(await client.status()),
+      again: { afterMs, ask },
+    });
+    return ask();
+  };
+}
 
 function planPut(args: readonly Uint8Array[], options: Options): Action {
   const [key, value] = args;

@@ -52,6 +52,7 @@ const nodeStatus: NodeStatus = {
     reads: 10,
     writes: 20,
     errors: 1,
+    redirected: 2,
     connections: 3,
     perSecond: 1234.4,
     readMs: { p50: 0.21, p99: 1.5, max: 4 },
@@ -107,12 +108,18 @@ describe("status", () => {
       "
       cluster c0ffee: 1 of 2 nodes alive, 1 of 2 shards led, 99.9% available
 
-      ┌──────┬────────────────┬───────┬───────────┬────────────┬────────────────┬───────────────┬───────────┬──────────────────────────┐
-      │ node │ address        │ alive │ last seen │ requests/s │   read p50/p99 │ write p50/p99 │    memory │ note                     │
-      ├──────┼────────────────┼───────┼───────────┼────────────┼────────────────┼───────────────┼───────────┼──────────────────────────┤
-      │ n1   │ 127.0.0.1:7001 │ yes   │ now       │       1234 │ 0.21 / 1.50 ms │             - │ 120.0 MiB │ slow disk: does not lead │
-      │ n3   │ 127.0.0.1:7003 │ no    │ never     │          - │              - │             - │         - │ no answer in 1000 ms     │
-      └──────┴────────────────┴───────┴───────────┴────────────┴────────────────┴───────────────┴───────────┴──────────────────────────┘
+      ┌──────┬────────────────┬───────┬───────────┬───────────┬─────────┬───────┬───────┬─────────────┬──────────────────────────┐
+      │ node │ address        │ alive │ last seen │    up for │ version │ holds │ leads │ of the keys │ note                     │
+      ├──────┼────────────────┼───────┼───────────┼───────────┼─────────┼───────┼───────┼─────────────┼──────────────────────────┤
+      │ n1   │ 127.0.0.1:7001 │ yes   │ now       │ 1 h 2 min │ 0.1.0   │     1 │     1 │         50% │ slow disk: does not lead │
+      │ n3   │ 127.0.0.1:7003 │ no    │ never     │         - │ -       │     - │     0 │           - │ no answer in 1000 ms     │
+      └──────┴────────────────┴───────┴───────────┴───────────┴─────────┴───────┴───────┴─────────────┴──────────────────────────┘
+
+      ┌──────┬────────────┬────────────────┬───────────────┬────────────┬─────────┬───────┬───────────┐
+      │ node │ requests/s │   read p50/p99 │ write p50/p99 │ cache hits │    data │   log │    memory │
+      ├──────┼────────────┼────────────────┼───────────────┼────────────┼─────────┼───────┼───────────┤
+      │ n1   │       1234 │ 0.21 / 1.50 ms │             - │      98.7% │ 3.0 MiB │ 500 B │ 120.0 MiB │
+      └──────┴────────────┴────────────────┴───────────────┴────────────┴─────────┴───────┴───────────┘
 
       ┌───────┬────────┬──────┬────────┬─────────┬────────────────┐
       │ shard │ leader │ term │ commit │ applied │ entries behind │
@@ -143,7 +150,7 @@ test("info shows one node in full", () => {
     cluster   c0ffee
     up for    1 h 2 min
     serves    reads and writes
-    requests  10 reads, 20 writes, 1 errors; 1234 a second on 3 connections
+    requests  10 reads, 20 writes, 1 errors, 2 redirected; 1234 a second on 3 connections
     latency   reads p50 0.21, p99 1.50, max 4.00 ms; writes -
     storage   4 tables of 3.0 MiB, memtable 1.5 KiB, log 500 B, 2 compactions, cache hits 98.7%
     disk      log syncs p50 0.80, p99 12.00, max 30.00 ms; slow now: it does not lead, 2 times slow

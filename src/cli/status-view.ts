@@ -15,7 +15,10 @@ const NONE = "-";
 export function statusReply(status: ClusterStatus): Reply {
   return {
     ok: status.shards.every(({ leader }) => leader !== null) && status.shards.length > 0,
-    text: (look) => [summary(status, look), nodesTable(status, look), shardsTable(status, look)].join("\n\n"),
+    text: (look) =>
+      [summary(status, look), nodesTable(status, look), loadTable(status), shardsTable(status, look)].join(
+        "\n\n",
+      ),
     json: () => status,
   };
 }
@@ -38,6 +41,7 @@ function summary(status: ClusterStatus, look: Look): string {
   const colors = pc.createColors(look.colors);
   const alive = status.nodes.filter((node) => node.alive).length;
   const led = status.shards.filter(({ leader }) => leader !== null).length;
+  const changing = changingGroups(status);
   const full = status.nodes.filter((node) => node.status?.readOnly === true).length;
   const whole =
     alive === status.nodes.length && led === status.shards.length && status.available === 1 && full === 0;
@@ -45,6 +49,7 @@ function summary(status: ClusterStatus, look: Look): string {
   return (
     `${clusterName(status.clusterId)}: ${alive} of ${status.nodes.length} nodes alive, ` +
     `${led} of ${status.shards.length} shards led, ${paint(`${percent(status.available)} available`)}` +
+    (changing === 0 ? "" : `, the members of ${changing} groups are changing`) +
     (full === 0 ? "" : `, ${colors.yellow(`${full} read-only: disk full`)}`)
   );
 }
@@ -52,30 +57,24 @@ function summary(status: ClusterStatus, look: Look): string {
 function nodesTable(status: ClusterStatus, look: Look): string {
   const colors = pc.createColors(look.colors);
   const table = plainTable(
-    [
-      "node",
-      "address",
-      "alive",
-      "last seen",
-      "requests/s",
-      "read p50/p99",
-      "write p50/p99",
-      "memory",
-      "note",
-    ],
-    [4, 5, 6, 7],
+    ["node", "address", "alive", "last seen", "up for", "version", "holds", "leads", "of the keys", "note"],
+    [4, 6, 7, 8],
   );
+  const shards = status.shards.length;
   for (const node of status.nodes) {
     const own = node.status;
+    const held = own?.shards.filter(({ shard }) => shard >= 0).length;
+    const led = status.shards.filter(({ leader }) => leader === node.id).length;
     table.push([
       node.id,
       node.address,
       node.alive ? colors.green("yes") : colors.red("no"),
       ago(node.lastSeenMs),
-      own === null ? NONE : String(Math.round(own.requests.perSecond)),
-      own === null ? NONE : latency(own.requests.readMs),
-      own === null ? NONE : latency(own.requests.writeMs),
-      own === null ? NONE : bytes(own.memory.residentBytes),
+      own === null ? NONE : duration(own.uptimeMs),
+      own?.version ?? NONE,
+      held === undefined ? NONE : String(held),
+      String(led),
+      held === undefined || shards === 0 ? NONE : percent(held / shards),
       trouble(own) === undefined ? noteOf(node) : colors.yellow(trouble(own)!),
     ]);
   }
@@ -86,6 +85,40 @@ function nodesTable(status: ClusterStatus, look: Look): string {
 function trouble(status: NodeStatus | null): string | undefined {
   if (status?.readOnly === true) return "read-only: disk full";
   return status?.storage.slowDisk === true ? "slow disk: does not lead" : undefined;
+}
+
+/** What those that answer have to do, and to keep. */
+function loadTable(status: ClusterStatus): string {
+  const table = plainTable(
+    ["node", "requests/s", "read p50/p99", "write p50/p99", "cache hits", "data", "log", "memory"],
+    [1, 2, 3, 4, 5, 6, 7],
+  );
+  for (const { id, status: own } of status.nodes) {
+    if (own === null) continue;
+    const { requests, storage, memory } = own;
+    table.push([
+      id,
+      String(Math.round(requests.perSecond)),
+      latency(requests.readMs),
+      latency(requests.writeMs),
+      storage.cacheHitRate === null ? NONE : percent(storage.cacheHitRate),
+      bytes(storage.tableBytes + storage.memtableBytes),
+      bytes(storage.logBytes),
+      bytes(memory.residentBytes),
+    ]);
+  }
+  return table.toString();
+}
+
+/** How many groups are about to have other members: their leaders say so. */
+function changingGroups(status: ClusterStatus): number {
+  const changing = new Set<number>();
+  for (const { status: own } of status.nodes) {
+    for (const { role, shard, outgoing } of own?.shards ?? []) {
+      if (role === "leader" && outgoing.length > 0) changing.add(shard);
+    }
+  }
+  return changing.size;
 }
 
 /** Why a node does not answer; the row has said already which one. */
@@ -118,7 +151,8 @@ function facts(status: NodeStatus): string {
     ["serves", status.readOnly ? "reads only: a disk is full" : "reads and writes"],
     [
       "requests",
-      `${requests.reads} reads, ${requests.writes} writes, ${requests.errors} errors; ` +
+      `${requests.reads} reads, ${requests.writes} writes, ${requests.errors} errors, ` +
+        `${requests.redirected} redirected; ` +
         `${Math.round(requests.perSecond)} a second on ${requests.connections} connections`,
     ],
     ["latency", `reads ${fullLatency(requests.readMs)}; writes ${fullLatency(requests.writeMs)}`],

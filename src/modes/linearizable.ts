@@ -18,6 +18,8 @@ export interface LinearizableParts {
   readonly host: ShardHost;
   readonly network: Pick<PeerNetwork, "forward">;
   readonly forwarding: ForwarderLimits;
+  /** Counts what is redirected. */
+  readonly stats: { redirected: number };
   /** `host:port` of a member. */
   readonly addressOf: (node: NodeId) => string | undefined;
 }
@@ -98,6 +100,7 @@ export class LinearizableMode {
         "the shard has no leader now: no majority of its replicas can be reached",
       );
     }
+    this.#parts.stats.redirected++;
     const address = this.#parts.addressOf(leader);
     const hint = address === undefined ? undefined : { node: leader, address };
     return errorResponse("NOT_LEADER", `${leader} leads the shard`, hint);

@@ -243,7 +243,10 @@ export const NODE_STATUS: NodeStatus = {
       replicas: [],
     },
   ],
-  requests: { reads: 4, writes: 5, errors: 0, connections: 1, perSecond: 2, readMs: null, writeMs: null },
+  requests: {
+    ...{ reads: 4, writes: 5, errors: 0, redirected: 0, connections: 1, perSecond: 2 },
+    ...{ readMs: null, writeMs: null },
+  },
   storage: {
     memtableBytes: 1,
     tables: 2,

@@ -9,6 +9,7 @@ export class RequestStats {
   reads = 0;
   writes = 0;
   errors = 0;
+  redirected = 0;
   readonly #readLatency = new WindowedLatency();
   readonly #writeLatency = new WindowedLatency();
   #windowStartedMs = 0;
