@@ -62,6 +62,32 @@ describe("answers and exit codes", () => {
     expect(await run("--help")).toMatchObject({ code: 0, errors: "" });
   });
 
+  test("--keyspace says where keys are, keyspace which there are", async () => {
+    const { run } = commandLine();
+    expect(await run("keyspace", "create", "orders")).toMatchObject({ code: 0 });
+    expect(await run("put", "a", "1", "--keyspace", "orders")).toMatchObject({ code: 0 });
+    expect(await run("get", "a")).toMatchObject({ code: 1 });
+    expect(await run("--keyspace", "orders", "get", "a")).toMatchObject({ code: 0, out: '"1"\n' });
+    expect(await run("keyspace", "list")).toMatchObject({ out: "default 0 raft\norders 1 raft\n" });
+    const shown = await run("keyspace", "show", "orders", "--json");
+    expect(JSON.parse(shown.out)).toEqual({ id: 1, name: "orders", mode: "raft" });
+    expect(await run("keyspace", "drop", "orders")).toMatchObject({ code: 0 });
+    expect(await run("keyspace", "show", "orders")).toMatchObject({ code: 1 });
+    expect(await run("get", "a", "--keyspace", "orders")).toMatchObject({
+      code: 1,
+      errors: expect.stringContaining('there is no keyspace "orders"'),
+    });
+    for (const wrong of [
+      ["create"],
+      ["list", "x"],
+      ["make", "x"],
+      ["create", "x", "--mode", "y"],
+      ["drop", "x", "--mode", "raft"],
+    ]) {
+      expect(await run("keyspace", ...wrong)).toMatchObject({ code: 2, out: "" });
+    }
+  });
+
   test("a read may say what is enough for it, but one thing only", async () => {
     const { run, cluster } = commandLine();
     await run("put", "a", "1");

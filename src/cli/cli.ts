@@ -49,7 +49,9 @@ export async function runOnce(args: readonly string[], around: Surroundings): Pr
   try {
     const client = await around.connect(options);
     try {
-      const reply = await parsed.action({ client, readInput: around.readInput });
+      const { keyspace } = parsed.settings;
+      const wanted = keyspace === undefined ? client : await client.keyspace(keyspace);
+      const reply = await parsed.action({ client: wanted, readInput: around.readInput });
       show(reply);
       if (reply.again !== undefined) await watch(reply.again, around, show, fail);
       return reply.ok ? EXIT_OK : EXIT_NO;

@@ -22,6 +22,7 @@ export type ParsedLine =
 export interface Settings {
   readonly addr?: string;
   readonly timeout?: string;
+  readonly keyspace?: string;
   readonly json?: boolean;
   readonly raw?: boolean;
 }
@@ -41,7 +42,7 @@ Examples:
   $ bun run cli put photo - < photo.jpg`;
 
 const REPL_NOTES = `
-Also: timing on|off shows how long each command takes; exit, quit or Ctrl-D ends.
+Also: use <keyspace> goes on in another keyspace; timing on|off shows how long each command takes; exit, quit or Ctrl-D ends.
 Keys and values with spaces or other bytes stand in double quotes: put "a key" "\\x00\\xff".
 What is printed can be typed back. help <command> shows examples.`;
 
@@ -84,6 +85,7 @@ function newProgram(surface: "cli" | "repl", planned: (action: Action) => void):
       .version(version, "--version", "print the version")
       .option("--addr <addresses>", "host:port of one node or more, with commas between")
       .option("--timeout <ms>", "how long a request may take, default 5000")
+      .option("--keyspace <name>", "which keyspace the command's keys are in")
       .option("--json", 'print JSON; bytes that are not UTF-8 as {"base64": ...}')
       .option("--raw", "print the bytes of values and keys as they are")
       .helpOption("--help", "print this help")

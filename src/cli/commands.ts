@@ -6,6 +6,7 @@ import type { Client } from "../client/client.ts";
 import { compareBytes, fromUtf8, prefixEnd } from "../lib/bytes.ts";
 import { parseDuration } from "./duration.ts";
 import { EXPIRY_COMMANDS } from "./expiry-commands.ts";
+import { KEYSPACE_COMMANDS } from "./keyspace-commands.ts";
 import { MEMBER_COMMANDS } from "./member-commands.ts";
 import { PLACE_COMMANDS } from "./place-commands.ts";
 import { entriesReply, integerReply, type Reply, textReply, valueReply } from "./reply.ts";
@@ -239,6 +240,7 @@ export const COMMANDS: readonly Command[] = [
         topologyReply(await client.topology()),
   },
   ...EXPIRY_COMMANDS,
+  ...KEYSPACE_COMMANDS,
   ...PLACE_COMMANDS,
   ...MEMBER_COMMANDS,
 ];

@@ -45,6 +45,28 @@ test("a wrong line is refused with a reason, and the conversation goes on", asyn
   expect((await say("get a")).result).toBe("done");
 });
 
+test("use goes on in another keyspace, which the prompt names, also after the connection was lost", async () => {
+  const { say, repl } = conversation();
+  expect((await say("put a 1")).said).toBe("OK");
+  expect((await say("keyspace create orders")).said).toBe("created orders (number 1, raft)");
+  expect(await say("use orders")).toEqual({ result: "done", said: "keyspace orders" });
+  expect(repl.prompt).toBe("127.0.0.1:7001/orders> ");
+  expect((await say("get a")).said).toBe("(nil)");
+  expect((await say("put a 2")).said).toBe("OK");
+  repl.close();
+  expect((await say("get a")).said).toBe('"2"');
+  expect(await say("use order")).toEqual({
+    result: "failed",
+    said: expect.stringContaining('there is no keyspace "order"'),
+  });
+  expect((await say("get a")).said).toBe('"2"');
+  expect((await say("use default")).result).toBe("done");
+  expect((await say("get a")).said).toBe('"1"');
+  expect((await say("keyspace drop orders")).said).toContain("dropped orders");
+  expect((await say("use orders")).result).toBe("failed");
+  expect((await say("use")).result).toBe("failed");
+});
+
 test("help knows the commands that only a conversation has", async () => {
   const { say } = conversation();
   expect((await say("help timing")).said).toContain("Usage: timing [on|off]");

@@ -2,6 +2,7 @@
  * The conversation of the REPL, without its terminal: lines in, text out. It connects when a command first needs it, and
  * again after a failure, so that it outlives any node.
  */
+import { DEFAULT_KEYSPACE } from "../../protocol/ids.ts";
 import type { Client } from "../client/client.ts";
 import { FlotillaError } from "../client/client.ts";
 import { fromUtf8 } from "../lib/bytes.ts";
@@ -29,6 +30,7 @@ const LEAVE = "Usage: exit\n\nend the conversation; quit and Ctrl-D do the same"
 /** What only a conversation has, and the help on it. */
 const OWN_COMMANDS: Readonly<Record<string, string>> = {
   help: "Usage: help [command]\n\nprint help, or help on a command",
+  use: "Usage: use <keyspace>\n\ngo on in another keyspace; default is the one that there always is",
   timing: "Usage: timing [on|off]\n\nshow how long each command takes, or no longer",
   exit: LEAVE,
   quit: LEAVE,
@@ -40,6 +42,8 @@ const textOf = ({ bytes }: Word): string => fromUtf8(bytes);
 export class Repl {
   readonly #parts: ReplParts;
   #client: Client | undefined;
+  /** Which keyspace is in use; `undefined`: the default one. */
+  #keyspace: string | undefined;
   #timing = false;
 
   constructor(parts: ReplParts) {
@@ -47,13 +51,14 @@ export class Repl {
   }
 
   get prompt(): string {
-    return `${this.#parts.address}${this.#client === undefined ? " (not connected)" : ""}> `;
+    const keyspace = this.#keyspace === undefined ? "" : `/${this.#keyspace}`;
+    return `${this.#parts.address}${keyspace}${this.#client === undefined ? " (not connected)" : ""}> `;
   }
 
   /** Connects ahead of the first command. Says why if that fails. */
   async connect(): Promise<void> {
     try {
-      this.#client = await this.#parts.connect();
+      this.#client = await this.#connected();
     } catch (error) {
       this.#parts.printError(`error: ${failureText(error)}`);
     }
@@ -67,6 +72,7 @@ export class Repl {
     if (first === undefined) return "done";
     const name = textOf(first);
     if (name === "exit" || name === "quit") return "exit";
+    if (name === "use") return this.#use(split.words.slice(1).map(textOf));
     if (name === "timing") return this.#setTiming(split.words.slice(1).map(textOf));
     const topic =
       name === "help" && split.words.length === 2 ? OWN_COMMANDS[textOf(split.words[1]!)] : undefined;
@@ -106,10 +112,40 @@ export class Repl {
     this.#client = undefined;
   }
 
+  /** A client in the keyspace that is in use. */
+  async #connected(): Promise<Client> {
+    const client = await this.#parts.connect();
+    if (this.#keyspace === undefined) return client;
+    try {
+      return await client.keyspace(this.#keyspace);
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  }
+
+  async #use(args: readonly string[]): Promise<LineResult> {
+    const [name] = args;
+    if (name === undefined || args.length > 1) return this.#wrong("use takes the name of a keyspace.");
+    const before = this.#client;
+    let client = before;
+    try {
+      client ??= await this.#parts.connect();
+      this.#client = await client.keyspace(name);
+    } catch (error) {
+      if (before === undefined) client?.close();
+      this.#parts.printError(`error: ${failureText(error)}`);
+      return "failed";
+    }
+    this.#keyspace = name === DEFAULT_KEYSPACE ? undefined : name;
+    this.#parts.print(`keyspace ${name}`);
+    return "done";
+  }
+
   async #perform(action: Action): Promise<LineResult> {
     const startMs = this.#parts.nowMs();
     try {
-      this.#client ??= await this.#parts.connect();
+      this.#client ??= await this.#connected();
       const reply = await action({ client: this.#client, readInput: undefined });
       this.#parts.print(reply.text(this.#parts.look));
       return "done";

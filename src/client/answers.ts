@@ -34,6 +34,7 @@ export const EXPLANATION = answer<"explanation", KeyExplanation>(
   ({ explanation }) => explanation,
 );
 export const GROUP_LOG = answer<"groupLog", GroupLogStatus>("groupLog", ({ log }) => log);
+export const KEYSPACES = answer("keyspaces", ({ keyspaces }) => keyspaces);
 export const CLUSTER_STATUS = answer<"clusterStatus", ClusterStatus>("clusterStatus", ({ status }) => status);
 /** To ttl. */
 export const TIME = answer("integer", ({ value }) => {

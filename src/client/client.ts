@@ -17,6 +17,7 @@
  * The topology comes again whenever it has changed, from one node that is asked to send it; what that node does not know
  * yet, redirects tell.
  */
+export type { Keyspace, KeyspaceMode } from "../../protocol/messages.ts";
 export { parseAddress } from "../lib/address.ts";
 export type { Bytes } from "./bytes.ts";
 export type {

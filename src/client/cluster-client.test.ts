@@ -83,6 +83,57 @@ describe("what a client can ask", () => {
   });
 });
 
+describe("keyspaces", () => {
+  test("each has keys of its own, by every method", async () => {
+    const { world, cluster, client } = await connected();
+    const { id } = await world.until(client.createKeyspace("orders"));
+    expect(await world.until(client.listKeyspaces())).toEqual([{ id, name: "orders", mode: "raft" }]);
+    const orders = await world.until(client.keyspace("orders"));
+    expect([client.keyspaceName, orders.keyspaceName]).toEqual(["default", "orders"]);
+    await world.until(client.put("a", "1"));
+    expect(await world.until(orders.get("a"))).toBeUndefined();
+    await world.until(orders.put("a", "2"));
+    await world.until(orders.putMany([["b", "3"]]));
+    await world.until(orders.batch([["c", "4"]]));
+    expect(await world.until(orders.increment("b"))).toBe(4n);
+    expect(await world.until(client.getText("a"))).toBe("1");
+    expect((await world.until(orders.getMany(["a", "b", "c"]))).map((value) => fromUtf8(value!))).toEqual([
+      "2",
+      "4",
+      "4",
+    ]);
+    const keys: string[] = [];
+    const scan = orders.scan();
+    for (
+      let next = await world.until(scan.next());
+      next.done !== true;
+      next = await world.until(scan.next())
+    ) {
+      keys.push(fromUtf8(next.value.key));
+    }
+    expect(keys).toEqual(["a", "b", "c"]);
+    expect(await world.until(orders.deleteMany(["a", "b"]))).toBe(2);
+    expect(await world.until(client.exists("a"))).toBe(true);
+    expect(await world.until((await world.until(orders.keyspace("default"))).getText("a"))).toBe("1");
+    // What is for the default one names none.
+    const named = cluster.nodes.flatMap((node) => kinds(node, "put")) as { keyspace?: number }[];
+    expect(named.map(({ keyspace }) => keyspace).sort()).toEqual([id, undefined]);
+  });
+
+  test("one that was dropped is gone, also for who knew its number", async () => {
+    const { world, client } = await connected(1, 1);
+    await world.until(client.createKeyspace("a"));
+    const dropped = await world.until(client.keyspace("a"));
+    await world.until(client.dropKeyspace("a"));
+    await world.until(client.createKeyspace("a"));
+    expect((await failureOf(world, dropped.get("k"))).code).toBe("NO_KEYSPACE");
+    expect(await world.until((await world.until(client.keyspace("a"))).get("k"))).toBeUndefined();
+    expect((await failureOf(world, client.keyspace("b"))).code).toBe("NO_KEYSPACE");
+    expect((await failureOf(world, client.dropKeyspace("b"))).code).toBe("NO_KEYSPACE");
+    expect((await failureOf(world, client.createKeyspace("a b"))).code).toBe("BAD_REQUEST");
+  });
+});
+
 describe("batches", () => {
   test("each shard gets one", async () => {
     const { world, cluster, client } = await connected(1, 4);

@@ -1,5 +1,5 @@
 import type { ErrorName } from "../../protocol/errors.ts";
-import { isNodeId, shardId } from "../../protocol/ids.ts";
+import { DEFAULT_KEYSPACE, isNodeId, shardId } from "../../protocol/ids.ts";
 import {
   ANY_DEADLINE,
   ASK_TOPOLOGY,
@@ -10,6 +10,8 @@ import {
   type Expire,
   type GroupLogStatus,
   type KeyExplanation,
+  type Keyspace,
+  type KeyspaceMode,
   type KeyValue,
   NO_SESSION,
   type NodeStatus,
@@ -34,6 +36,8 @@ import { type Bytes, toBytes } from "./bytes.ts";
 import type { Answer, Outgoing } from "./call.ts";
 import { CLEAR, type ExpiryOptions, expiryOf, type PutOptions } from "./deadline.ts";
 import { FlotillaError } from "./errors.ts";
+import { type KeyRunner, KeyspaceRunner } from "./key-runner.ts";
+import { createKeyspace, dropKeyspace, findKeyspace, listKeyspaces } from "./keyspaces.ts";
 import { byShard, deleteMany, getMany, putBatch, putMany, throwFirst } from "./many-keys.ts";
 import { type ClientCounts, type ClientEnv, RequestRunner, type RunnerOptions } from "./request-runner.ts";
 import { type ScanOptions, scanShards } from "./scan.ts";
@@ -87,9 +91,15 @@ const SESSION_WINDOW = 1024;
  */
 export class Client {
   readonly #runner: RequestRunner;
+  /** The same, for requests on keys. */
+  readonly #keys: KeyRunner;
+  /** Which keyspace its keys are in. */
+  readonly keyspaceName: string;
 
-  private constructor(runner: RequestRunner) {
+  private constructor(runner: RequestRunner, keyspace?: Keyspace) {
     this.#runner = runner;
+    this.#keys = keyspace === undefined ? runner : new KeyspaceRunner(runner, keyspace.id);
+    this.keyspaceName = keyspace?.name ?? DEFAULT_KEYSPACE;
   }
 
   /** Resolves once a node has answered with the topology; rejects when none did within `requestTimeoutMs`. */
@@ -112,6 +122,31 @@ export class Client {
       );
     }
     return new Client(runner);
+  }
+
+  /**
+   * The same client with its keys in the keyspace of that name: it shares connections and sessions with this one, and closing
+   * either closes both. The name is resolved here, once: after the keyspace was dropped all requests on its keys are
+   * rejected with NO_KEYSPACE, also if there is another one of its name. Rejects so if there is none.
+   */
+  async keyspace(name: string): Promise<Client> {
+    if (name === DEFAULT_KEYSPACE) return new Client(this.#runner);
+    return new Client(this.#runner, await findKeyspace(this.#runner, name));
+  }
+
+  /** Creates a keyspace. BAD_REQUEST if there is one of that name, and for the mode `quorum`, which is not offered yet. */
+  createKeyspace(name: string, options: { readonly mode?: KeyspaceMode } = {}): Promise<Keyspace> {
+    return createKeyspace(this.#runner, name, options.mode ?? "raft");
+  }
+
+  /** The keyspaces that somebody created, by number; `default`, which is always there, is not among them. */
+  listKeyspaces(): Promise<readonly Keyspace[]> {
+    return listKeyspaces(this.#runner);
+  }
+
+  /** Removes a keyspace with all of its keys, for good. Resolves when that is decided; the space is given back by and by. */
+  dropKeyspace(name: string): Promise<void> {
+    return dropKeyspace(this.#runner, name);
   }
 
   /** The value of `key`; `undefined` if there is no such key. */
@@ -224,17 +259,17 @@ export class Client {
    * parts of other shards may have been written; the error says of how many.
    */
   async batch(entries: Iterable<readonly [key: Bytes, value: Bytes]>, options?: BatchOptions): Promise<void> {
-    const groups = byShard(toEntries(entries), this.#runner.shards);
+    const groups = byShard(toEntries(entries), this.#keys.shards);
     if (options?.atomic === true && groups.length > 1) {
       return refused("CROSS_SHARD", `cannot write a batch at once: its keys lie in ${groups.length} shards`);
     }
-    const results = await Promise.allSettled(groups.map((group) => putBatch(this.#runner, group)));
+    const results = await Promise.allSettled(groups.map((group) => putBatch(this.#keys, group)));
     throwFirst(results, "shard", "written");
   }
 
   /** The values of `keys`, in their order; `undefined` where there is none. Each is read on its own, all of them at once. */
   getMany(keys: Iterable<Bytes>, options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
-    return getMany(this.#runner, Array.from(keys, toBytes), options?.consistency ?? "linearizable");
+    return getMany(this.#keys, Array.from(keys, toBytes), options?.consistency ?? "linearizable");
   }
 
   /**
@@ -242,12 +277,12 @@ export class Client {
    * entries of one shard are set together. Where it fails, others may have been written; the error says of how many shards.
    */
   putMany(entries: Iterable<readonly [key: Bytes, value: Bytes]>): Promise<void> {
-    return putMany(this.#runner, toEntries(entries));
+    return putMany(this.#keys, toEntries(entries));
   }
 
   /** Removes `keys`, each on its own, all of them at once, and returns how many there were. */
   deleteMany(keys: Iterable<Bytes>): Promise<number> {
-    return deleteMany(this.#runner, Array.from(keys, toBytes));
+    return deleteMany(this.#keys, Array.from(keys, toBytes));
   }
 
   /**
@@ -255,7 +290,7 @@ export class Client {
    * current as what is read first; all together are no snapshot. To go on later, or after an error, scan `after` the last key.
    */
   scan(options: ScanOptions = {}): AsyncGenerator<KeyValue, void> {
-    return scanShards(this.#runner, options);
+    return scanShards(this.#keys, options);
   }
 
   /** Asks a node (any, or the one at `address`) for a sign of life; how long that took, in milliseconds. */
@@ -377,7 +412,7 @@ export class Client {
   }
 
   #toShard<T>(request: Outgoing, key: Uint8Array, answer: Answer<T>): Promise<T> {
-    return this.#runner.run(request, answer, { slot: slotOf(key) });
+    return this.#keys.run(request, answer, { slot: slotOf(key) });
   }
 }
 

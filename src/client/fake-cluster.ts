@@ -5,9 +5,15 @@
 import { ByteWriter } from "../../protocol/cbor.ts";
 import { decodeRequest, encodeResponse } from "../../protocol/client.ts";
 import { FrameReader } from "../../protocol/frame.ts";
-import { nodeId } from "../../protocol/ids.ts";
+import { type KeyspaceId, keyspaceId, nodeId } from "../../protocol/ids.ts";
 import { CLIENT_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
-import type { ClientRequest, ClientResponse, KeyValue } from "../../protocol/messages.ts";
+import type {
+  ClientRequest,
+  ClientResponse,
+  InKeyspace,
+  Keyspace,
+  KeyValue,
+} from "../../protocol/messages.ts";
 import { encodePreambleReply, PREAMBLE_BYTES } from "../../protocol/preamble.ts";
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import type { Connection } from "../env/env.ts";
@@ -34,7 +40,10 @@ export class FakeCluster {
   readonly executions = new Map<string, number>();
   /** Most entries that a scan answers with. */
   scanEntriesMax = 1000;
-  readonly #store = new Map<string, Uint8Array>();
+  readonly keyspaces: Keyspace[] = [];
+  #lastKeyspace = 0;
+  /** By keyspace. */
+  readonly #stores = new Map<KeyspaceId | undefined, Map<string, Uint8Array>>();
   readonly #results = new Map<string, ClientResponse>();
   #nextSession = 100;
   readonly sessions = new Set<number>();
@@ -60,7 +69,7 @@ export class FakeCluster {
   }
 
   set(key: string, value: string): void {
-    this.#store.set(key, utf8(value));
+    this.#storeOf(undefined).set(key, utf8(value));
   }
 
   execute(request: ClientRequest): ClientResponse {
@@ -75,34 +84,45 @@ export class FakeCluster {
     return result;
   }
 
+  #storeOf(keyspace: KeyspaceId | undefined): Map<string, Uint8Array> {
+    const store = this.#stores.get(keyspace) ?? new Map<string, Uint8Array>();
+    this.#stores.set(keyspace, store);
+    return store;
+  }
+
   #apply(request: ClientRequest): ClientResponse {
     if ("stamp" in request) {
       const first = request.kind === "batch" ? request.entries[0]!.key : request.key;
       const id = `${request.kind} ${fromUtf8(first)}`;
       this.executions.set(id, (this.executions.get(id) ?? 0) + 1);
     }
+    const { keyspace } = request as InKeyspace;
+    if (keyspace !== undefined && !this.keyspaces.some(({ id }) => id === keyspace)) {
+      return errorResponse("NO_KEYSPACE");
+    }
+    const store = this.#storeOf(keyspace);
     switch (request.kind) {
       case "put":
-        this.#store.set(fromUtf8(request.key), new Uint8Array(request.value));
+        store.set(fromUtf8(request.key), new Uint8Array(request.value));
         return { kind: "boolean", value: true };
       case "delete":
-        return { kind: "boolean", value: this.#store.delete(fromUtf8(request.key)) };
+        return { kind: "boolean", value: store.delete(fromUtf8(request.key)) };
       case "batch":
-        for (const { key, value } of request.entries) this.#store.set(fromUtf8(key), new Uint8Array(value));
+        for (const { key, value } of request.entries) store.set(fromUtf8(key), new Uint8Array(value));
         return { kind: "boolean", value: true };
       case "increment": {
         const key = fromUtf8(request.key);
-        const sum = BigInt(fromUtf8(this.#store.get(key) ?? utf8("0"))) + request.delta;
-        this.#store.set(key, utf8(String(sum)));
+        const sum = BigInt(fromUtf8(store.get(key) ?? utf8("0"))) + request.delta;
+        store.set(key, utf8(String(sum)));
         return { kind: "integer", value: sum };
       }
       case "openSession":
         this.sessions.add(++this.#nextSession);
         return { kind: "integer", value: BigInt(this.#nextSession) };
       case "get":
-        return { kind: "value", value: this.#store.get(fromUtf8(request.key)), ageMs: 0 };
+        return { kind: "value", value: store.get(fromUtf8(request.key)), ageMs: 0 };
       case "explain": {
-        const valueBytes = this.#store.get(fromUtf8(request.key))?.length ?? null;
+        const valueBytes = store.get(fromUtf8(request.key))?.length ?? null;
         const verdict = valueBytes === null ? "deleted" : "value";
         const table = { place: "table", level: 0, table: 7, verdict: "filtered" };
         const memtable = { place: "memtable", level: null, table: null };
@@ -110,9 +130,20 @@ export class FakeCluster {
         return { kind: "explanation", explanation: { steps, valueBytes, expiresAtMs: null } };
       }
       case "exists":
-        return { kind: "boolean", value: this.#store.has(fromUtf8(request.key)) };
+        return { kind: "boolean", value: store.has(fromUtf8(request.key)) };
       case "scan":
         return this.#scan(request);
+      case "listKeyspaces":
+        return { kind: "keyspaces", keyspaces: [...this.keyspaces] };
+      case "createKeyspace": {
+        if (this.keyspaces.some(({ name }) => name === request.name)) return errorResponse("BAD_REQUEST");
+        const id = keyspaceId(++this.#lastKeyspace);
+        this.keyspaces.push({ id, name: request.name, mode: request.mode });
+        return { kind: "integer", value: BigInt(id) };
+      }
+      case "dropKeyspace":
+        this.keyspaces.splice(0, Infinity, ...this.keyspaces.filter(({ id }) => id !== request.id));
+        return { kind: "integer", value: BigInt(request.id) };
       case "ping":
         return { kind: "pong" };
       case "topology":
@@ -136,7 +167,7 @@ export class FakeCluster {
   }
 
   #scan(request: Extract<ClientRequest, { kind: "scan" }>): ClientResponse {
-    const found: KeyValue[] = [...this.#store]
+    const found: KeyValue[] = [...this.#storeOf(request.keyspace)]
       .map(([key, value]) => ({ key: utf8(key), value: request.keysOnly ? new Uint8Array() : value }))
       .filter(({ key }) => request.shard === undefined || this.shardOf(key) === request.shard)
       .filter(({ key }) => compareBytes(key, request.start) >= 0)

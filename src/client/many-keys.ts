@@ -7,14 +7,14 @@ import { type Consistency, type KeyValue, NO_SESSION } from "../../protocol/mess
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import { BOOLEAN, VALUE } from "./answers.ts";
 import { FlotillaError } from "./errors.ts";
-import type { RequestRunner } from "./request-runner.ts";
+import type { KeyRunner } from "./key-runner.ts";
 
 /** Bytes of keys and values from which on a part of a shard's entries goes on its own, to stay well below a frame. */
 const PART_BYTES = 4 * 1024 * 1024;
 
 /** The values of `keys`, in their order. Each is read on its own. */
 export function getMany(
-  runner: RequestRunner,
+  runner: KeyRunner,
   keys: readonly Uint8Array[],
   consistency: Consistency,
 ): Promise<(Uint8Array | undefined)[]> {
@@ -24,7 +24,7 @@ export function getMany(
 }
 
 /** How many of `keys` there were. A key that is named twice is there once. */
-export async function deleteMany(runner: RequestRunner, keys: readonly Uint8Array[]): Promise<number> {
+export async function deleteMany(runner: KeyRunner, keys: readonly Uint8Array[]): Promise<number> {
   const results = await Promise.allSettled(
     keys.map((key) => runner.run({ kind: "delete", stamp: NO_SESSION, key }, BOOLEAN, { slot: slotOf(key) })),
   );
@@ -45,7 +45,7 @@ export function byShard(entries: readonly KeyValue[], shards: number): KeyValue[
 }
 
 /** Sets all of `entries`. Those of a shard go together, as far as a request takes them. */
-export async function putMany(runner: RequestRunner, entries: readonly KeyValue[]): Promise<void> {
+export async function putMany(runner: KeyRunner, entries: readonly KeyValue[]): Promise<void> {
   const results = await Promise.allSettled(
     byShard(entries, runner.shards).map(async (group) => {
       // One after the other: of a key that is named twice, the last value holds.
@@ -56,7 +56,7 @@ export async function putMany(runner: RequestRunner, entries: readonly KeyValue[
 }
 
 /** Sets `entries`, which lie in one shard and fit into one request, all or none. */
-export function putBatch(runner: RequestRunner, entries: readonly KeyValue[]): Promise<boolean> {
+export function putBatch(runner: KeyRunner, entries: readonly KeyValue[]): Promise<boolean> {
   return runner.run({ kind: "batch", stamp: NO_SESSION, entries }, BOOLEAN, {
     slot: slotOf(entries[0]!.key),
   });

@@ -91,6 +91,12 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
     return this.#env.clock.nowMs();
   }
 
+  /** A number that nobody else draws, as good as surely. */
+  drawToken(): number {
+    const { random } = this.#env;
+    return random.below(2 ** 21) * 2 ** 32 + random.below(2 ** 32);
+  }
+
   /** Starts a request; the promise rejects with a `FlotillaError`. `slot` of the route needs a topology. */
   run<T>(request: Outgoing, answer: Answer<T>, route: Route): Promise<T> {
     return new Promise<T>((resolve, reject) => {

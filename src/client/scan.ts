@@ -8,7 +8,7 @@ import { compareBytes, prefixEnd } from "../lib/bytes.ts";
 import { Heap } from "../lib/heap.ts";
 import { type Bytes, toBytes } from "./bytes.ts";
 import { FlotillaError } from "./errors.ts";
-import type { RequestRunner } from "./request-runner.ts";
+import type { KeyRunner } from "./key-runner.ts";
 import { afterKey, ShardPages } from "./shard-pages.ts";
 
 /** What to scan: all keys with `prefix`, or those from `start` (included) up to `end` (excluded); all keys without any. */
@@ -33,10 +33,7 @@ const FIRST_ENTRIES = 1000;
 const FIRST_PAGE_MIN = 16;
 
 /** Entries in key order, fetched by the page, as the caller gets to them. */
-export async function* scanShards(
-  runner: RequestRunner,
-  options: ScanOptions,
-): AsyncGenerator<KeyValue, void> {
+export async function* scanShards(runner: KeyRunner, options: ScanOptions): AsyncGenerator<KeyValue, void> {
   const range = rangeOf(options);
   let left = options.limit ?? Number.POSITIVE_INFINITY;
   if (options.limit !== undefined && !(Number.isSafeInteger(left) && left >= 0)) {

@@ -3,7 +3,7 @@ import { KEY_BYTES_MAX, SCAN_ENTRIES_MAX, SLOTS } from "../../protocol/limits.ts
 import type { Consistency, KeyValue } from "../../protocol/messages.ts";
 import { concatBytes, prefixEnd } from "../lib/bytes.ts";
 import { ENTRIES } from "./answers.ts";
-import type { RequestRunner } from "./request-runner.ts";
+import type { KeyRunner } from "./key-runner.ts";
 
 /** What a scan asks of each shard. */
 export interface PageRequest {
@@ -19,7 +19,7 @@ export interface PageRequest {
  * on with fetches nothing. Pages grow as the scan goes on.
  */
 export class ShardPages {
-  readonly #runner: RequestRunner;
+  readonly #runner: KeyRunner;
   readonly #request: PageRequest;
   readonly #shard: ShardId;
   #start: Uint8Array | undefined;
@@ -30,7 +30,7 @@ export class ShardPages {
 
   /** `pageEntries`: of the first page. */
   constructor(
-    runner: RequestRunner,
+    runner: KeyRunner,
     shard: number,
     start: Uint8Array,
     pageEntries: number,

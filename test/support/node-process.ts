@@ -43,6 +43,11 @@ export class NodeProcess {
     return `127.0.0.1:${this.port}`;
   }
 
+  /** What `--data` names. */
+  get dataDirectory(): string {
+    return this.#arguments[this.#arguments.indexOf("--data") + 1]!;
+  }
+
   get isRunning(): boolean {
     return this.#process !== undefined;
   }
