@@ -16,6 +16,7 @@ import type {
   ChangeMember,
   ClientRequest,
   Consistency,
+  Join,
   KeyspaceMode,
   ReadRequest,
   Scan,
@@ -56,13 +57,21 @@ export const REQUEST_TYPES = {
   createKeyspace: 48,
   dropKeyspace: 49,
   listKeyspaces: 50,
+  join: 38,
 } as const satisfies Record<ClientRequest["kind"], number>;
 
 const CONSISTENCIES = ["linearizable", "stale", "lease"] as const satisfies readonly Consistency[];
 const TTL_FORMS = ["left", "at"] as const satisfies readonly Ttl["form"][];
 const MODES = ["raft", "quorum"] as const satisfies readonly KeyspaceMode[];
+/** Far more than any cluster allows: what it does, it says in words. */
+const JOIN_LABELS_MAX = 256;
 const SCOPES = ["node", "cluster"] as const;
-const ACTIONS = ["add", "promote", "remove"] as const satisfies readonly ChangeMember["action"][];
+const ACTIONS = [
+  "drain",
+  "undrain",
+  "remove",
+  "replace",
+] as const satisfies readonly ChangeMember["action"][];
 
 /**
  * Writes the frame of a request. Throws `ProtocolError` (TOO_LARGE, BAD_REQUEST) if the request is outside of the
@@ -140,8 +149,11 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
       writer.arrayHeader(4);
       writer.uint(ACTIONS.indexOf(request.action));
       writer.text(request.node);
-      writer.text(request.address);
+      writer.text(request.successor);
       writer.bool(request.forwarded);
+      return;
+    case "join":
+      encodeJoin(writer, request);
       return;
     case "transferLeader":
       writer.arrayHeader(3);
@@ -224,9 +236,13 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
       expectItems(reader, 4);
       const number = reader.uint();
       const action = ACTIONS[number] ?? reader.refuse(`the change of members ${number}`);
-      const [node, address] = [decodeNode(reader), reader.text()];
-      return { kind: "changeMember", action, node, address, forwarded: reader.bool() };
+      const node = decodeNode(reader);
+      const successor = reader.text();
+      if (successor !== "" && !isNodeId(successor)) reader.refuse("a successor that is no node id");
+      return { kind: "changeMember", action, node, successor, forwarded: reader.bool() };
     }
+    case REQUEST_TYPES.join:
+      return decodeJoin(reader);
     case REQUEST_TYPES.transferLeader: {
       expectItems(reader, 3);
       const [to, shard] = [decodeNode(reader), decodeShardOrNull(reader)];
@@ -259,6 +275,31 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
     default:
       throw new ProtocolError("BAD_REQUEST", `there is no request of type ${type}`);
   }
+}
+
+function encodeJoin(writer: ByteWriter, { node, incarnation, address, labels, forwarded }: Join): void {
+  writer.arrayHeader(5);
+  for (const text of [node, incarnation, address]) writer.text(text);
+  const names = Object.keys(labels);
+  writer.arrayHeader(names.length * 2);
+  for (const name of names) {
+    writer.text(name);
+    writer.text(labels[name]!);
+  }
+  writer.bool(forwarded);
+}
+
+function decodeJoin(reader: CborReader): Join {
+  expectItems(reader, 5);
+  const [node, incarnation, address] = [decodeNode(reader), reader.text(), reader.text()];
+  const items = reader.arrayHeader();
+  if (items < 0 || items % 2 !== 0 || items > 2 * JOIN_LABELS_MAX) reader.refuse(`${items} items of labels`);
+  const labels: [string, string][] = [];
+  for (let i = 0; i < items; i += 2) labels.push([reader.text(), reader.text()]);
+  return {
+    kind: "join",
+    ...{ node, incarnation, address, labels: Object.fromEntries(labels), forwarded: reader.bool() },
+  };
 }
 
 function encodeScan(writer: ByteWriter, scan: Scan): void {

@@ -7,7 +7,7 @@ import { isNodeId, type NodeId } from "./ids.ts";
 import type { Configuration } from "./peer-messages.ts";
 
 /** Most ids in one of the lists. */
-export const CONFIGURATION_NODES_MAX = 64;
+export const CONFIGURATION_NODES_MAX = 1024;
 
 /** The bytes of `configuration`, the caller's to keep. */
 export function encodeConfiguration(configuration: Configuration): Uint8Array {
@@ -35,12 +35,12 @@ export function decodeConfiguration(data: Uint8Array): Configuration {
 function readNodes(reader: CborReader): readonly NodeId[] {
   const count = reader.arrayHeader();
   if (count < 0 || count > CONFIGURATION_NODES_MAX) reader.refuse(`a list of ${count} members`);
-  const nodes: NodeId[] = [];
+  const nodes = new Set<NodeId>();
   for (let i = 0; i < count; i++) {
     const name = reader.text();
     if (!isNodeId(name)) reader.refuse("a member's name that is none");
-    if (nodes.includes(name)) reader.refuse(`${name} twice`);
-    nodes.push(name);
+    if (nodes.has(name)) reader.refuse(`${name} twice`);
+    nodes.add(name);
   }
-  return nodes;
+  return [...nodes];
 }

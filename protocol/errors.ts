@@ -33,6 +33,8 @@ export const ERRORS = {
   BAD_FRAME: { code: 15, retryable: false, outcome: "notDone" },
   /** There is no keyspace of that number or name; it was dropped, perhaps. */
   NO_KEYSPACE: { code: 17, retryable: false, outcome: "notDone" },
+  /** The node was removed from the cluster, for good. */
+  REMOVED: { code: 18, retryable: false, outcome: "notDone" },
   INTERNAL: { code: 16, retryable: false, outcome: "unknown" },
 } as const satisfies Record<string, { code: number; retryable: boolean; outcome: "notDone" | "unknown" }>;
 

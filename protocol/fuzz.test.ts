@@ -66,7 +66,15 @@ const bundleFrames = sample(fc.array(fc.tuple(anyGroup, anyGroupMessage), { maxL
 const gossipFrames = sample(anyGossip).map((message) => written((writer) => encodeGossip(writer, message)));
 const helloFrame = written((writer) =>
   encodeHello(writer, {
-    ...{ node: N1, clusterId: "ab", incarnation: "cd", members: [N1, N2], shards: 4 },
+    ...{
+      node: N1,
+      clusterId: "ab",
+      incarnation: "cd",
+      members: [N1, N2],
+      address: "a:1",
+      labels: { zone: "z" },
+    },
+    settings: { shards: 4, replicas: 3, virtualNodes: 150 },
     ...{ leaseMs: 0, promiseMs: 0 },
   }),
 );

@@ -166,6 +166,7 @@ export type AdminRequest =
   | TopologyRequest
   | { readonly kind: "status"; readonly scope: "node" | "cluster" }
   | ChangeMember
+  | Join
   | TransferLeader
   | GroupLogRequest
   | KeyspaceRequest;
@@ -213,16 +214,30 @@ export interface TopologyRequest {
 export const ASK_TOPOLOGY: TopologyRequest = { kind: "topology", known: undefined, subscribe: false };
 
 /**
- * `add`: `node`, to be reached at `address` (`host:port`; empty for the others), gets copies of everything and has no vote;
- * `promote`: it gets a vote as well, in every group as soon as it has caught up there; `remove`: it leaves all groups, for
- * good. Answered when the cluster has noted it; groups follow by themselves.
+ * `drain`: `node` gives all its replicas to others, and stays a node of the cluster; `undrain`: it may have some again;
+ * `remove`: it gives them away and leaves for good; `replace`: likewise, and `successor` ("" for the others) gets them.
+ * Answered when the cluster has noted it; the shards follow by themselves.
  */
 export interface ChangeMember {
   readonly kind: "changeMember";
-  readonly action: "add" | "promote" | "remove";
+  readonly action: "drain" | "undrain" | "remove" | "replace";
   readonly node: NodeId;
-  readonly address: string;
+  readonly successor: NodeId | "";
   /** A node has passed it on: it is not passed on again. */
+  readonly forwarded: boolean;
+}
+/**
+ * What a node asks that wants to belong to the cluster, or is somewhere else than it was. Answered with `joined` when the
+ * cluster has noted it.
+ */
+export interface Join {
+  readonly kind: "join";
+  readonly node: NodeId;
+  /** Of its data directory: a name belongs to one for ever. */
+  readonly incarnation: string;
+  /** `host:port` where others reach it. */
+  readonly address: string;
+  readonly labels: Readonly<Record<string, string>>;
   readonly forwarded: boolean;
 }
 /** Hands the leadership of `shard` to `to`; without a shard, of all shards that the node asked leads. */
@@ -266,6 +281,7 @@ export type ClientResponse =
   /** By id. */
   | { readonly kind: "keyspaces"; readonly keyspaces: readonly Keyspace[] }
   | { readonly kind: "explanation"; readonly explanation: KeyExplanation }
+  | { readonly kind: "joined"; readonly cluster: JoinedCluster }
   | ErrorResponse;
 
 export interface ErrorResponse {
@@ -299,6 +315,15 @@ export interface ShardPlace {
   readonly term: number;
   /** Who holds its data, the leader included; sorted. */
   readonly replicas: readonly NodeId[];
+}
+
+/** What a node has to know of a cluster that it belongs to from now on. */
+export interface JoinedCluster {
+  readonly clusterId: string;
+  readonly shards: number;
+  readonly replicas: number;
+  readonly virtualNodes: number;
+  readonly nodes: readonly { readonly id: NodeId; readonly address: string }[];
 }
 
 /** What one node knows of itself, measured, never assumed. Plain data: it travels as a CBOR map. */

@@ -126,15 +126,27 @@ export interface PeerHello {
   /** Chosen at random when the data directory was made: a wiped node has another one. */
   readonly incarnation: string;
   /**
-   * Sorted ids of the founders, none from a node that joined later, and the number of shards: two founders, or two nodes, that
+   * Sorted ids of the founders, none from a node that joined later; and what the cluster is founded with, or was. Founders who
    * differ here are not of one cluster.
    */
   readonly members: readonly NodeId[];
-  readonly shards: number;
+  readonly settings: { readonly shards: number; readonly replicas: number; readonly virtualNodes: number };
   /**
    * For how many milliseconds a leader reads by a lease, and a follower keeps the promise behind it; 0 without leases. One node
    * that promises less could make all leases of the others worthless.
    */
   readonly leaseMs: number;
   readonly promiseMs: number;
+  /** `host:port` where others reach the node, and its labels. */
+  readonly address: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** What a shard's leader tells the system group's: who the members are, by an entry that is committed and the last of its kind. */
+export interface ConfigurationReport extends Configuration {
+  readonly shard: number;
+  /** The leader's. */
+  readonly term: number;
+  /** Of the entry; 0 for what the group was founded with. */
+  readonly index: number;
 }

@@ -2,7 +2,7 @@ import type { GossipMessage } from "./gossip-messages.ts";
 import type { ReplySink } from "./handler.ts";
 import type { GroupId, NodeId } from "./ids.ts";
 import type { ClientRequest } from "./messages.ts";
-import type { GroupMessage } from "./peer-messages.ts";
+import type { ConfigurationReport, GroupMessage } from "./peer-messages.ts";
 
 /** The other nodes, as shards see them. `src/server/peers.ts` is the real one. */
 export interface PeerNetwork {
@@ -15,6 +15,8 @@ export interface PeerNetwork {
    * breaks or the deadline passes.
    */
   forward(node: NodeId, request: ClientRequest, sink: ReplySink, requestId: number): void;
+  /** Tells `node` who the members of shards are. Lost where there is no connection. */
+  report(node: NodeId, reports: readonly ConfigurationReport[]): void;
   /** How long ago anything was heard from `node`, in milliseconds; a node that is connected and has nothing to say pings. */
   silentMs(node: NodeId): number;
 }
@@ -32,6 +34,8 @@ export interface GossipNetwork {
 export interface PeerListener {
   /** Messages of one frame arrive in order, in one turn of the loop. */
   received(group: GroupId, message: GroupMessage): void;
+  /** A peer leads shards, and tells who their members are. */
+  reported(reports: readonly ConfigurationReport[]): void;
   connected(node: NodeId): void;
   disconnected(node: NodeId): void;
 }

@@ -82,10 +82,10 @@ test("ping and pong have no body", () => {
 });
 
 describe("hello", () => {
-  const hello = {
-    ...{ node: N1, clusterId: "", incarnation: "a1b2", members: [N1, N2], shards: 16 },
-    ...{ leaseMs: 352, promiseMs: 441 },
-  };
+  const settings = { shards: 16, replicas: 3, virtualNodes: 150 };
+  const named = { node: N1, clusterId: "", incarnation: "a1b2", members: [N1, N2] };
+  const leases = { leaseMs: 352, promiseMs: 441 };
+  const hello = { ...named, settings, ...leases, address: "n1:7001", labels: { zone: "a" } };
 
   test("round trip", () => {
     const writer = new ByteWriter();
@@ -101,8 +101,10 @@ describe("hello", () => {
     };
     refused({ node: "a b" }, /hello.node is "a b" instead of a node id/);
     refused({ members: ["n1", 7] }, /hello.members\[1\] is 7 instead of a node id/);
-    refused({ shards: 0 }, /hello.shards is 0 instead of a whole number from 1 to 1024/);
+    refused({ settings: { ...settings, shards: "8" } }, /hello.settings.shards is "8" instead of a number/);
     refused({ leaseMs: -1 }, /hello.leaseMs is -1 instead of a whole number from 0 to 86400000/);
+    refused({ labels: ["zone"] }, /hello.labels is an array instead of a map/);
+    refused({ labels: { zone: 1 } }, /hello.labels.zone is 1 instead of text/);
     refused({ incarnation: null }, /hello.incarnation is null instead of text/);
     refused({ clusterId: "x".repeat(HELLO_BYTES_MAX) }, /at most 65536 are allowed/);
   });

@@ -21,12 +21,12 @@ import {
   term,
 } from "./ids.ts";
 import { HELLO_BYTES_MAX, SHARDS_MAX } from "./limits.ts";
-import type { AppendRequest, Entry, GroupMessage, PeerHello } from "./peer-messages.ts";
+import type { AppendRequest, ConfigurationReport, Entry, GroupMessage, PeerHello } from "./peer-messages.ts";
 import { decodePlain, encodePlain } from "./plain.ts";
-import { helloShape } from "./status-shapes.ts";
+import { helloShape, reportsShape } from "./status-shapes.ts";
 
 /** Frame types between peers, apart from those of clients. A number is never given a second meaning. */
-export const PEER_TYPES = { hello: 64, raft: 65, ping: 66, pong: 67, gossip: 68 } as const;
+export const PEER_TYPES = { hello: 64, raft: 65, ping: 66, pong: 67, gossip: 68, report: 69 } as const;
 
 const MESSAGE_TYPES = {
   vote: 1,
@@ -62,6 +62,18 @@ export function decodeHello(frame: Frame): PeerHello {
 
 /** A flag of pings and of frames of Raft messages: the sender's disk is slow, and it would rather not lead. */
 export const FLAG_SLOW_DISK = 1;
+
+/** Writes a frame that tells who the members of shards are; nobody answers. */
+export function encodeReports(writer: ByteWriter, reports: readonly ConfigurationReport[]): void {
+  const mark = beginFrame(writer, PEER_TYPES.report, 0, 0);
+  writer.append(encodePlain(reports));
+  endFrame(writer, mark);
+}
+
+/** Throws `ProtocolError` (BAD_REQUEST). */
+export function decodeReports(frame: Frame): readonly ConfigurationReport[] {
+  return reportsShape(decodePlain(frame.body), "reports");
+}
 
 /** Writes a ping or a pong, which have no body; a pong repeats the ping's request id. */
 export function encodePeerSignal(

@@ -27,8 +27,10 @@ import {
   beginBundle,
   decodeBundle,
   decodeHello,
+  decodeReports,
   encodeHello,
   encodePeerSignal,
+  encodeReports,
   endBundle,
   PEER_TYPES,
 } from "./peer.ts";
@@ -168,11 +170,19 @@ const requests: Record<string, ClientRequest> = {
     subscribe: true,
   },
   "status of the cluster": { kind: "status", scope: "cluster" },
-  "changeMember: add n4": {
+  "changeMember: replace n2 with n4": {
     kind: "changeMember",
-    action: "add",
+    action: "replace",
+    node: N2,
+    successor: nodeId("n4"),
+    forwarded: false,
+  },
+  "join of n4, in zone a": {
+    kind: "join",
     node: nodeId("n4"),
+    incarnation: "5eed",
     address: "10.0.0.4:7001",
+    labels: { zone: "a" },
     forwarded: false,
   },
   "transferLeader of shard 3 to n2": {
@@ -218,10 +228,12 @@ const responses: Record<string, ClientResponse> = {
   },
 };
 
+const settings = { shards: 4, replicas: 3, virtualNodes: 150 };
 const hello = {
-  ...{ node: N1, clusterId: "", incarnation: "5eed", members: [N1, N2], shards: 4 },
-  ...{ leaseMs: 0, promiseMs: 0 },
+  ...{ node: N1, clusterId: "", incarnation: "5eed", members: [N1, N2], settings },
+  ...{ address: "10.0.0.1:7001", labels: {}, leaseMs: 0, promiseMs: 0 },
 };
+const reports = [{ shard: 2, term: 5, index: 40, voters: [N1, N2], outgoing: [], learners: [] }];
 const bundle: [number, GroupMessage][] = [
   [
     0,
@@ -280,6 +292,7 @@ const others: Record<string, Uint8Array> = {
     for (const [group, message] of bundle) appendMessage(writer, groupId(group), message);
     endBundle(writer, mark);
   }),
+  "report: shard 2 has n1 and n2": written((writer) => encodeReports(writer, reports)),
   "peer ping": written((writer) => encodePeerSignal(writer, "ping", 0)),
 };
 
@@ -313,6 +326,7 @@ describe("examples", () => {
     expect(parsePreambleReply(bytes("preamble accepted"), 0)).toMatchObject({ error: undefined, version: 1 });
     expect(parsePreambleReply(bytes("preamble refused"), 0)).toMatchObject({ error: "UNSUPPORTED_VERSION" });
     expect(decodeHello(frameOfHex(examples.get("hello of n1")!))).toEqual(hello);
+    expect(decodeReports(frameOfHex(examples.get("report: shard 2 has n1 and n2")!))).toEqual(reports);
     const read: [number, GroupMessage][] = [];
     const frame = frameOfHex(examples.get("raft: group 0 heartbeat, and group 3 append of one entry")!);
     decodeBundle(frame, N1, N2, (group, message) => read.push([group, message]));
@@ -324,7 +338,7 @@ describe("examples", () => {
       [requests, responses, gossip, others].flatMap((known) => Object.keys(known)).sort(),
     );
     const shown = new Set([...Object.values(requests), ...Object.values(responses)].map(({ kind }) => kind));
-    const maps = ["nodeStatus", "clusterStatus", "groupLog", "explanation"];
+    const maps = ["nodeStatus", "clusterStatus", "groupLog", "explanation", "joined"];
     const all = [...Object.keys(REQUEST_TYPES), ...Object.keys(RESPONSE_TYPES)];
     expect(all.filter((kind) => !shown.has(kind as never) && !maps.includes(kind))).toEqual([]);
   });

@@ -11,6 +11,7 @@ import {
   clusterStatusShape,
   explanationShape,
   groupLogShape,
+  joinedShape,
   keyspacesShape,
   nodeStatusShape,
   topologyShape,
@@ -31,6 +32,7 @@ export const RESPONSE_TYPES = {
   unchanged: 137,
   explanation: 138,
   keyspaces: 144,
+  joined: 139,
   error: 191,
 } as const satisfies Record<ClientResponse["kind"], number>;
 
@@ -60,6 +62,8 @@ export function decodeResponse(frame: Frame): ClientResponse {
       return { kind: "explanation", explanation: explanationShape(decodePlain(body), "explanation") };
     case RESPONSE_TYPES.keyspaces:
       return { kind: "keyspaces", keyspaces: keyspacesShape(decodePlain(body), "keyspaces") };
+    case RESPONSE_TYPES.joined:
+      return { kind: "joined", cluster: joinedShape(decodePlain(body), "cluster") };
   }
   const reader = new CborReader(body);
   const response = decodeArray(frame.type, reader);
@@ -111,6 +115,9 @@ function encodeResponseBody(writer: ByteWriter, response: ClientResponse): void 
       return;
     case "explanation":
       writer.append(encodePlain(response.explanation));
+      return;
+    case "joined":
+      writer.append(encodePlain(response.cluster));
       return;
     case "error":
       encodeError(writer, response);

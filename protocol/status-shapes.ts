@@ -4,6 +4,7 @@ import { KEYSPACE_ID_MAX, SHARDS_MAX } from "./limits.ts";
 import type {
   ClusterStatus,
   GroupLogStatus,
+  JoinedCluster,
   KeyExplanation,
   Keyspace,
   LatencyStatus,
@@ -15,8 +16,20 @@ import type {
   StorageStatus,
   Topology,
 } from "./messages.ts";
-import type { PeerHello } from "./peer-messages.ts";
-import { boolean, list, node, nullable, number, oneOf, record, type Shape, text, whole } from "./shape.ts";
+import type { ConfigurationReport, PeerHello } from "./peer-messages.ts";
+import {
+  boolean,
+  dictionary,
+  list,
+  node,
+  nullable,
+  number,
+  oneOf,
+  record,
+  type Shape,
+  text,
+  whole,
+} from "./shape.ts";
 
 export const topologyShape: Shape<Topology> = record<Topology>({
   version: number,
@@ -32,6 +45,13 @@ export const keyspaceIdShape: Shape<KeyspaceId> = (value, path) =>
 export const keyspacesShape: Shape<readonly Keyspace[]> = list(
   record<Keyspace>({ id: keyspaceIdShape, name: text, mode: oneOf("raft", "quorum") }),
 );
+export const joinedShape: Shape<JoinedCluster> = record<JoinedCluster>({
+  clusterId: text,
+  shards: whole(1, SHARDS_MAX),
+  replicas: whole(1, 65_535),
+  virtualNodes: whole(1, 65_535),
+  nodes: list(record<JoinedCluster["nodes"][number]>({ id: node, address: text })),
+});
 
 const peerStatus = record<PeerStatus>({
   id: node,
@@ -147,7 +167,16 @@ export const helloShape: Shape<PeerHello> = record<PeerHello>({
   clusterId: text,
   incarnation: text,
   members: list(node),
-  shards: whole(1, SHARDS_MAX),
+  settings: record<PeerHello["settings"]>({ shards: number, replicas: number, virtualNodes: number }),
+  address: text,
+  labels: dictionary(text, text),
   leaseMs: whole(0, 86_400_000),
   promiseMs: whole(0, 86_400_000),
 });
+
+export const reportsShape: Shape<readonly ConfigurationReport[]> = list(
+  record<ConfigurationReport>({
+    shard: whole(0, SHARDS_MAX - 1),
+    ...{ term: number, index: number, voters: list(node), outgoing: list(node), learners: list(node) },
+  }),
+);

@@ -129,9 +129,19 @@ export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
   }),
   fc.record({
     kind: fc.constant("changeMember" as const),
-    action: fc.constantFrom("add" as const, "promote" as const, "remove" as const),
+    action: fc.constantFrom("drain" as const, "undrain" as const, "remove" as const, "replace" as const),
     node,
+    successor: fc.oneof(node, fc.constant("" as const)),
+    forwarded: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constant("join" as const),
+    node,
+    incarnation: fc.string({ unit: "grapheme", maxLength: 30 }),
     address: fc.string({ unit: "grapheme", maxLength: 30 }),
+    labels: fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.string({ unit: "grapheme", maxLength: 30 }), {
+      noNullPrototype: true,
+    }),
     forwarded: fc.boolean(),
   }),
   fc.record({
@@ -271,6 +281,16 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
     }),
   }),
   fc.record({ kind: fc.constant("nodeStatus" as const), status: nodeStatus }),
+  fc.record({
+    kind: fc.constant("joined" as const),
+    cluster: fc.record({
+      clusterId: text,
+      shards: fc.integer({ min: 1, max: 1024 }),
+      replicas: fc.integer({ min: 1, max: 16 }),
+      virtualNodes: fc.integer({ min: 1, max: 10_000 }),
+      nodes: fc.array(fc.record({ id: node, address: text }), { maxLength: 3 }),
+    }),
+  }),
   fc.record({
     kind: fc.constant("groupLog" as const),
     log: fc.record({

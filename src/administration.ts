@@ -2,9 +2,16 @@
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink } from "../protocol/handler.ts";
 import { groupOfShard, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
-import type { ChangeMember, GroupLogRequest, TransferLeader } from "../protocol/messages.ts";
+import type {
+  ChangeMember,
+  ClientResponse,
+  GroupLogRequest,
+  Join,
+  TransferLeader,
+} from "../protocol/messages.ts";
 import type { PeerNetwork } from "../protocol/peer-network.ts";
 import type { Clock } from "./env/env.ts";
+import type { LeaderHints } from "./leader-hints.ts";
 import { parseAddress } from "./lib/address.ts";
 import type { Membership } from "./membership.ts";
 import type { Shard } from "./shard/shard.ts";
@@ -17,20 +24,23 @@ const POLL_MS = 20;
 /** Who does not wait for an answer. */
 const NOBODY: ReplySink = { reply: () => {} };
 
-export type AdministrationRequest = ChangeMember | TransferLeader | GroupLogRequest;
+export type AdministrationRequest = ChangeMember | Join | TransferLeader | GroupLogRequest;
 
 export interface AdministrationParts {
   readonly self: NodeId;
   readonly clock: Clock;
   readonly host: ShardHost;
   readonly membership: Membership;
+  /** Who leads a shard, as far as this node knows or guesses. */
+  readonly leaders: Pick<LeaderHints, "leaderOf">;
   readonly network: Pick<PeerNetwork, "forward">;
   /** How long a request may wait until what it asked for has come about. */
   readonly timeoutMs: number;
 }
 
 interface Waiting {
-  readonly isDone: () => boolean;
+  /** The answer, once there is one. */
+  readonly answer: () => ClientResponse | undefined;
   readonly deadlineMs: number;
   readonly sink: ReplySink;
   readonly requestId: number;
@@ -49,6 +59,9 @@ export class Administration {
       case "changeMember":
         this.#changeMember(request, sink, requestId);
         break;
+      case "join":
+        this.#join(request, sink, requestId);
+        break;
       case "transferLeader":
         this.#transferLeader(request, sink, requestId);
         break;
@@ -59,22 +72,11 @@ export class Administration {
 
   #changeMember(request: ChangeMember, sink: ReplySink, requestId: number): void {
     const { host, membership } = this.#parts;
-    if (!host.systemShard.isLeader) {
-      this.#passOn(host.systemShard.leader, request, sink, requestId);
-      return;
-    }
-    const address = request.action === "add" ? parseAddress(request.address) : undefined;
-    if (request.action === "add" && address === undefined) {
-      sink.reply(requestId, errorResponse("BAD_REQUEST", `"${request.address}" is no host:port`));
-      return;
-    }
-    if (membership.facts.clusterId === "") {
-      sink.reply(requestId, errorResponse("UNAVAILABLE", "the cluster is being founded; try again"));
-      return;
-    }
+    if (this.#isElsewhere(request, sink, requestId)) return;
+    const done = { kind: "boolean", value: true } as const;
     if (membership.isDone(request)) {
       // It was sent twice, as happens when an answer is lost.
-      sink.reply(requestId, { kind: "boolean", value: true });
+      sink.reply(requestId, done);
       return;
     }
     const command = membership.change(request);
@@ -83,30 +85,75 @@ export class Administration {
       return;
     }
     host.systemShard.proposeRaw(encodeSystemCommand(command));
-    this.#wait(() => membership.isDone(request), sink, requestId);
+    this.#wait(() => (membership.isDone(request) ? done : undefined), sink, requestId);
+  }
+
+  #join(request: Join, sink: ReplySink, requestId: number): void {
+    const { host, membership } = this.#parts;
+    if (this.#isElsewhere(request, sink, requestId)) return;
+    const answer = (): ClientResponse | undefined => {
+      const cluster = membership.joined(request);
+      return cluster === undefined ? undefined : { kind: "joined", cluster };
+    };
+    const known = answer();
+    if (known !== undefined) {
+      sink.reply(requestId, known);
+      return;
+    }
+    if (parseAddress(request.address) === undefined) {
+      sink.reply(requestId, errorResponse("BAD_REQUEST", `"${request.address}" is no host:port`));
+      return;
+    }
+    const command = membership.admission(request);
+    if ("error" in command) {
+      sink.reply(requestId, errorResponse(command.error, command.message));
+      return;
+    }
+    host.systemShard.proposeRaw(encodeSystemCommand(command));
+    this.#wait(answer, sink, requestId);
+  }
+
+  /** Whether the system group is led by another node, which is asked, or can't be asked for anything yet. */
+  #isElsewhere(request: ChangeMember | Join, sink: ReplySink, requestId: number): boolean {
+    const { host, membership } = this.#parts;
+    if (!host.systemShard.isLeader) this.#passOn(host.systemShard.leader, request, sink, requestId);
+    else if (membership.facts.clusterId !== "") return false;
+    else sink.reply(requestId, errorResponse("UNAVAILABLE", "the cluster is being founded; try again"));
+    return true;
   }
 
   #transferLeader(request: TransferLeader, sink: ReplySink, requestId: number): void {
-    const { host, membership, self } = this.#parts;
+    const { host, membership, leaders, self } = this.#parts;
     const { shard, to } = request;
-    if (shard !== undefined && groupOfShard(shard) >= host.shards.length) {
+    if (shard !== undefined && shard >= membership.facts.settings.shards) {
       sink.reply(requestId, errorResponse("BAD_REQUEST", `there is no shard ${shard}`));
       return;
     }
-    if (membership.nodes.find(({ id }) => id === to)?.role !== "voter") {
-      sink.reply(requestId, errorResponse("BAD_REQUEST", `${to} has no vote: it can't lead`));
+    if (!membership.nodes.some(({ id }) => id === to)) {
+      sink.reply(requestId, errorResponse("BAD_REQUEST", `there is no node ${to}`));
       return;
     }
-    const all = shard === undefined ? host.shards.slice(1) : [host.shard(shard)];
-    if (shard !== undefined && !all[0]!.isLeader && all[0]!.leader !== to) {
-      this.#passOn(all[0]!.leader, request, sink, requestId);
+    const one = shard === undefined ? undefined : host.shard(shard);
+    if (shard !== undefined && (one === undefined || (!one.isLeader && one.leader !== to))) {
+      this.#passOn(leaders.leaderOf(shard), request, sink, requestId);
       return;
     }
+    if (one !== undefined && to !== one.leader && !one.members.voters.includes(to)) {
+      sink.reply(
+        requestId,
+        errorResponse("BAD_REQUEST", `${to} has no vote in shard ${shard}: it can't lead`),
+      );
+      return;
+    }
+    const all = one === undefined ? host.shards.slice(1) : [one];
     if (to === self) for (const replica of all) if (replica.isLeader) host.hold(replica);
-    const given = all.filter((replica) => replica.isLeader && to !== self);
+    const given = all.filter(
+      (replica) => replica.isLeader && to !== self && replica.members.voters.includes(to),
+    );
     for (const replica of given) replica.transferLeadership(to);
     const isDone = () => given.every((replica) => replica.leader === to);
-    this.#wait(isDone, this.#thenHold(to, given, sink), requestId);
+    const answer = () => (isDone() ? ({ kind: "boolean", value: true } as const) : undefined);
+    this.#wait(answer, this.#thenHold(to, given, sink), requestId);
   }
 
   /** Tells `to`, once it leads `given`, that this was wanted: it would hand back what prefers another node. */
@@ -130,11 +177,13 @@ export class Administration {
   }
 
   #groupLog({ shard, limit }: GroupLogRequest, sink: ReplySink, requestId: number): void {
-    const { host, self } = this.#parts;
-    const replica = host.shards[shard === undefined ? SYSTEM_GROUP : groupOfShard(shard)];
-    if (replica === undefined)
-      sink.reply(requestId, errorResponse("BAD_REQUEST", `there is no shard ${shard}`));
-    else {
+    const { host, membership, self } = this.#parts;
+    const replica = host.group(shard === undefined ? SYSTEM_GROUP : groupOfShard(shard));
+    if (replica === undefined) {
+      const isShard = shard !== undefined && shard < membership.facts.settings.shards;
+      const message = isShard ? `${self} has no replica of shard ${shard}` : `there is no shard ${shard}`;
+      sink.reply(requestId, errorResponse("BAD_REQUEST", message));
+    } else {
       const log = { ...replica.describeLog(Math.min(limit, LOG_ENTRIES_MAX)), node: self };
       sink.reply(requestId, { kind: "groupLog", log });
     }
@@ -143,7 +192,7 @@ export class Administration {
   /** Has the node that leads do it, once. */
   #passOn(
     leader: NodeId | undefined,
-    request: ChangeMember | TransferLeader,
+    request: ChangeMember | Join | TransferLeader,
     sink: ReplySink,
     requestId: number,
   ): void {
@@ -153,18 +202,18 @@ export class Administration {
     } else network.forward(leader, { ...request, forwarded: true }, sink, requestId);
   }
 
-  #wait(isDone: () => boolean, sink: ReplySink, requestId: number): void {
+  #wait(answer: Waiting["answer"], sink: ReplySink, requestId: number): void {
     const deadlineMs = this.#parts.clock.nowMs() + this.#parts.timeoutMs;
-    this.#waiting.push({ isDone, deadlineMs, sink, requestId });
+    this.#waiting.push({ answer, deadlineMs, sink, requestId });
     if (this.#waiting.length === 1) this.#poll();
   }
 
   #poll(): void {
     const nowMs = this.#parts.clock.nowMs();
-    this.#waiting = this.#waiting.filter(({ isDone, deadlineMs, sink, requestId }) => {
-      if (isDone()) sink.reply(requestId, { kind: "boolean", value: true });
-      else if (nowMs < deadlineMs) return true;
-      else sink.reply(requestId, errorResponse("TIMEOUT", "it has not come about yet, and still may"));
+    this.#waiting = this.#waiting.filter(({ answer, deadlineMs, sink, requestId }) => {
+      const response = answer();
+      if (response === undefined && nowMs < deadlineMs) return true;
+      sink.reply(requestId, response ?? errorResponse("TIMEOUT", "it has not come about yet, and still may"));
       return false;
     });
     if (this.#waiting.length > 0) this.#parts.clock.timer(POLL_MS, () => this.#poll());

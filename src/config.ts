@@ -13,15 +13,18 @@ export interface NodeConfig {
   readonly host: string;
   readonly port: number;
   readonly dataDirectory: string;
-  /**
-   * The nodes that found the cluster, this one included, ordered by id. Alone: just this one. Of a node that joins: some
-   * or all of those that are there, and itself.
-   */
+  /** `host:port` where the others and clients reach this node, if it is not where it listens. */
+  readonly address?: string | undefined;
+  /** What it shares, and fails, with other nodes: `host`, `zone`. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** The nodes that found the cluster, this one included, ordered by id; nobody: it is alone, or joins, or was told before. */
   readonly members: readonly Member[];
-  /** The cluster is there already, and this node is, or will be, added to it. */
-  readonly joins?: boolean;
-  /** A power of two up to `SHARDS_MAX`; fixed when the data directory is created. */
-  readonly shards: number;
+  /** Addresses of nodes of a cluster that is there already: this one joins it. */
+  readonly seeds?: readonly string[];
+  /** What the cluster is founded with (`Settings`), where it is not the default; one that is there knows it. */
+  readonly shards?: number | undefined;
+  readonly replicas?: number | undefined;
+  readonly virtualNodes?: number | undefined;
   /** What the text mode does with a command that another node leads: `forward` it, or answer MOVED. */
   readonly redirect?: "forward" | "moved";
   readonly logLevel: LogLevel;
@@ -75,6 +78,8 @@ export const DEFAULT_LIMITS = {
 export const DEFAULT_HOST = "127.0.0.1";
 export const DEFAULT_PORT = 7001;
 export const DEFAULT_SHARDS = 8;
+export const DEFAULT_REPLICAS = 3;
+export const DEFAULT_VIRTUAL_NODES = 150;
 
 /** Whether a cluster may have this number of shards. */
 export function isShardCount(count: number): boolean {
@@ -84,6 +89,12 @@ export function isShardCount(count: number): boolean {
 /** A member, with its address spelled out. */
 export function memberAt(id: NodeId, host: string, port: number): Member {
   return { id, host, port, address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}` };
+}
+
+/** Where others reach the node. */
+export function addressOf({ id, address, members, host, port }: NodeConfig): string {
+  const self = members.find((member) => member.id === id) ?? memberAt(id, reachableHost(host), port);
+  return address ?? self.address;
 }
 
 /** Where others reach what listens on `host`: nobody can connect to an address that only means everywhere. */

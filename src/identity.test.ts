@@ -28,21 +28,49 @@ test("a new directory gets an identity, and is known by it from then on", () => 
   const env = directory();
   const made = readIdentity(env, config());
   expect(made.isNew).toBe(true);
+  expect(made.identity).toMatchObject({
+    founders: [
+      { id: "n1", address: "127.0.0.1:7001" },
+      { id: "n2", address: "127.0.0.1:7002" },
+    ],
+    settings: { shards: 8, replicas: 3, virtualNodes: 150 },
+  });
   writeIdentity(env.fs, DIRECTORY, made.identity);
   expect(readIdentity(env, config())).toEqual({ identity: made.identity, isNew: false });
+  // It need not be told again.
+  const untold = config({ members: [], shards: undefined });
+  expect(readIdentity(env, untold)).toEqual({ identity: made.identity, isNew: false });
+});
+
+test("a node is alone, or it joins and remembers where to ask", () => {
+  const env = directory();
+  const alone = readIdentity(env, config({ members: [], address: "db1:7001" })).identity;
+  expect(alone.founders).toEqual([{ id: nodeId("n1"), address: "db1:7001" }]);
+  const joins = config({ members: [], seeds: ["db2:7001"] });
+  const { identity } = readIdentity(env, joins);
+  expect(identity).toMatchObject({ founders: [], seeds: ["db2:7001"] });
+  writeIdentity(env.fs, DIRECTORY, identity);
+  expect(readIdentity(env, config({ members: [] })).identity.seeds).toEqual(["db2:7001"]);
+  expect(readIdentity(env, { ...joins, seeds: ["db3:1"] }).identity.seeds).toEqual(["db3:1"]);
 });
 
 test("a directory of somebody else is refused with what would be right", () => {
   const env = directory();
-  writeIdentity(env.fs, DIRECTORY, readIdentity(env, config()).identity);
+  const { identity } = readIdentity(env, config());
+  writeIdentity(env.fs, DIRECTORY, identity);
   const refusal = (changes: Partial<NodeConfig>) => () => readIdentity(env, config(changes));
   expect(refusal({ id: nodeId("n2") })).toThrow(
     "belongs to node n1, not to n2; nothing was changed (say --id n1,",
   );
   expect(refusal({ shards: 4 })).toThrow("can't be changed to 4; nothing was changed (say --shards 8,");
+  expect(refusal({ replicas: 5 })).toThrow("a cluster with --replicas 3, which can't be changed to 5");
   expect(refusal({ members: config().members.slice(0, 1) })).toThrow(
     "belongs to a cluster of n1, n2, not of n1; nothing was changed (--peers names the founders",
   );
+  // What the cluster was founded with counts, once that is known.
+  const settings = { shards: 16, replicas: 3, virtualNodes: 150 };
+  writeIdentity(env.fs, DIRECTORY, { ...identity, facts: { ...identity.facts, clusterId: "aa", settings } });
+  expect(refusal({ shards: 8 })).toThrow("a cluster with --shards 16, which can't be changed to 8");
 });
 
 test.each([
@@ -50,8 +78,8 @@ test.each([
   ["", "cannot read data/n1/identity.json: JSON Parse error"],
   ["null", "it is not as a node writes it; nothing was changed"],
   ["{}", "it is not as a node writes it"],
-  ['{"format":1,"node":"n1"}', "it is not as a node writes it"],
-  ['{"format":2,"node":"n1"}', "it has format 2, and this program knows 1 only; nothing was changed"],
+  ['{"format":2,"node":"n1"}', "it is not as a node writes it"],
+  ['{"format":3,"node":"n1"}', "it has format 3, and this program knows 2 only; nothing was changed"],
 ])("an identity that reads %p is refused", (text, sentence) => {
   const env = directory();
   env.fs.writeFile(`${DIRECTORY}/identity.json`, utf8(text));

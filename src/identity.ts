@@ -1,15 +1,23 @@
 /**
  * Whose data a directory holds: `identity.json`, written when the directory is first used. It keeps a data directory from
- * being served under another name, in another cluster, or with another number of shards.
+ * being served under another name or in another cluster, and is what a node knows of its cluster before it has read its
+ * logs: with it a restarted node needs to be told nothing.
  */
 import type { NodeId } from "../protocol/ids.ts";
-import type { NodeConfig } from "./config.ts";
+import {
+  addressOf,
+  DEFAULT_REPLICAS,
+  DEFAULT_SHARDS,
+  DEFAULT_VIRTUAL_NODES,
+  type NodeConfig,
+} from "./config.ts";
 import type { Env, FileSystem } from "./env/env.ts";
 import { fromUtf8, utf8 } from "./lib/bytes.ts";
-import { NO_FACTS, type SystemFacts } from "./shard/system-machine.ts";
+import type { KeptFacts } from "./membership.ts";
+import type { Settings } from "./shard/system-facts.ts";
 import { StartError } from "./start-error.ts";
 
-const FORMAT = 1;
+const FORMAT = 2;
 const FILE = "identity.json";
 
 export interface Identity {
@@ -17,16 +25,26 @@ export interface Identity {
   readonly node: NodeId;
   /** Made at random with the directory: another directory is another incarnation of the node. */
   readonly incarnation: string;
-  /** As `--peers` named them at the first start. */
-  readonly members: readonly NodeId[];
-  /** It was made by a node that joined a cluster which was there before. */
-  readonly joins: boolean;
-  readonly shards: number;
+  /** As `--peers` named them at the first start, or this node alone; nobody where the node joined. */
+  readonly founders: readonly { readonly id: NodeId; readonly address: string }[];
+  /** Where a node that joins asks: `host:port`. */
+  readonly seeds: readonly string[];
+  /** What this node would found the cluster with. */
+  readonly settings: Settings;
   /** What it promised to leaders the last time it ran, as `NodeTimings` has it: they may rely on it a little longer. */
   readonly promiseMs: number;
   /** What the system group has agreed on, as far as this node had applied it. */
-  readonly facts: SystemFacts;
+  readonly facts: KeptFacts;
 }
+
+const NOTHING_KEPT: KeptFacts = {
+  version: 0,
+  clusterId: "",
+  settings: { shards: 0, replicas: 0, virtualNodes: 0 },
+  incarnations: {},
+  nodes: {},
+  first: [],
+};
 
 /** A new incarnation or cluster id: 16 hexadecimal digits. */
 export function randomId(random: Env["random"]): string {
@@ -41,7 +59,6 @@ export function readIdentity(
   config: NodeConfig,
 ): { identity: Identity; isNew: boolean } {
   const { dataDirectory: directory } = config;
-  const members = config.members.map((member) => member.id);
   const path = `${directory}/${FILE}`;
   if (!env.fs.exists(path)) {
     const strangers = env.fs
@@ -52,20 +69,37 @@ export function readIdentity(
         `${directory} is not empty and not a data directory of Flotilla (it has no ${FILE}, but ${strangers[0]}); name another one with --data`,
       );
     }
-    const incarnation = randomId(env.random);
-    const identity = {
-      format: FORMAT,
-      node: config.id,
-      incarnation,
-      members,
-      joins: config.joins === true,
-      shards: config.shards,
-      promiseMs: 0,
-      facts: NO_FACTS,
-    };
-    return { identity, isNew: true };
+    return { identity: newIdentity(env, config), isNew: true };
   }
   const identity = parse(env.fs, path);
+  check(identity, config);
+  return { identity: { ...identity, seeds: config.seeds ?? identity.seeds }, isNew: false };
+}
+
+function newIdentity(env: Pick<Env, "random">, config: NodeConfig): Identity {
+  const { id, members, seeds = [], shards, replicas, virtualNodes } = config;
+  const listed = members.map((member) => ({ id: member.id, address: member.address }));
+  const alone = seeds.length === 0 ? [{ id, address: addressOf(config) }] : [];
+  const settings = {
+    shards: shards ?? DEFAULT_SHARDS,
+    replicas: replicas ?? DEFAULT_REPLICAS,
+    virtualNodes: virtualNodes ?? DEFAULT_VIRTUAL_NODES,
+  };
+  return {
+    format: FORMAT,
+    node: id,
+    incarnation: randomId(env.random),
+    founders: listed.length > 0 ? listed : alone,
+    seeds,
+    settings,
+    promiseMs: 0,
+    facts: NOTHING_KEPT,
+  };
+}
+
+/** Throws `StartError` where the config says something else than the identity. */
+function check(identity: Identity, config: NodeConfig): void {
+  const { dataDirectory: directory, members } = config;
   const refuse = (what: string, remedy: string): never => {
     throw new StartError(`${directory} ${what}; nothing was changed (${remedy})`);
   };
@@ -76,20 +110,23 @@ export function readIdentity(
       `say --id ${identity.node}, ${elsewhere}`,
     );
   }
-  // A node that joined finds its cluster by what that told it; it may be asked to look elsewhere.
-  if (!identity.joins && identity.members.join() !== members.join()) {
+  const founders = identity.founders.map(({ id }) => id);
+  const named = members.map(({ id }) => id);
+  if (named.length > 0 && founders.length > 0 && founders.join() !== named.join()) {
     refuse(
-      `belongs to a cluster of ${identity.members.join(", ")}, not of ${members.join(", ")}`,
-      `--peers names the founders, whoever came or went since: say it as at the first start, ${elsewhere}`,
+      `belongs to a cluster of ${founders.join(", ")}, not of ${named.join(", ")}`,
+      `--peers names the founders, whoever came or went since: say it as at the first start, or nothing, ${elsewhere}`,
     );
   }
-  if (identity.shards !== config.shards) {
+  const { settings } = identity.facts.clusterId === "" ? identity : identity.facts;
+  const flags = { shards: "--shards", replicas: "--replicas", virtualNodes: "--virtual-nodes" } as const;
+  for (const key of ["shards", "replicas", "virtualNodes"] as const) {
+    if (config[key] === undefined || config[key] === settings[key]) continue;
     refuse(
-      `belongs to a cluster with --shards ${identity.shards}, which can't be changed to ${config.shards}`,
-      `say --shards ${identity.shards}, ${elsewhere}`,
+      `belongs to a cluster with ${flags[key]} ${settings[key]}, which can't be changed to ${config[key]}`,
+      `say ${flags[key]} ${settings[key]}, or nothing, ${elsewhere}`,
     );
   }
-  return { identity, isNew: false };
 }
 
 /** Writes the identity durably, replacing the old one as a whole. */
@@ -129,25 +166,30 @@ function parse(fs: FileSystem, path: string): Identity {
 /** The file is small and people look into it: what an editor or a disk made of it must not get far. */
 function checked(json: unknown): Identity {
   const found = (typeof json === "object" && json !== null ? json : {}) as Partial<Identity>;
-  const { format, node, incarnation, members, joins, shards, promiseMs, facts } = found;
+  const { format, node, incarnation, founders, seeds, settings, promiseMs, facts } = found;
   if (typeof format === "number" && format !== FORMAT) {
     throw new Error(`it has format ${format}, and this program knows ${FORMAT} only`);
   }
   const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
   const isText = (value: unknown): boolean => typeof value === "string" && value !== "";
+  const areSettings = (value: Settings | undefined): boolean =>
+    [value?.shards, value?.replicas, value?.virtualNodes].every(Number.isInteger);
   const isWhole =
     format === FORMAT &&
     isText(node) &&
     isText(incarnation) &&
-    Array.isArray(members) &&
-    members.length > 0 &&
-    members.every(isText) &&
-    typeof joins === "boolean" &&
-    typeof shards === "number" &&
+    Array.isArray(founders) &&
+    founders.every((founder) => isText(founder?.id) && isText(founder?.address)) &&
+    Array.isArray(seeds) &&
+    seeds.every(isText) &&
+    areSettings(settings) &&
     typeof promiseMs === "number" &&
+    Number.isInteger(facts?.version) &&
     typeof facts?.clusterId === "string" &&
+    areSettings(facts.settings) &&
     isObject(facts.incarnations) &&
-    isObject(facts.nodes);
+    isObject(facts.nodes) &&
+    Array.isArray(facts.first);
   if (!isWhole) throw new Error("it is not as a node writes it");
   return found as Identity;
 }

@@ -4,7 +4,7 @@
  */
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink } from "../protocol/handler.ts";
-import { type KeyspaceId, type NodeId, shardOfGroup } from "../protocol/ids.ts";
+import type { GroupId, KeyspaceId, NodeId } from "../protocol/ids.ts";
 import type { CreateKeyspace, DropKeyspace, ErrorResponse, KeyspaceRequest } from "../protocol/messages.ts";
 import type { PeerNetwork } from "../protocol/peer-network.ts";
 import type { Clock } from "./env/env.ts";
@@ -19,8 +19,8 @@ export interface KeyspacesParts {
   readonly clock: Clock;
   readonly host: Pick<ShardHost, "systemShard" | "shards">;
   readonly network: Pick<PeerNetwork, "forward">;
-  /** By shard. */
-  readonly machines: readonly Pick<KeyValueMachine, "missingOf">[];
+  /** What a replica of this node holds. */
+  readonly machineOf: (group: GroupId) => Pick<KeyValueMachine, "missingOf"> | undefined;
   /** How long a request may wait until what it asked for has come about. */
   readonly timeoutMs: number;
 }
@@ -79,7 +79,7 @@ export class Keyspaces {
   }
 
   #tell(shard: Shard): void {
-    const missing = this.#parts.machines[shardOfGroup(shard.group)]!.missingOf(this.#facts);
+    const missing = this.#parts.machineOf(shard.group)?.missingOf(this.#facts);
     if (missing !== undefined) shard.proposeRaw(missing);
   }
 

@@ -16,9 +16,10 @@
  */
 import { writeSync } from "node:fs";
 import { scriptCommand } from "./command-line.ts";
-import type { NodeConfig } from "./config.ts";
+import { addressOf, type NodeConfig } from "./config.ts";
 import { consoleLog } from "./env/console-log.ts";
 import { FileError, type Log } from "./env/env.ts";
+import { parseAddress } from "./lib/address.ts";
 import { AssertionError } from "./lib/assert.ts";
 import type { FlotillaNode } from "./node.ts";
 import { parseNodeConfig } from "./node-arguments.ts";
@@ -46,7 +47,7 @@ async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
   const node = await build(config, log);
   const started = node.start();
   const { stopMsMax } = timingsOf({ ...DEFAULT_TIMING_OPTIONS, ...config.timings });
-  stopOnRequest(node, started, log, stopWithStdin, stopMsMax);
+  const isStopping = stopOnRequest(node, log, stopWithStdin, stopMsMax);
   try {
     await started;
     print(servingLine(config));
@@ -54,6 +55,7 @@ async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
     await node.ready();
     print("ready: every shard has a leader");
   } catch (error) {
+    if (isStopping()) return;
     // A directory that can't be made or read is as much the user's to mend as a port in use.
     if (!(error instanceof StartError || error instanceof FileError)) throw error;
     const { adviceOn } = await import("./advice.ts");
@@ -93,14 +95,13 @@ async function build(config: NodeConfig, log: Log): Promise<FlotillaNode> {
   return createNode(env, config, { onFatal: (error) => die(log, error, EXIT_DISK, adviceOn(error)) });
 }
 
-/** The first request stops the node gracefully; a second signal ends the process at once. */
+/** The first request stops the node gracefully; a second signal ends the process at once. Whether there was one. */
 function stopOnRequest(
   node: FlotillaNode,
-  started: Promise<void>,
   log: Log,
   stopWithStdin: boolean,
   stopMsMax: number,
-): void {
+): () => boolean {
   let stopping = false;
   const stop = async (why: string): Promise<void> => {
     if (stopping) return;
@@ -110,8 +111,6 @@ function stopOnRequest(
       log.error("could not stop in time", { afterMs: stopMsMax });
       process.exit(EXIT_FAILED);
     }, stopMsMax);
-    // A node that is still recovering is stopped when it can be; why it failed to start is told elsewhere.
-    await started.catch(() => {});
     await node.stop();
     clearTimeout(deadline);
     process.exit(0);
@@ -122,10 +121,12 @@ function stopOnRequest(
       void stop(signal);
     });
   }
-  if (!stopWithStdin) return;
-  process.stdin.on("end", () => void stop("standard input ended"));
-  process.stdin.on("error", () => void stop("standard input failed"));
-  process.stdin.resume();
+  if (stopWithStdin) {
+    process.stdin.on("end", () => void stop("standard input ended"));
+    process.stdin.on("error", () => void stop("standard input failed"));
+    process.stdin.resume();
+  }
+  return () => stopping;
 }
 
 /** Ends the process with the reason in the log: it can no longer trust its own state, or its disk. */
@@ -138,12 +139,14 @@ function die(log: Log, reason: unknown, code: number = EXIT_BUG, advice?: string
   process.exit(isBug ? EXIT_BUG : code);
 }
 
-function servingLine({ id, host, port, dataDirectory, members }: NodeConfig): string {
-  const self = members.find((member) => member.id === id)!;
-  const redisHost = self.host === "127.0.0.1" ? "" : `-h ${self.host} `;
+function servingLine(config: NodeConfig): string {
+  const { id, host, port, dataDirectory } = config;
+  const address = addressOf(config);
+  const reachable = parseAddress(address)!.host;
+  const redisHost = reachable === "127.0.0.1" ? "" : `-h ${reachable} `;
   return (
     `${id} serves on ${host.includes(":") ? `[${host}]` : host}:${port} (data in ${dataDirectory}); ` +
-    `connect with: ${scriptCommand("repl", ["--addr", self.address], process.env)}  or  redis-cli ${redisHost}-p ${port}`
+    `connect with: ${scriptCommand("repl", ["--addr", address], process.env)}  or  redis-cli ${redisHost}-p ${port}`
   );
 }
 

@@ -1,46 +1,60 @@
 import { expect, test } from "bun:test";
-import { type NodeId, nodeId } from "../protocol/ids.ts";
+import { groupId, type NodeId, nodeId, SYSTEM_GROUP } from "../protocol/ids.ts";
+import type { ChangeMember } from "../protocol/messages.ts";
 import type { PeerHello } from "../protocol/peer-messages.ts";
-import { Membership } from "./membership.ts";
-import { NO_FACTS, type SystemFacts } from "./shard/system-machine.ts";
+import { firstVoters, type KeptFacts, Membership } from "./membership.ts";
+import { NO_FACTS, type NodeState, type SystemFacts } from "./shard/system-facts.ts";
+import { applied } from "./shard/system-machine.ts";
 
-const [n1, n2, n3] = [nodeId("n1"), nodeId("n2"), nodeId("n3")];
+const [n1, n2, n3, n4] = ["n1", "n2", "n3", "n4"].map(nodeId) as [NodeId, NodeId, NodeId, NodeId];
 const members = [n1, n2, n3];
+const settings = { shards: 8, replicas: 3, virtualNodes: 150 };
 const NO_LEASES = { leaseMs: 0, promiseMs: 0 };
 const hello = (changes: Partial<PeerHello> = {}): PeerHello => ({
-  node: n2,
-  clusterId: "",
-  incarnation: "two",
-  members,
-  shards: 8,
+  ...{ node: n2, clusterId: "", incarnation: "two", members, settings, address: "n2:7001", labels: {} },
   ...NO_LEASES,
   ...changes,
 });
 const listed = members.map((id) => ({ id, address: `${id}:7001` }));
-const NODES: SystemFacts["nodes"] = Object.fromEntries(
-  listed.map(({ id, address }) => [id, { address, role: "voter" }]),
-);
-const membership = (facts: Partial<SystemFacts> = {}, joins = false, inGroup?: NodeId) =>
+const fact = (id: string, state: NodeState = "member") =>
+  ({ address: `${id}:7001`, labels: {}, state, successor: "" }) as const;
+const NODES: SystemFacts["nodes"] = Object.fromEntries(members.map((id) => [id, fact(id)]));
+const NOTHING: KeptFacts = { ...NO_FACTS, first: [] };
+
+const membership = (kept: Partial<KeptFacts> = {}, inGroup?: NodeId, self = n1) =>
   new Membership({
-    ...{ self: n1, incarnation: "one", listed, joins, shards: 8 },
-    facts: { ...NO_FACTS, ...facts },
+    ...{ self, incarnation: "one", address: `${self}:7001`, labels: { zone: "a" }, listed: [], settings },
+    founders: self === n1 ? listed : [],
+    facts: { ...NOTHING, ...(kept.clusterId === undefined ? {} : { settings }), ...kept },
+    place: (nodes, { shards }) => Array.from({ length: shards }, () => nodes.map(({ id }) => id)),
     lease: NO_LEASES,
     isInGroup: (node) => node === inGroup,
   });
 
-test("a member of the same cluster is let in", () => {
-  expect(membership().admit(hello())).toBeUndefined();
-  const founded = membership({ clusterId: "aa", incarnations: { n2: "two" } });
-  expect(founded.admit(hello({ clusterId: "aa" }))).toBeUndefined();
-  expect(founded.admit(hello({ clusterId: "" }))).toBeUndefined();
+const founded = (changes: Partial<SystemFacts> = {}): SystemFacts => ({
+  ...NO_FACTS,
+  ...{ version: 5, clusterId: "aa", settings, nodes: NODES, systemVoters: members },
+  shards: Array.from({ length: 8 }, () => ({
+    ...{ first: members, wanted: [n3, n1], version: 1 },
+    actual: { term: 1, index: 4, voters: [n1, n2], outgoing: [], learners: [] },
+  })),
+  ...changes,
 });
 
-test("other members, another number of shards or another cluster are refused", () => {
+test("a member of the same cluster is let in", () => {
+  expect(membership().admit(hello())).toBeUndefined();
+  const known = membership({ clusterId: "aa", incarnations: { n2: "two" } });
+  expect(known.admit(hello({ clusterId: "aa" }))).toBeUndefined();
+  expect(known.admit(hello({ clusterId: "" }))).toBeUndefined();
+});
+
+test("other founders, other settings or another cluster are refused", () => {
   expect(membership().admit(hello({ members: [n1, n2] }))?.error).toBe("WRONG_CLUSTER");
-  expect(membership().admit(hello({ shards: 16 }))?.error).toBe("WRONG_CLUSTER");
-  expect(membership({ clusterId: "aa", incarnations: {} }).admit(hello({ clusterId: "bb" }))?.error).toBe(
-    "WRONG_CLUSTER",
-  );
+  const other = (change: object) => membership().admit(hello({ settings: { ...settings, ...change } }));
+  expect(other({ shards: 16 })?.message).toBe("n2 was started with --shards 16, n1 with --shards 8");
+  expect(other({ replicas: 5 })?.message).toBe("n2 was started with --replicas 5, n1 with --replicas 3");
+  expect(other({ virtualNodes: 1 })?.message).toContain("--virtual-nodes 1");
+  expect(membership({ clusterId: "aa" }).admit(hello({ clusterId: "bb" }))?.error).toBe("WRONG_CLUSTER");
 });
 
 test("a node that keeps other promises than leases rest on is refused, and told which flags these are", () => {
@@ -51,9 +65,11 @@ test("a node that keeps other promises than leases rest on is refused, and told 
   );
 });
 
-test("a wiped node can't come back as its old self", () => {
-  const facts = { clusterId: "aa", incarnations: { n2: "two" } };
-  expect(membership(facts).admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
+test("a wiped node can't come back as its old self, and is told how it is replaced", () => {
+  const known = membership({ clusterId: "aa", incarnations: { n2: "two" } });
+  const refusal = known.admit(hello({ incarnation: "other" }));
+  expect(refusal?.error).toBe("WRONG_INCARNATION");
+  expect(refusal?.message).toContain("cli replace n2 <new name>");
 });
 
 test("a member that was let in can't come wiped before it is bound either", () => {
@@ -64,27 +80,53 @@ test("a member that was let in can't come wiped before it is bound either", () =
 });
 
 test("what was agreed on stays known while a machine replays how it came about", () => {
-  const restarted = membership({ clusterId: "aa", incarnations: { n1: "one", n2: "two" } });
-  expect(restarted.learn({ ...NO_FACTS, clusterId: "aa", incarnations: {} })).toBe(false);
-  expect(restarted.learn({ ...NO_FACTS, clusterId: "aa", incarnations: { n1: "one" } })).toBe(false);
-  expect(restarted.admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
-  expect(restarted.learn({ ...NO_FACTS, clusterId: "aa", incarnations: { n1: "one", n3: "three" } })).toBe(
-    true,
-  );
-  expect(restarted.facts.incarnations).toEqual({ n1: "one", n2: "two", n3: "three" });
-  expect(membership().learn({ ...NO_FACTS, clusterId: "aa", incarnations: {} })).toBe(true);
+  const nodes = { ...NODES, n4: fact("n4") };
+  const restarted = membership({ version: 9, clusterId: "aa", incarnations: { n2: "two" }, nodes });
+  const { kept } = restarted;
+  expect(restarted.learn(NO_FACTS)).toBe(false);
+  expect(restarted.current).toBeUndefined();
+  const old = founded({ version: 5 });
+  expect(restarted.learn(old)).toBe(true);
+  expect(restarted.facts).toMatchObject({ version: 9, incarnations: { n2: "two" }, nodes });
+  expect(restarted.facts.shards).toBe(old.shards);
+  expect(restarted.current).toBe(old);
+  expect(restarted.kept).toBe(kept);
+  restarted.learn(founded({ version: 10, incarnations: { n1: "one" } }));
+  expect(restarted.facts).toMatchObject({ version: 10, incarnations: { n1: "one" }, nodes: NODES });
+  expect(restarted.kept).toMatchObject({ version: 10, nodes: NODES });
 });
 
-test("the system group is told what it does not know yet", () => {
+test("what is written beside the data changes with the nodes, not with the shards", () => {
+  const known = membership();
+  const facts = founded();
+  known.learn(facts);
+  const { kept } = known;
+  expect(kept.first).toEqual(facts.shards.map(({ first }) => first));
+  known.learn({ ...facts, version: 6, shards: [...facts.shards] });
+  expect(known.kept).toBe(kept);
+  known.learn({ ...facts, version: 7, nodes: { ...NODES, n4: fact("n4") } });
+  expect(known.kept).not.toBe(kept);
+});
+
+test("the leader founds the cluster with those it has met, and notes the others, and who moved, later", () => {
   const fresh = membership();
-  fresh.admit(hello());
-  expect(fresh.missingFacts(() => "id")).toEqual([
-    { kind: "found", clusterId: "id", nodes: NODES },
-    { kind: "bind", node: n1, incarnation: "one" },
-    { kind: "bind", node: n2, incarnation: "two" },
-  ]);
-  fresh.learn({ ...NO_FACTS, clusterId: "id", incarnations: { n1: "one", n2: "two" } });
+  fresh.admit(hello({ labels: { zone: "b" } }));
+  const [found, ...more] = fresh.missingFacts(() => "id");
+  expect(more).toEqual([]);
+  expect(found).toMatchObject({
+    ...{ kind: "found", clusterId: "id", settings, incarnations: { n1: "one", n2: "two" } },
+    nodes: { n1: { labels: { zone: "a" } }, n2: { labels: { zone: "b" } }, n3: { labels: {} } },
+    systemVoters: members,
+  });
+  const facts = { ...applied(NO_FACTS, found!), version: 1 };
+  fresh.learn(facts);
   expect(fresh.missingFacts(() => "id")).toEqual([]);
+  const third = { node: n3, incarnation: "three", address: "n3:7001", labels: {} };
+  fresh.admit(hello(third));
+  expect(fresh.missingFacts(() => "id")).toEqual([{ kind: "admit", ...third }]);
+  fresh.learn({ ...applied(facts, { kind: "admit", ...third }), version: 2 });
+  fresh.admit(hello({ ...third, address: "elsewhere:1" }));
+  expect(fresh.missingFacts(() => "id")).toEqual([{ kind: "admit", ...third, address: "elsewhere:1" }]);
 });
 
 test("a node is hopeless when too many refuse it for a majority, and not before", () => {
@@ -93,73 +135,115 @@ test("a node is hopeless when too many refuse it for a majority, and not before"
   expect(wiped.refused(n2, "WRONG_INCARNATION", "who are you")).toBeUndefined();
   expect(wiped.refused(n2, "WRONG_INCARNATION", "who are you")).toBeUndefined();
   expect(wiped.refused(n3, "WRONG_INCARNATION", "who are you")).toContain("who are you");
+  expect(membership().refused(n2, "REMOVED", "gone")).toContain("gone");
 });
 
-test("who is added and removed is known from then on, and what a node is only ever goes on", () => {
-  const known = membership({ clusterId: "aa", nodes: NODES });
-  const n4 = nodeId("n4");
-  const n4Joins = hello({ node: n4, members: [], incarnation: "four" });
-  expect(known.nodes.map(({ id }) => id)).toEqual(members);
-  expect(known.desired).toEqual({ voters: members, learners: [] });
-  const add = {
-    kind: "changeMember",
-    action: "add",
+test("the members of a shard's group are those that are wanted; in the system group all others learn", () => {
+  const known = membership();
+  expect(known.desired(SYSTEM_GROUP)).toBeUndefined();
+  known.learn(founded({ nodes: { ...NODES, n4: fact("n4", "draining") } }));
+  expect(known.desired(groupId(1))).toEqual({ voters: [n1, n3], learners: [] });
+  expect(known.desired(groupId(9))).toBeUndefined();
+  expect(known.desired(SYSTEM_GROUP)).toEqual({ voters: members, learners: [n4] });
+});
+
+test("who is removed hears of it in the system group, until no shard has it", () => {
+  const known = membership();
+  const nodes = { ...NODES, n2: fact("n2", "removed") };
+  known.learn(founded({ nodes }));
+  expect(known.desired(SYSTEM_GROUP)).toEqual({ voters: members, learners: [] });
+  known.learn(founded({ nodes, systemVoters: [n1, n3] }));
+  expect(known.desired(SYSTEM_GROUP)).toEqual({ voters: [n1, n3], learners: [n2] });
+  expect(known.nodes.map(({ id }) => id)).toEqual([n1, n3]);
+  expect(known.connected.map(({ id }) => id)).toEqual(members);
+  expect(known.admit(hello())).toBeUndefined();
+  const without = founded({ nodes, version: 6 }).shards.map((set) => ({
+    ...set,
+    actual: { ...set.actual, voters: [n1, n3] },
+  }));
+  known.learn(founded({ nodes, version: 6, shards: without, systemVoters: [n1, n3] }));
+  expect(known.desired(SYSTEM_GROUP)).toEqual({ voters: [n1, n3], learners: [] });
+  expect(known.connected.map(({ id }) => id)).toEqual([n1, n3]);
+  expect(known.admit(hello())?.error).toBe("REMOVED");
+  // One of this node's groups has not let it go, as far as this node knows.
+  const needs = membership({ clusterId: "aa", nodes }, n2);
+  expect(needs.connected.map(({ id }) => id)).toEqual(members);
+  expect(needs.admit(hello())).toBeUndefined();
+});
+
+test("a stranger is one of another cluster, or has not been heard of yet, or was removed", () => {
+  const known = membership({ clusterId: "aa", nodes: { ...NODES, n3: fact("n3", "removed") } });
+  expect(known.refusalOf(hello({ node: n4, clusterId: "bb" })).error).toBe("WRONG_CLUSTER");
+  expect(known.refusalOf(hello({ node: n4, clusterId: "aa" })).error).toBe("UNAVAILABLE");
+  expect(known.refusalOf(hello({ node: n3, clusterId: "aa" })).error).toBe("REMOVED");
+});
+
+test("a node that joins is noted once, under its own name and directory", () => {
+  const known = membership();
+  known.learn(founded({ incarnations: { n2: "two" }, nodes: { ...NODES, n3: fact("n3", "removed") } }));
+  const join = {
+    kind: "join",
     node: n4,
+    incarnation: "four",
     address: "n4:7001",
+    labels: {},
     forwarded: false,
   } as const;
-  expect(known.isDone(add)).toBe(false);
-  const learner = { address: "n4:7001", role: "learner" } as const;
-  expect(known.change(add)).toEqual({ kind: "member", node: n4, fact: learner });
-  expect(known.learn({ ...NO_FACTS, nodes: { ...NODES, n4: learner } })).toBe(true);
-  expect(known.isDone(add)).toBe(true);
-  expect(known.desired).toEqual({ voters: members, learners: [n4] });
-  expect(known.admit(n4Joins)).toBeUndefined();
-  expect(known.change({ ...add, action: "promote", address: "" })).toMatchObject({
-    fact: { address: "n4:7001", role: "voter" },
-  });
-  expect(
-    known.learn({
-      ...NO_FACTS,
-      nodes: { n4: { ...learner, role: "voter" }, n2: { address: "n2:7001", role: "removed" } },
-    }),
-  ).toBe(true);
-  expect(known.desired).toEqual({ voters: [n1, n3, n4], learners: [] });
-  expect(known.admit(hello())?.message).toContain("was removed");
-  // A machine that replays its log says again what was true earlier.
-  expect(known.learn({ ...NO_FACTS, nodes: { ...NODES, n4: learner } })).toBe(false);
-  expect(known.desired?.voters).toEqual([n1, n3, n4]);
+  expect(known.joined(join)).toBeUndefined();
+  const command = known.admission(join);
+  expect(command).toMatchObject({ kind: "admit", node: n4 });
+  known.learn({ ...applied(known.facts, command as never), version: 6 });
+  expect(known.joined(join)).toMatchObject({ clusterId: "aa", shards: 8, replicas: 3 });
+  expect(known.joined(join)?.nodes.map(({ id }) => id)).toEqual([n1, n2, n4]);
+  expect(known.joined({ ...join, address: "elsewhere:1" })).toBeUndefined();
+  expect(known.admission({ ...join, node: n2 })).toMatchObject({ error: "WRONG_INCARNATION" });
+  expect(known.admission({ ...join, node: n3 })).toMatchObject({ error: "REMOVED" });
+  expect(known.admission({ ...join, labels: { A: "b" } })).toMatchObject({ error: "BAD_REQUEST" });
 });
 
-test("a node that joins waits until it is let in, and founds nothing", () => {
-  const joiner = membership({}, true);
-  expect(joiner.hello().members).toEqual([]);
-  expect(joiner.desired).toBeUndefined();
-  for (const node of [n2, n3]) expect(joiner.refused(node, "WRONG_CLUSTER", "not yet")).toBeUndefined();
+test("a node that has joined founds nothing, and knows what it was told", () => {
+  const joiner = membership({ clusterId: "aa", nodes: { ...NODES, n4: fact("n4") } }, undefined, n4);
+  expect(joiner.hello()).toMatchObject({ node: n4, clusterId: "aa", members: [], settings });
+  expect(joiner.connected.map(({ id }) => id)).toEqual([n1, n2, n3, n4]);
   expect(joiner.admit(hello({ clusterId: "aa" }))).toBeUndefined();
 });
 
-test("a node that was removed is talked to as long as a group has it", () => {
-  const gone = { n2: { address: "n2:7001", role: "removed" } } as const;
-  const facts = { clusterId: "aa", incarnations: { n2: "two" }, nodes: { ...NODES, ...gone } };
-  const without2 = membership(facts);
-  expect(without2.connected.map(({ id }) => id)).toEqual([n1, n3]);
-  expect(without2.admit(hello())?.error).toBe("WRONG_CLUSTER");
-  const needs2 = membership(facts, false, n2);
-  expect(needs2.nodes.map(({ id }) => id)).toEqual([n1, n3]);
-  expect(needs2.connected.map(({ id }) => id)).toEqual([n1, n2, n3]);
-  expect(needs2.admit(hello())).toBeUndefined();
-  expect(needs2.admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
+test("changes of nodes are what the cluster is asked for, and known when they are done", () => {
+  const known = membership();
+  known.learn(founded());
+  const change = { kind: "changeMember", node: n2, successor: "", forwarded: false } as const;
+  const after = (action: ChangeMember["action"], successor: NodeId | "" = "") => {
+    const request = { ...change, action, successor };
+    expect(known.isDone(request)).toBe(false);
+    const command = known.change(request);
+    if (typeof command === "string") return command;
+    known.learn({ ...applied(known.facts, command), version: known.facts.version + 1 });
+    expect(known.isDone(request)).toBe(true);
+    return known.facts.nodes.n2!.state;
+  };
+  expect([after("drain"), after("undrain")]).toEqual(["draining", "member"]);
+  expect(after("replace")).toContain("takes the node to replace it with");
+  expect(after("replace", n4)).toContain("n4 can't take the place of n2");
+  expect(after("replace", n3)).toBe("removed");
+  expect(known.facts.nodes.n2!.successor).toBe(n3);
+  expect(after("remove")).toContain("n2 was removed already");
+  expect(known.isRemoved).toBe(false);
 });
 
 test("nodes that others tell of are talked to, and members only when the system group says so", () => {
   const behind = membership({ clusterId: "aa", nodes: NODES });
-  const n4 = { id: nodeId("n4"), address: "n4:7001" };
-  behind.hearOf("bb", [n4]);
+  const told = { id: n4, address: "n4:7001" };
+  behind.hearOf("bb", [told]);
   expect(behind.connected).toHaveLength(3);
-  behind.hearOf("aa", [{ id: n1, address: "n1:7001" }, n4]);
+  behind.hearOf("aa", [{ id: n1, address: "n1:7001" }, told]);
   expect(behind.connected.map(({ id }) => String(id))).toEqual(["n1", "n2", "n3", "n4"]);
   expect(behind.nodes).toHaveLength(3);
-  behind.learn({ clusterId: "aa", incarnations: {}, nodes: { n4: { address: "n4:7001", role: "removed" } } });
+  behind.learn(founded({ nodes: { ...NODES, n4: fact("n4", "removed") } }));
   expect(behind.connected).toHaveLength(3);
+});
+
+test("an odd number of founders votes in the system group, five at most", () => {
+  const voters = (count: number) =>
+    firstVoters(Array.from({ length: count }, (_, i) => nodeId(`n${i}`))).length;
+  expect([1, 2, 3, 4, 5, 6, 9].map(voters)).toEqual([1, 2, 3, 3, 5, 5, 5]);
 });

@@ -1,36 +1,61 @@
 import type { ErrorName } from "../protocol/errors.ts";
-import { type NodeId, nodeId } from "../protocol/ids.ts";
-import type { ChangeMember } from "../protocol/messages.ts";
+import { type GroupId, type NodeId, nodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
+import type { ChangeMember, Join, JoinedCluster } from "../protocol/messages.ts";
 import type { PeerHello } from "../protocol/peer-messages.ts";
 import type { Members } from "./raft/configuration.ts";
 import {
-  faultOfChange,
+  faultOf,
+  isNamed,
+  NO_FACTS,
   type NodeFact,
+  type NodeState,
+  type Settings,
+  SYSTEM_VOTERS_MAX,
   type SystemCommand,
   type SystemFacts,
-} from "./shard/system-machine.ts";
+} from "./shard/system-facts.ts";
 
 /** A node of the cluster, as far as this one knows. */
 export interface KnownNode {
   readonly id: NodeId;
   readonly address: string;
-  readonly role: NodeFact["role"];
+  readonly state: NodeState;
+}
+
+/** What a node writes beside its data of what the cluster agreed on: it has to know this before it can read its logs. */
+export interface KeptFacts
+  extends Pick<SystemFacts, "version" | "clusterId" | "settings" | "incarnations" | "nodes"> {
+  /** By shard: whom its group was founded with. */
+  readonly first: readonly (readonly NodeId[])[];
 }
 
 export interface MembershipParts {
   readonly self: NodeId;
   readonly incarnation: string;
-  /** Who `--peers` names, this node included: the founders; or where a node that joins finds the cluster. */
+  /** Where others reach this node, and what it shares with other nodes. */
+  readonly address: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The founders, this node included; nobody of a node that joined. */
+  readonly founders: readonly { readonly id: NodeId; readonly address: string }[];
+  /** Nodes whose address the command line says: it knows better how to reach them from here. */
   readonly listed: readonly { readonly id: NodeId; readonly address: string }[];
-  /** This node was added to a cluster that was there before it. */
-  readonly joins: boolean;
-  readonly shards: number;
-  readonly facts: SystemFacts;
+  /** What this node would found the cluster with. */
+  readonly settings: Settings;
+  readonly facts: KeptFacts;
   /** What leases rest on, as `NodeTimings` has it: the same everywhere, or a leader could rely on what nobody keeps. */
   readonly lease: { readonly leaseMs: number; readonly promiseMs: number };
+  /** Who shall hold which shard at first, by shard: the ring's choice. */
+  readonly place: (nodes: readonly PlacedNode[], settings: Settings) => readonly (readonly NodeId[])[];
   /** Whether some group here has `node` among its members, as far as this node knows. */
   readonly isInGroup: (node: NodeId) => boolean;
 }
+
+export interface PlacedNode extends Pick<NodeFact, "address" | "labels"> {
+  readonly id: NodeId;
+}
+
+/** What a node says of itself in its hello. */
+type Seen = Pick<PeerHello, "incarnation" | "address" | "labels">;
 
 /**
  * Who the nodes of the cluster are, and who may speak as which. The command line names the founders; from then on the
@@ -39,28 +64,43 @@ export interface MembershipParts {
  */
 export class Membership {
   readonly #parts: MembershipParts;
-  /** The incarnations that came with accepted hellos, this node's own included. */
-  readonly #seen = new Map<NodeId, string>();
+  /** What came with accepted hellos, this node's own included. */
+  readonly #seen = new Map<NodeId, Seen>();
   /** Members that said that this node is not of their cluster, and why. */
   readonly #refusals = new Map<NodeId, string>();
   /** Nodes that others told of, and where they are: members perhaps, of which this node knows nothing yet. */
   readonly #toldOf = new Map<NodeId, string>();
+  #kept: KeptFacts;
+  /** As the system group's machine says, which may replay its log. */
+  #current: SystemFacts | undefined;
   #facts: SystemFacts;
+  /** Removed nodes that hold a shard, or shall. */
+  #leaving: ReadonlySet<string> = new Set();
 
   constructor(parts: MembershipParts) {
     this.#parts = parts;
-    this.#facts = parts.facts;
-    this.#seen.set(parts.self, parts.incarnation);
+    this.#kept = parts.facts;
+    this.#facts = { ...NO_FACTS, ...parts.facts };
+    const { incarnation, address, labels } = parts;
+    this.#seen.set(parts.self, { incarnation, address, labels });
   }
 
-  /** What the system group has agreed on, as far as this node ever knew. */
+  /**
+   * What the system group has agreed on, as far as this node ever knew: after a restart the nodes may be newer than the
+   * shards, which are the machine's.
+   */
   get facts(): SystemFacts {
     return this.#facts;
   }
 
+  /** What has to be written beside the data; another object when it has changed. */
+  get kept(): KeptFacts {
+    return this.#kept;
+  }
+
   /** The nodes that are members now, sorted. */
   get nodes(): readonly KnownNode[] {
-    return this.#known.filter(({ role }) => role !== "removed");
+    return this.#known.filter(({ state }) => state !== "removed");
   }
 
   /**
@@ -68,11 +108,16 @@ export class Membership {
    * vote to let it go; and those that others told of.
    */
   get connected(): readonly KnownNode[] {
-    const known = this.#known.filter(({ id, role }) => role !== "removed" || this.#parts.isInGroup(id));
+    const known = this.#known.filter(({ id, state }) => state !== "removed" || this.#isHeld(id));
     for (const [id, address] of this.#toldOf) {
-      if (!this.#known.some((node) => node.id === id)) known.push({ id, address, role: "learner" });
+      if (!this.#known.some((node) => node.id === id)) known.push({ id, address, state: "member" });
     }
     return known;
+  }
+
+  /** Whether this node was removed. */
+  get isRemoved(): boolean {
+    return this.#facts.nodes[this.#parts.self]?.state === "removed";
   }
 
   /**
@@ -86,67 +131,94 @@ export class Membership {
 
   get #known(): readonly KnownNode[] {
     const { nodes } = this.#facts;
-    const { listed, joins, self } = this.#parts;
-    // Where both say where a node is, this node's own command line knows better how to reach it from here.
+    const { listed, founders } = this.#parts;
     const rows: KnownNode[] = Object.keys(nodes).map((id) => {
       const own = listed.find((node) => node.id === id);
-      return { id: nodeId(id), address: own?.address ?? nodes[id]!.address, role: nodes[id]!.role };
+      return { id: nodeId(id), address: own?.address ?? nodes[id]!.address, state: nodes[id]!.state };
     });
     if (rows.length === 0) {
-      for (const { id, address } of listed) {
-        rows.push({ id, address, role: joins && id === self ? "learner" : "voter" });
+      for (const { id, address } of founders) {
+        const own = listed.find((node) => node.id === id);
+        rows.push({ id, address: own?.address ?? address, state: "member" });
       }
     }
     return rows.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
-  /** Who the members of every group should be; `undefined` before the cluster is founded. */
-  get desired(): Members | undefined {
-    if (this.#facts.clusterId === "") return undefined;
-    const of = (role: NodeFact["role"]) =>
-      this.nodes.filter((node) => node.role === role).map(({ id }) => id);
-    return { voters: of("voter"), learners: of("learner") };
+  #isHeld(node: NodeId): boolean {
+    return this.#leaving.has(node) || this.#parts.isInGroup(node);
   }
 
   /**
-   * Adds what the system group's machine says now; true if there is news. A machine that replays its log has not come to
-   * everything yet: what was known stays known. What a node is only ever goes on, from learner to voter to removed.
+   * Who the members of a group should be; `undefined` where nobody has said so. In the system group all nodes learn that do
+   * not vote, also those that were removed, until no shard has them any more: there they hear that they are.
    */
-  learn({ clusterId, incarnations, nodes }: SystemFacts): boolean {
-    const known = this.#facts;
-    const bound = Object.keys(incarnations).filter((node) => known.incarnations[node] === undefined);
-    const moved = Object.keys(nodes).filter((node) => isLater(nodes[node]!, known.nodes[node]));
-    const isFounded = clusterId !== "" && known.clusterId === "";
-    if (bound.length === 0 && moved.length === 0 && !isFounded) return false;
-    const merged = { ...known.nodes };
-    for (const node of moved) merged[node] = nodes[node]!;
-    this.#facts = {
-      clusterId: known.clusterId || clusterId,
-      incarnations: { ...incarnations, ...known.incarnations },
-      nodes: merged,
-    };
+  desired(group: GroupId): Members | undefined {
+    const { shards, systemVoters } = this.#facts;
+    if (group !== SYSTEM_GROUP) {
+      const set = shards[shardOfGroup(group)];
+      return set === undefined ? undefined : { voters: [...set.wanted].sort(), learners: [] };
+    }
+    if (systemVoters.length === 0) return undefined;
+    // Also those that were removed: without somebody in their place there might be too few.
+    const voters = [...systemVoters].sort();
+    const known = this.#known;
+    const isLearner = ({ id, state }: KnownNode) =>
+      !voters.includes(id) && (state !== "removed" || this.#leaving.has(id));
+    return { voters, learners: known.filter(isLearner).map(({ id }) => id) };
+  }
+
+  /** What the system group's machine says now; whether that is news. One that replays its log may say what was long ago. */
+  learn(facts: SystemFacts): boolean {
+    if (facts.clusterId === "") return false;
+    this.#current = facts;
+    if (facts.version >= this.#kept.version) this.#keep(facts);
+    const { version, clusterId, settings, incarnations, nodes } = this.#kept;
+    this.#facts =
+      facts.version >= version ? facts : { ...facts, version, clusterId, settings, incarnations, nodes };
+    const removed = Object.keys(nodes).filter((id) => nodes[id]!.state === "removed");
+    this.#leaving = new Set(removed.filter((id) => facts.shards.some((set) => isNamed(set, nodeId(id)))));
     return true;
   }
 
+  /** The version of the facts that shards were last learned with; `undefined` while the machine knows nothing. */
+  get current(): SystemFacts | undefined {
+    return this.#current;
+  }
+
+  #keep({ version, clusterId, settings, incarnations, nodes, shards }: SystemFacts): void {
+    const known = this.#kept;
+    const isSame =
+      clusterId === known.clusterId &&
+      incarnations === known.incarnations &&
+      nodes === known.nodes &&
+      known.first.length === shards.length;
+    if (isSame) return;
+    const first = shards.map((set) => set.first);
+    this.#kept = { version, clusterId, settings, incarnations, nodes, first };
+  }
+
   hello(): PeerHello {
-    const { self, incarnation, listed, joins, shards, lease } = this.#parts;
+    const { self, incarnation, founders, address, labels, lease } = this.#parts;
+    const { clusterId } = this.#facts;
     return {
-      node: self,
-      clusterId: this.#facts.clusterId,
-      incarnation,
-      members: joins ? [] : listed.map(({ id }) => id),
-      shards,
-      ...lease,
+      ...{ node: self, clusterId, incarnation, members: founders.map(({ id }) => id) },
+      ...{ settings: this.#settings, address, labels, ...lease },
     };
+  }
+
+  /** What the cluster was founded with, or would be. */
+  get #settings(): Settings {
+    return this.#facts.clusterId === "" ? this.#parts.settings : this.#facts.settings;
   }
 
   /** Why a peer that says `hello` must not take part, or `undefined` if it may. */
   admit(hello: PeerHello): { readonly error: ErrorName; readonly message: string } | undefined {
     const { clusterId, incarnations, nodes } = this.#facts;
-    const { self, shards, lease } = this.#parts;
+    const { self, lease } = this.#parts;
     const wrongCluster = (message: string) => ({ error: "WRONG_CLUSTER", message }) as const;
-    if (nodes[hello.node]?.role === "removed" && !this.#parts.isInGroup(hello.node)) {
-      return wrongCluster(`${hello.node} was removed from the cluster`);
+    if (nodes[hello.node]?.state === "removed" && !this.#isHeld(hello.node)) {
+      return removed(hello.node);
     }
     const own = this.hello().members;
     const founds = hello.members.length > 0 && own.length > 0 && nodes[hello.node] === undefined;
@@ -155,8 +227,9 @@ export class Membership {
         `${hello.node} was started with --peers ${hello.members.join(", ")}, ${self} with ${own.join(", ")}`,
       );
     }
-    if (hello.shards !== shards) {
-      return wrongCluster(`${hello.node} was started with --shards ${hello.shards}, ${self} with ${shards}`);
+    const fault = differenceOf(this.#settings, hello.settings);
+    if (fault !== undefined) {
+      return wrongCluster(`${hello.node} was started with ${fault.other}, ${self} with ${fault.own}`);
     }
     if (hello.leaseMs !== lease.leaseMs || hello.promiseMs !== lease.promiseMs) {
       const told = (of: typeof lease) =>
@@ -171,25 +244,38 @@ export class Membership {
       );
     }
     // Before the system group has bound a member, this node remembers whom it has let in: votes may hang on it already.
-    const known = incarnations[hello.node] ?? this.#seen.get(hello.node);
+    const known = incarnations[hello.node] ?? this.#seen.get(hello.node)?.incarnation;
     if (known !== undefined && known !== hello.incarnation) {
       return {
         error: "WRONG_INCARNATION",
-        message: `${hello.node} came with another data directory than the cluster knows it by (incarnation ${hello.incarnation}, not ${known}): what it had acknowledged is not there, so it can't act as its old self. Start it with its own data directory, or remove it and add another node under another name`,
+        message: wipedMessage(hello.node, hello.incarnation, known),
       };
     }
-    this.#seen.set(hello.node, hello.incarnation);
+    const { incarnation, address, labels } = hello;
+    this.#seen.set(hello.node, { incarnation, address, labels });
     this.#refusals.delete(hello.node);
     return undefined;
   }
 
+  /** Why a node that this one does not know can't be its peer: not yet, where it may belong to the cluster. */
+  refusalOf({ node, clusterId }: PeerHello): { readonly error: ErrorName; readonly message: string } {
+    const { self } = this.#parts;
+    const { nodes, clusterId: own } = this.#facts;
+    if (nodes[node]?.state === "removed") return removed(node);
+    const isStrange = own !== "" && clusterId !== own;
+    return isStrange
+      ? { error: "WRONG_CLUSTER", message: `${node} is not a member of the cluster of ${self}` }
+      : { error: "UNAVAILABLE", message: `${self} has not heard of ${node} yet` };
+  }
+
   /**
-   * A member refused this node. Returns why this node can't take part at all, once too few members are left for a majority.
-   * A node that joins waits until it is added.
+   * `by` says that this node can't take part as what it claims to be. A sentence once that is hopeless: one that was removed
+   * never comes back, and one that has lost its data, or belongs elsewhere, can't take part at all once too few members are
+   * left for a majority.
    */
   refused(by: NodeId, error: ErrorName, message: string): string | undefined {
+    if (error === "REMOVED") return `this node was removed: ${by} says that ${message}`;
     if (error !== "WRONG_CLUSTER" && error !== "WRONG_INCARNATION") return undefined;
-    if (this.#parts.joins && this.#facts.clusterId === "" && error === "WRONG_CLUSTER") return undefined;
     this.#refusals.set(by, message);
     const { length } = this.nodes;
     return length - this.#refusals.size > length / 2 ? undefined : `${by} refuses this node: ${message}`;
@@ -197,39 +283,117 @@ export class Membership {
 
   /** What the system group's leader should propose so that its facts catch up with what it has seen. */
   missingFacts(newClusterId: () => string): readonly SystemCommand[] {
-    const { clusterId, incarnations, nodes } = this.#facts;
+    const { clusterId, nodes, incarnations } = this.#facts;
+    if (clusterId === "") return [this.#founding(newClusterId())];
     const missing: SystemCommand[] = [];
-    if (clusterId === "") {
-      const founders = this.nodes.map(({ id, address, role }) => [id, { address, role }] as const);
-      missing.push({ kind: "found", clusterId: newClusterId(), nodes: Object.fromEntries(founders) });
-    }
-    for (const [node, incarnation] of this.#seen) {
-      if (incarnations[node] !== undefined || nodes[node]?.role === "removed") continue;
-      missing.push({ kind: "bind", node, incarnation });
+    for (const [node, { incarnation, address, labels }] of this.#seen) {
+      const fact = nodes[node];
+      if (fact === undefined || fact.state === "removed") continue;
+      const isKnown = fact.address === address && JSON.stringify(fact.labels) === JSON.stringify(labels);
+      if (isKnown && incarnations[node] !== undefined) continue;
+      const command: SystemCommand = { kind: "admit", node, incarnation, address, labels };
+      if (faultOf(this.#facts, command) === undefined) missing.push(command);
     }
     return missing;
   }
 
-  /** What a change asks of the system group, or why it can't be, as a sentence. */
-  change({ action, node, address }: ChangeMember): SystemCommand | string {
-    const role = action === "add" ? "learner" : action === "promote" ? "voter" : "removed";
-    const fact: NodeFact = {
-      address: action === "add" ? address : (this.#facts.nodes[node]?.address ?? ""),
-      role,
+  #founding(clusterId: string): SystemCommand {
+    const { founders, settings, place } = this.#parts;
+    const placed = founders.map(({ id, address }) => {
+      const seen = this.#seen.get(id);
+      return { id, address: seen?.address ?? address, labels: seen?.labels ?? {} };
+    });
+    const nodes = placed.map(({ id, address, labels }): [string, NodeFact] => [
+      id,
+      { address, labels, state: "member", successor: "" },
+    ]);
+    const seen = placed.flatMap(({ id }) => {
+      const known = this.#seen.get(id);
+      return known === undefined ? [] : [[id, known.incarnation] as const];
+    });
+    return {
+      kind: "found",
+      ...{ clusterId, settings, nodes: Object.fromEntries(nodes), incarnations: Object.fromEntries(seen) },
+      sets: place(placed, settings),
+      systemVoters: firstVoters(founders.map(({ id }) => id)),
     };
-    return faultOfChange(this.#facts, node, fact) ?? { kind: "member", node, fact };
+  }
+
+  /** How the system group takes in a node that wants to join, or why it can't. */
+  admission({
+    node,
+    incarnation,
+    address,
+    labels,
+  }: Join): SystemCommand | { readonly error: ErrorName; readonly message: string } {
+    const command: SystemCommand = { kind: "admit", node, incarnation, address, labels };
+    const message = faultOf(this.#facts, command);
+    if (message === undefined) return command;
+    if (this.#facts.nodes[node]?.state === "removed") return { error: "REMOVED", message };
+    const bound = this.#facts.incarnations[node];
+    return bound === undefined || bound === incarnation
+      ? { error: "BAD_REQUEST", message }
+      : { error: "WRONG_INCARNATION", message: wipedMessage(node, incarnation, bound) };
+  }
+
+  /** What to tell a node that has joined; `undefined` while it has not. */
+  joined({ node, incarnation, address }: Join): JoinedCluster | undefined {
+    const { clusterId, settings, nodes, incarnations } = this.#facts;
+    const fact = nodes[node];
+    if (incarnations[node] !== incarnation || fact?.address !== address || fact.state === "removed") {
+      return undefined;
+    }
+    return { clusterId, ...settings, nodes: this.nodes.map(({ id, address: at }) => ({ id, address: at })) };
+  }
+
+  /** What a change asks of the system group, or why it can't be, as a sentence. */
+  change(request: ChangeMember): SystemCommand | string {
+    const { node, successor } = request;
+    const command: SystemCommand = { kind: "state", node, state: stateAfter(request), successor };
+    if (request.action === "replace" && successor === "")
+      return "a replacement takes the node to replace it with";
+    return faultOf(this.#facts, command) ?? command;
   }
 
   /** Whether a change that was asked for is what the cluster knows. */
-  isDone({ action, node, address }: ChangeMember): boolean {
-    const { role, address: known } = this.#facts.nodes[node] ?? {};
-    if (action === "add") return role !== undefined && role !== "removed" && known === address;
-    return action === "promote" ? role === "voter" : role === "removed";
+  isDone(request: ChangeMember): boolean {
+    const fact = this.#facts.nodes[request.node];
+    return fact?.state === stateAfter(request) && fact.successor === request.successor;
   }
 }
 
-const ORDER = ["learner", "voter", "removed"];
+/** Who votes in the system group at first. */
+export function firstVoters(founders: readonly NodeId[]): readonly NodeId[] {
+  const count = Math.min(founders.length, SYSTEM_VOTERS_MAX);
+  return founders.slice(0, count % 2 === 0 ? Math.max(count - 1, Math.min(count, 2)) : count);
+}
 
-function isLater(fact: NodeFact, known: NodeFact | undefined): boolean {
-  return known === undefined || ORDER.indexOf(fact.role) > ORDER.indexOf(known.role);
+function stateAfter({ action }: ChangeMember): NodeState {
+  if (action === "drain") return "draining";
+  return action === "undrain" ? "member" : "removed";
+}
+
+function removed(node: NodeId): { readonly error: ErrorName; readonly message: string } {
+  return { error: "REMOVED", message: `${node} was removed from the cluster, for good` };
+}
+
+function differenceOf(
+  own: Settings,
+  other: Settings,
+): { readonly own: string; readonly other: string } | undefined {
+  const flags = { shards: "--shards", replicas: "--replicas", virtualNodes: "--virtual-nodes" } as const;
+  for (const key of ["shards", "replicas", "virtualNodes"] as const) {
+    if (own[key] === other[key]) continue;
+    return { own: `${flags[key]} ${own[key]}`, other: `${flags[key]} ${other[key]}` };
+  }
+  return undefined;
+}
+
+function wipedMessage(node: NodeId, incarnation: string, known: string): string {
+  return (
+    `${node} is a member already, and came with another data directory than the cluster knows it by (incarnation ` +
+    `${incarnation}, not ${known}): what it had acknowledged is not there, so it can't act as its old self. Start it ` +
+    `with its own data directory; or, if that is lost, under another name with --join, and have that take its place: ` +
+    `cli replace ${node} <new name>`
+  );
 }

@@ -39,9 +39,12 @@ describe("flags", () => {
       host: "127.0.0.1",
       port: 7001,
       dataDirectory: "./data/n1",
-      members: [{ id: "n1" as NodeConfig["id"], host: "127.0.0.1", port: 7001, address: "127.0.0.1:7001" }],
-      joins: false,
-      shards: 8,
+      address: "127.0.0.1:7001",
+      labels: {},
+      members: [],
+      shards: undefined,
+      replicas: undefined,
+      virtualNodes: undefined,
       redirect: "forward",
       logLevel: "info",
       timings: DEFAULT_TIMING_OPTIONS,
@@ -74,7 +77,24 @@ describe("flags", () => {
   });
 
   test("nobody is sent to an address that only means everywhere", () => {
-    expect(configOf("--id", "n1", "--host", "0.0.0.0").members[0]!.address).toBe("127.0.0.1:7001");
+    expect(configOf("--id", "n1", "--host", "0.0.0.0").address).toBe("127.0.0.1:7001");
+    expect(configOf("--id", "n1", "--host", "0.0.0.0", "--advertise", "db1:7001").address).toBe("db1:7001");
+    expect(configOf("--id", "n2", "--peers", PEERS).address).toBe("b:7002");
+  });
+
+  test("a node joins by any addresses, with labels and without --peers", () => {
+    const joins = configOf(
+      ...["--id", "n4", "--port", "7004", "--join", "a:7001, [::1]:7003", "--label", "host=rack=1"],
+      ...["--label=zone=x", "--replicas", "5", "--virtual-nodes", "16"],
+    );
+    expect(joins).toMatchObject({
+      ...{ members: [], seeds: ["a:7001", "[::1]:7003"], address: "127.0.0.1:7004" },
+      ...{ labels: { host: "rack=1", zone: "x" }, replicas: 5, virtualNodes: 16 },
+    });
+    expect(configOf("--id", "n4").seeds).toBeUndefined();
+    expect(configOf("--id", "n4", "--config", file('join = "a:1"\nlabel = "host=a,zone=b"'))).toMatchObject({
+      ...{ seeds: ["a:1"], labels: { host: "a", zone: "b" } },
+    });
   });
 
   test("--help has examples, --version the version", () => {

@@ -14,7 +14,9 @@ import {
 import {
   DEFAULT_HOST,
   DEFAULT_PORT,
+  DEFAULT_REPLICAS,
   DEFAULT_SHARDS,
+  DEFAULT_VIRTUAL_NODES,
   isShardCount,
   type Member,
   memberAt,
@@ -23,6 +25,7 @@ import {
 } from "./config.ts";
 import { LOG_LEVELS, type LogLevel } from "./env/env.ts";
 import { parseAddress } from "./lib/address.ts";
+import { faultOfLabels, REPLICAS_MAX, VIRTUAL_NODES_MAX } from "./shard/system-facts.ts";
 import { DEFAULT_TIMING_OPTIONS, faultOfTimings, TIMING_FLAGS, type TimingOptions } from "./timings.ts";
 
 /** What the command line asks for. `stop`: print `text` (help, the version, or what is wrong) and exit with `exitCode`. */
@@ -52,15 +55,19 @@ interface Options extends Partial<Record<TimingKey, string>> {
   readonly host?: string;
   readonly data?: string;
   readonly peers?: string;
-  readonly join?: boolean;
+  readonly join?: string;
+  readonly advertise?: string;
+  readonly label?: string;
   readonly shards?: string;
+  readonly replicas?: string;
+  readonly virtualNodes?: string;
   readonly redirect?: string;
   readonly logLevel?: string;
   readonly config?: string;
   readonly stopWithStdin?: boolean;
 }
 
-type Key = "id" | "port" | "host" | "data" | "peers" | "shards" | "redirect" | "logLevel" | TimingKey;
+type Key = Exclude<keyof Options, "config" | "stopWithStdin">;
 
 /** Flags win over the file; `name` says where a value came from, for messages. */
 class Settings {
@@ -73,10 +80,6 @@ class Settings {
 
   get(key: Key): string | undefined {
     return this.#flags[key] ?? this.#file[key];
-  }
-
-  isSet(key: "join"): boolean {
-    return this.#flags[key] === true || this.#file[key] === true;
   }
 
   name(key: Key): string {
@@ -105,7 +108,16 @@ function addSettings(command: Command): Command {
     .option("--host <host>", `what to listen on (default: the node's host in --peers, else ${DEFAULT_HOST})`)
     .option("--data <directory>", "where the data lives (default: ./data/<id>)")
     .option("--peers <list>", "all nodes of the cluster, this one included: n1=host:port,n2=host:port,...")
-    .option("--join", "the cluster is there already: wait until this node is added to it (cli member add)")
+    .option(
+      "--join <list>",
+      "join the cluster that these nodes belong to, any of it: host:port,host:port,...",
+    )
+    .option("--advertise <address>", "host:port where others reach this node, if it is not where it listens")
+    .option(
+      "--label <name=value>",
+      "what this node shares and fails with: host=a, zone=x (more than one: say it again, or commas between)",
+      (label: string, earlier: string | undefined) => (earlier === undefined ? label : `${earlier},${label}`),
+    )
     .option(
       "--shards <number>",
       `into how many shards a new cluster cuts the keys: a power of two up to ${SHARDS_MAX} (default: ${DEFAULT_SHARDS})`,
@@ -113,6 +125,14 @@ function addSettings(command: Command): Command {
     .option(
       "--redirect <how>",
       "what Redis clients get for keys that another node leads: forward (an answer from there) or moved (MOVED, as from Redis Cluster) (default: forward)",
+    )
+    .option(
+      "--replicas <number>",
+      `on how many nodes a new cluster keeps each shard (default: ${DEFAULT_REPLICAS})`,
+    )
+    .option(
+      "--virtual-nodes <number>",
+      `how many places each node of a new cluster has on the hash ring (default: ${DEFAULT_VIRTUAL_NODES})`,
     )
     .option("--log-level <level>", `${LOG_LEVELS.join(", ")} (default: info)`)
     .option("--tick-ms <ms>", timingHelp("what the next three are counted in", "tickMs"))
@@ -150,7 +170,9 @@ Examples:
   bun run node --id n1
       a one-node store on port ${DEFAULT_PORT}, data in ./data/n1
   bun run node --id n2 --port 7002 --peers n1=127.0.0.1:7001,n2=127.0.0.1:7002,n3=127.0.0.1:7003
-      the second of three nodes
+      the second of three nodes that found a cluster
+  bun run node --id n4 --port 7004 --join 127.0.0.1:7001
+      a fourth one, at any time; started again, it needs no --join
   bun run node --config node.toml --log-level debug
       settings from a file such as:
         id = "n1"
@@ -179,16 +201,25 @@ function checkedConfig(settings: Settings): NodeConfig {
   if (host === "" || /[\s[\]]/.test(host)) {
     throw new Stop(`${settings.name("host")} must be a host name or an address, found "${host}"`);
   }
-  const alone = memberAt(id, reachableHost(host), port);
+  const seeds = checkedSeeds(settings, listed.length > 0);
+  const advertised = settings.get("advertise");
+  if (advertised !== undefined && parseAddress(advertised) === undefined) {
+    throw new Stop(`${settings.name("advertise")} must be host:port, found "${advertised}"`);
+  }
+  const own = memberAt(id, reachableHost(host), port).address;
   return {
     id,
     host,
     port,
     dataDirectory: checkedDirectory(settings, id),
-    members: self === undefined ? [alone] : listed,
-    joins: checkedJoin(settings, listed.length),
+    address: advertised ?? self?.address ?? own,
+    labels: checkedLabels(settings),
+    members: listed,
+    ...(seeds === undefined ? {} : { seeds }),
     shards: checkedShards(settings),
+    replicas: checkedCount(settings, "replicas", REPLICAS_MAX),
     redirect: checkedRedirect(settings),
+    virtualNodes: checkedCount(settings, "virtualNodes", VIRTUAL_NODES_MAX),
     logLevel: checkedLogLevel(settings),
     timings: checkedTimings(settings),
   };
@@ -203,11 +234,32 @@ function checkedId(settings: Settings): NodeId {
   return text;
 }
 
-function checkedJoin(settings: Settings, listed: number): boolean {
-  const joins = settings.isSet("join");
-  if (joins && listed < 2)
-    throw new Stop("--join needs --peers: this node, and others that are there already");
-  return joins;
+function checkedSeeds(settings: Settings, founds: boolean): string[] | undefined {
+  const text = settings.get("join");
+  if (text === undefined) return undefined;
+  if (founds) {
+    throw new Stop("--join and --peers: a node founds a cluster with its peers, or joins one that is there");
+  }
+  const addresses = text.split(",").map((part) => part.trim());
+  const wrong = addresses.find((address) => parseAddress(address) === undefined);
+  if (wrong !== undefined) {
+    throw new Stop(`${settings.name("join")} must look like host:port,host:port, found "${wrong}"`);
+  }
+  return addresses;
+}
+
+function checkedLabels(settings: Settings): Record<string, string> {
+  const labels: Record<string, string> = {};
+  for (const part of settings.get("label")?.split(",") ?? []) {
+    const [name = "", ...value] = part.trim().split("=");
+    if (value.length === 0 || labels[name] !== undefined) {
+      throw new Stop(`${settings.name("label")} must look like zone=x, each name once, found "${part}"`);
+    }
+    labels[name] = value.join("=");
+  }
+  const fault = faultOfLabels(labels);
+  if (fault !== undefined) throw new Stop(`${settings.name("label")}: ${fault}`);
+  return labels;
 }
 
 function checkedPort(settings: Settings): number | undefined {
@@ -248,9 +300,9 @@ function checkedDirectory(settings: Settings, id: NodeId): string {
   return directory;
 }
 
-function checkedShards(settings: Settings): number {
+function checkedShards(settings: Settings): number | undefined {
   const text = settings.get("shards");
-  if (text === undefined) return DEFAULT_SHARDS;
+  if (text === undefined) return undefined;
   const shards = wholeNumber(text);
   if (shards === undefined || !isShardCount(shards)) {
     throw new Stop(
@@ -258,6 +310,16 @@ function checkedShards(settings: Settings): number {
     );
   }
   return shards;
+}
+
+function checkedCount(settings: Settings, key: "replicas" | "virtualNodes", max: number): number | undefined {
+  const text = settings.get(key);
+  if (text === undefined) return undefined;
+  const count = wholeNumber(text);
+  if (count === undefined || count < 1 || count > max) {
+    throw new Stop(`${settings.name(key)} must be a number from 1 to ${max}, found "${text}"`);
+  }
+  return count;
 }
 
 function checkedTimings(settings: Settings): TimingOptions {

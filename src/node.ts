@@ -6,42 +6,39 @@ import { version } from "../package.json";
 import { errorResponse } from "../protocol/errors.ts";
 import type { NodeLoad } from "../protocol/gossip-messages.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
-import { type GroupId, groupId, type NodeId, SYSTEM_GROUP, shardId, shardOfGroup } from "../protocol/ids.ts";
-import { ASK_TOPOLOGY, type ClientRequest } from "../protocol/messages.ts";
-import type { GroupMessage } from "../protocol/peer-messages.ts";
+import { type GroupId, type NodeId, shardOfGroup } from "../protocol/ids.ts";
+import { ASK_TOPOLOGY, type ClientRequest, type JoinedCluster } from "../protocol/messages.ts";
+import type { ConfigurationReport, GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { Administration } from "./administration.ts";
 import { ClusterGossip, gossipOptions, type LedShard } from "./cluster-gossip.ts";
 import { GatherStatus } from "./cluster-status.ts";
-import { DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
+import { addressOf, DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
+import { drive, firstSets } from "./driver.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
+import { joinCluster } from "./joining.ts";
 import { Keyspaces } from "./keyspaces.ts";
+import { LeaderHints } from "./leader-hints.ts";
 import { parseAddress } from "./lib/address.ts";
-import { Slab } from "./lib/slab.ts";
-import { Membership } from "./membership.ts";
+import { type KeptFacts, Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
 import { nodeStatus } from "./node-status.ts";
-import { founders, NO_MEMBERS } from "./raft/configuration.ts";
-import { createRaft } from "./raft/raft.ts";
+import { Replicas } from "./replicas.ts";
 import { Router } from "./router.ts";
 import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
 import { createPeers, type PeerAddress, type Peers } from "./server/peers.ts";
 import { createServer, type Server } from "./server/server.ts";
 import { ApplyBuffer } from "./shard/apply-buffer.ts";
-import { ENGINE_LIMITS, EngineKeys, metaKey } from "./shard/engine-keys.ts";
-import { KeyValueMachine } from "./shard/key-value-machine.ts";
+import { ENGINE_LIMITS } from "./shard/engine-keys.ts";
 import { LogDamageError } from "./shard/log-segment.ts";
 import { isDiskFull, LogStore, type LogStoreOptions, LogSyncError } from "./shard/log-store.ts";
 import { PauseWatch } from "./shard/pause-watch.ts";
 import { RequestStats } from "./shard/request-stats.ts";
 import { SealTracker } from "./shard/seal-tracker.ts";
-import { Shard } from "./shard/shard.ts";
 import { ShardHost } from "./shard/shard-host.ts";
-import { ShardReader } from "./shard/shard-reader.ts";
-import { ShardSpace } from "./shard/shard-space.ts";
-import type { StreamSlots } from "./shard/snapshot-exchange.ts";
 import { DEFAULT_SNAPSHOT_SIZES, type SnapshotSizes } from "./shard/snapshot-format.ts";
+import type { NodeFact, SystemFacts } from "./shard/system-facts.ts";
 import { encodeSystemCommand, SystemMachine } from "./shard/system-machine.ts";
 import { StartError } from "./start-error.ts";
 import { makeDurableDirectory } from "./storage/durable-directory.ts";
@@ -50,7 +47,7 @@ import { openLsm } from "./storage/lsm.ts";
 import type { LsmOptions } from "./storage/lsm-options.ts";
 import { StorageError } from "./storage/storage-error.ts";
 import { DEFAULT_TIMING_OPTIONS, faultOfTimings, type NodeTimings, timingsOf } from "./timings.ts";
-import { TopologySource, versionOf } from "./topology.ts";
+import { TopologySource } from "./topology.ts";
 
 /** A node. Requests may also be handed to it directly, without a socket. */
 export interface FlotillaNode extends RequestHandler {
@@ -77,9 +74,6 @@ export function createNode(env: Env, config: NodeConfig, options: NodeOptions): 
   return new Node(env, config, options);
 }
 
-/** How large the buffers are that a node's own log entries are cut from. */
-const SLAB_BYTES = 256 * 1024;
-
 const STARTING = errorResponse("UNAVAILABLE", "this node is starting: it has not read its data yet");
 
 /** What there is once the data directory was read. */
@@ -90,11 +84,13 @@ interface Running {
   readonly host: ShardHost;
   readonly router: Router;
   readonly membership: Membership;
+  readonly replicas: Replicas;
+  readonly keyspaces: Keyspaces;
 }
 
 class Node implements FlotillaNode, RequestHandler, PeerListener {
   /** Where the other nodes are; the peers look into it. */
-  readonly #addresses: Map<NodeId, PeerAddress>;
+  readonly #addresses = new Map<NodeId, PeerAddress>();
   readonly #env: Env;
   readonly #config: NodeConfig;
   readonly #options: NodeOptions;
@@ -106,9 +102,16 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   readonly #startedMs: number;
   readonly #startedAtMs: number;
   #running: Running | undefined;
-  #isRemoved = false;
+  #isStopping = false;
+  #started: Promise<void> = Promise.resolve();
+  #isToldRemoved = false;
   #metStranger = false;
   #refusal: string | undefined;
+  #hasFounded = false;
+  /** The facts that were last done something about. */
+  #followed: SystemFacts | undefined;
+  /** What is written beside the data, once there is anything. */
+  #written!: Identity;
 
   constructor(env: Env, config: NodeConfig, options: NodeOptions) {
     this.#env = env;
@@ -117,8 +120,6 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     this.#timings = timingsOf({ ...DEFAULT_TIMING_OPTIONS, ...config.timings });
     this.#startedMs = env.clock.nowMs();
     this.#startedAtMs = Math.max(0, Math.round(env.clock.wallMs()));
-    const others = config.members.filter((member) => member.id !== config.id);
-    this.#addresses = new Map(others.map(({ id, host, port }) => [id, { host, port }]));
     this.#peers = createPeers({
       env,
       self: config.id,
@@ -128,10 +129,14 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         if (this.#running === undefined) return { error: "UNAVAILABLE", message: STARTING.message };
         return this.#running.membership.admit(hello);
       },
-      stranger: () => {
+      stranger: (hello) => {
         this.#metStranger = true;
+        return (
+          this.#running?.membership.refusalOf(hello) ?? { error: "UNAVAILABLE", message: STARTING.message }
+        );
       },
       refused: (by, error, message) => {
+        if (error === "REMOVED") this.#noteRemoval(message);
         const hopeless = this.#running?.membership.refused(by, error, message);
         if (hopeless !== undefined) this.#refusal = hopeless;
       },
@@ -160,7 +165,12 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     });
   }
 
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#started = this.#start();
+    return this.#started;
+  }
+
+  async #start(): Promise<void> {
     const fault = faultOfTimings({ ...DEFAULT_TIMING_OPTIONS, ...this.#config.timings });
     if (fault !== undefined) throw new StartError(fault);
     const listener = await this.#listen();
@@ -170,19 +180,25 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       listener.close();
       throw error;
     }
+    this.#follow();
     this.#peers.start();
     this.#gossip.start();
   }
 
   async ready(): Promise<void> {
-    const { host } = this.#running!;
-    while (host.shards.some((shard) => shard.leader === undefined)) {
+    const { host, membership } = this.#running!;
+    const isReady = () =>
+      membership.current !== undefined && host.shards.every((shard) => shard.leader !== undefined);
+    while (!isReady()) {
       if (this.#refusal !== undefined) throw new StartError(this.#refusal);
       await new Promise<void>((resolve) => this.#env.clock.timer(this.#timings.tickMs, resolve));
     }
   }
 
   async stop(): Promise<void> {
+    this.#isStopping = true;
+    // One that is still recovering is stopped when it can be; why it failed to start is told by `start`.
+    await this.#started.catch(() => {});
     const running = this.#running;
     if (running === undefined) return;
     await running.host.handOver();
@@ -205,6 +221,13 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
 
   received(group: GroupId, message: GroupMessage): void {
     this.#running?.host.received(group, message);
+  }
+
+  reported(reports: readonly ConfigurationReport[]): void {
+    const { host } = this.#running ?? {};
+    if (host?.systemShard.isLeader === true) {
+      host.systemShard.proposeRaw(encodeSystemCommand({ kind: "actual", reports }));
+    }
   }
 
   connected(node: NodeId): void {
@@ -242,7 +265,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       const identity = { ...known, promiseMs };
       if (known.promiseMs > promiseMs) await this.#outlive(known.promiseMs);
       if (isNew || known.promiseMs !== promiseMs) writeIdentity(fs, directory, identity);
-      return await this.#build(lock, identity);
+      return await this.#build(lock, await this.#join(identity));
     } catch (error) {
       lock.release();
       const isExpected = [LogDamageError, LogSyncError, StorageError, FileError].some(
@@ -257,10 +280,28 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     await new Promise<void>((resolve) => this.#env.clock.timer(2 * promiseMs, resolve));
   }
 
+  /** A node that belongs to no cluster yet, and founds none, asks to be taken in; what it is told is its own from then on. */
+  async #join(identity: Identity): Promise<Identity> {
+    const { node, incarnation, seeds, founders, facts } = identity;
+    if (founders.length > 0 || facts.clusterId !== "") return identity;
+    const request = {
+      node,
+      incarnation,
+      address: addressOf(this.#config),
+      labels: this.#config.labels ?? {},
+    };
+    const cluster = await joinCluster(this.#env, seeds, request, () => this.#isStopping);
+    if (cluster === undefined) throw new StartError(`${node} was stopped before it could join`);
+    const joined = { ...identity, facts: factsOfJoined(cluster) };
+    writeIdentity(this.#env.fs, this.#config.dataDirectory, joined);
+    return joined;
+  }
+
   async #build(lock: FileLock, identity: Identity): Promise<Running> {
     const env = this.#env;
-    const { id, shards: shardCount, dataDirectory } = this.#config;
+    const { id, dataDirectory, members, labels = {} } = this.#config;
     const { leaseMs, promiseMs, tickMs } = this.#timings;
+    this.#written = identity;
     const seals = new SealTracker();
     const { onFatal } = this.#options;
     const options = { ...ENGINE_LIMITS, ...this.#options.engine, onFatal };
@@ -269,25 +310,20 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const membership = new Membership({
       self: id,
       incarnation: identity.incarnation,
-      listed: this.#config.members,
-      joins: identity.joins,
-      shards: shardCount,
-      facts: identity.facts,
+      ...{ address: addressOf(this.#config), labels, founders: identity.founders, listed: members },
+      ...{ settings: identity.settings, facts: identity.facts, place: firstSets },
       lease: { leaseMs, promiseMs },
       isInGroup: (node) => host.shards.some((shard) => shard.hasMember(node)),
     });
     const systemMachine = new SystemMachine((facts) => {
       keyspaces.learn(facts.keyspaces);
-      if (!membership.learn(facts)) return;
-      this.#keepFacts({ ...identity, facts: membership.facts });
-      this.#followMembership(membership, host);
+      if (membership.learn(facts)) this.#keepFacts(membership);
     });
     const buffer = new ApplyBuffer(engine);
     const host: ShardHost = new ShardHost({
       env,
       self: id,
-      members: votersAmong(membership),
-      desiredMembers: () => membership.desired,
+      desiredMembers: (group) => membership.desired(group),
       timings: this.#timings,
       engine,
       buffer,
@@ -297,73 +333,97 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       logBytesMax: this.#options.logBytesMax ?? DEFAULT_LIMITS.logBytesMax,
       network: this.#peers,
       onFatal,
-      onMaintenance: () => {
-        // Groups have let go of nodes that were removed, perhaps, or others have told of nodes.
-        this.#followMembership(membership, host);
-        if (this.#metStranger) this.#askWho(membership);
-        keyspaces.carryOut();
-        if (!host.systemShard.isLeader) return;
-        for (const command of membership.missingFacts(() => randomId(env.random))) {
-          host.systemShard.proposeRaw(encodeSystemCommand(command));
-        }
-      },
+      onTick: () => this.#tick(running),
+      onMaintenance: () => this.#maintain(running),
     });
-    const keys = new EngineKeys();
-    const machines = Array.from(
-      { length: shardCount },
-      (_, shard) => new KeyValueMachine(shardId(shard), buffer, keys),
-    );
+    const replicas = new Replicas({
+      ...{ env, self: id, timings: this.#timings, engine, logStore, host, membership, systemMachine, buffer },
+      founders: identity.founders.map((founder) => founder.id),
+      replication: this.#options.replication ?? DEFAULT_LIMITS.replication,
+      snapshots: this.#options.snapshots ?? DEFAULT_SNAPSHOT_SIZES,
+      pauses: leaseMs === 0 ? undefined : new PauseWatch(env.clock, tickMs),
+      stats: this.#stats,
+      isKept: () => this.#written.facts === membership.kept,
+      send: (group, message) => this.#peers.send(group, message),
+      fail: onFatal,
+    });
     const keyspaces: Keyspaces = new Keyspaces({
-      ...{ self: id, clock: env.clock, host, network: this.#peers, machines },
+      ...{ self: id, clock: env.clock, host, network: this.#peers },
+      machineOf: (group) => replicas.machineOf(group),
       timeoutMs: this.#timings.requestTimeoutMs,
     });
-    const shared = {
-      engine,
-      logStore,
-      systemMachine,
-      machines,
-      host,
-      keys,
-      slab: new Slab(SLAB_BYTES),
-      streams: { active: 0, max: DEFAULT_LIMITS.snapshotStreamsMax },
-      joins: identity.joins,
-      pauses: leaseMs === 0 ? undefined : new PauseWatch(env.clock, tickMs),
-    };
-    const shards = Array.from({ length: shardCount + 1 }, (_, group) =>
-      this.#buildShard(groupId(group), shared),
-    );
-    seals.attach(shards);
-    host.start(shards);
-    this.#followMembership(membership, host);
-    return {
-      lock,
-      engine,
-      logStore,
-      host,
-      membership,
+    const running: Running = {
+      ...{ lock, engine, logStore, host, membership, replicas, keyspaces },
       router: this.#buildRouter(host, engine, logStore, membership, keyspaces),
     };
+    replicas.recover();
+    host.start();
+    return running;
+  }
+
+  /** Does what new facts want, and tells the system group's leader what has come of it. */
+  #tick({ host, membership, replicas }: Running): void {
+    if (membership.current !== this.#followed) this.#follow();
+    if (membership.facts.clusterId === "") {
+      // Said again once a second: the first time may have been before a majority was there.
+      if (host.systemShard.isLeader && !this.#hasFounded) this.#proposeFacts();
+      this.#hasFounded = host.systemShard.isLeader;
+      return;
+    }
+    const news = replicas.takeReports(this.#env.clock.nowMs());
+    if (news.length === 0) return;
+    const { leader } = host.systemShard;
+    if (leader === this.#config.id) this.reported(news);
+    else if (leader !== undefined) this.#peers.report(leader, news);
+  }
+
+  #maintain({ host, membership, keyspaces }: Running): void {
+    // Groups have let go of nodes that were removed, perhaps, or others have told of nodes.
+    this.#follow();
+    this.#keepFacts(membership);
+    if (this.#metStranger) this.#askWho(membership);
+    keyspaces.carryOut();
+    if (!host.systemShard.isLeader) return;
+    this.#proposeFacts();
+    for (const command of drive(membership.facts)) host.systemShard.proposeRaw(encodeSystemCommand(command));
+  }
+
+  #proposeFacts(): void {
+    const { host, membership } = this.#running!;
+    for (const command of membership.missingFacts(() => randomId(this.#env.random))) {
+      host.systemShard.proposeRaw(encodeSystemCommand(command));
+    }
+  }
+
+  #follow(): void {
+    const running = this.#running;
+    if (running === undefined) return;
+    this.#followed = running.membership.current;
+    this.#followMembership(running.membership);
+    running.replicas.follow();
   }
 
   /** The nodes of the cluster are others than they were, perhaps. */
-  #followMembership(membership: Membership, host: ShardHost): void {
+  #followMembership(membership: Membership): void {
     const nodes = membership.connected.filter((node) => node.id !== this.#config.id);
     for (const { id, address } of nodes) {
       const place = parseAddress(address);
-      if (place !== undefined && !this.#addresses.has(id)) this.#addresses.set(id, place);
+      if (place !== undefined) this.#addresses.set(id, place);
     }
     for (const id of this.#addresses.keys()) {
       if (!nodes.some((node) => node.id === id)) this.#addresses.delete(id);
     }
-    if (membership.facts.nodes[this.#config.id]?.role === "removed" && !this.#isRemoved) {
-      this.#isRemoved = true;
-      this.#env.log.warn(
-        "this node was removed from the cluster: it serves nothing any more, and can be stopped",
-      );
-    }
+    if (membership.isRemoved) this.#noteRemoval(`${this.#config.id} was removed from the cluster, for good`);
     this.#peers.membersChanged();
     this.#gossip.membersChanged(membership.nodes.map(({ id }) => id));
-    host.membersChanged(votersAmong(membership));
+  }
+
+  #noteRemoval(message: string): void {
+    if (this.#isToldRemoved) return;
+    this.#isToldRemoved = true;
+    this.#env.log.warn(
+      `${message}: once others hold what it has, it serves nothing any more, and can be stopped`,
+    );
   }
 
   /** What this node tells the others of itself. */
@@ -400,74 +460,20 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     for (const node of this.#addresses.keys()) this.#peers.forward(node, ASK_TOPOLOGY, sink, 0);
   }
 
-  /** The log and the engine have the facts as well: a full disk is no reason to stop, the next start writes them. */
-  #keepFacts(identity: Identity): void {
+  /**
+   * Writes what a start has to know. The log and the engine have the facts as well: a full disk is no reason to stop, it is
+   * tried again.
+   */
+  #keepFacts({ kept }: Membership): void {
+    if (this.#written.facts === kept) return;
+    const identity = { ...this.#written, facts: kept };
     try {
       writeIdentity(this.#env.fs, this.#config.dataDirectory, identity);
+      this.#written = identity;
     } catch (error) {
       if (!isDiskFull(error)) throw error;
       this.#env.log.warn("what the cluster agreed on could not be written beside the data", { error });
     }
-  }
-
-  #buildShard(
-    group: GroupId,
-    parts: {
-      readonly engine: Engine;
-      readonly logStore: LogStore;
-      readonly systemMachine: SystemMachine;
-      /** By shard. */
-      readonly machines: readonly KeyValueMachine[];
-      readonly host: ShardHost;
-      readonly keys: EngineKeys;
-      readonly slab: Slab;
-      readonly streams: StreamSlots;
-      readonly joins: boolean;
-      readonly pauses: PauseWatch | undefined;
-    },
-  ): Shard {
-    const { engine, logStore, systemMachine, machines, host, keys, slab, streams, joins, pauses } = parts;
-    const isSystem = group === SYSTEM_GROUP;
-    const meta = engine.getSync(metaKey(group))?.slice();
-    return Shard.recover(
-      {
-        self: this.#config.id,
-        group,
-        founders: joins ? NO_MEMBERS : founders(this.#config.members.map((member) => member.id)),
-        clock: this.#env.clock,
-        pauses,
-        logStore,
-        machine: isSystem ? systemMachine : machines[shardOfGroup(group)]!,
-        reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
-        space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
-        streams,
-        snapshots: this.#options.snapshots ?? DEFAULT_SNAPSHOT_SIZES,
-        flushEngine: () => engine.flush(),
-        log: this.#env.log,
-        fail: this.#options.onFatal,
-        slab,
-        stats: this.#stats,
-        limits: { ...DEFAULT_LIMITS, quiesceTicks: this.#timings.quiesceTicks },
-        send: (of, message) => this.#peers.send(of, message),
-        wake: (shard) => host.wake(shard),
-      },
-      meta,
-      (log, hardState, applied, membership) =>
-        createRaft(
-          {
-            id: this.#config.id,
-            membership,
-            lease: this.#timings.leaseMs,
-            heartbeatTicks: this.#timings.heartbeatTicks,
-            electionTicks: this.#timings.electionTicks,
-            random: this.#env.random,
-            ...(this.#options.replication ?? DEFAULT_LIMITS.replication),
-          },
-          log,
-          hardState,
-          applied,
-        ),
-    );
   }
 
   #buildRouter(
@@ -477,18 +483,24 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     membership: Membership,
     keyspaces: Keyspaces,
   ): Router {
-    const { id, members, shards } = this.#config;
+    const { id } = this.#config;
     const { clock } = this.#env;
-    const self = { id, address: members.find((member) => member.id === id)!.address };
-    const addressOf = (node: NodeId) => membership.connected.find((known) => known.id === node)?.address;
+    const self = { id, address: addressOf(this.#config) };
+    const addressOfNode = (node: NodeId) => membership.connected.find((known) => known.id === node)?.address;
+    const leaders = new LeaderHints({
+      ...{ self: id, host },
+      holdersOf: (shard) => membership.facts.shards[shard]?.actual.voters ?? [],
+      isConnected: (node) => Number.isFinite(this.#peers.silentMs(node)),
+    });
     const mode = new LinearizableMode({
       self: id,
       clock,
       host,
+      leaders,
       network: this.#peers,
       stats: this.#stats,
       forwarding: { ...DEFAULT_LIMITS.forwarding, waitMs: this.#timings.forwardWaitMs },
-      addressOf,
+      addressOf: addressOfNode,
     });
     const status = () =>
       nodeStatus({
@@ -503,15 +515,15 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         engine,
         logStore,
       });
-    const topology = topologySource(shards, host, membership);
+    const topology = topologySource(host, membership, leaders);
     return new Router({
-      shards,
+      shards: () => membership.facts.shards.length,
       clock,
       mode,
       scanLimits: DEFAULT_LIMITS.scans,
       topology: (request) => topology.answer(request),
       administration: new Administration({
-        ...{ self: id, clock, host, membership, network: this.#peers },
+        ...{ self: id, clock, host, membership, leaders, network: this.#peers },
         timeoutMs: this.#timings.requestTimeoutMs,
       }),
       keyspaces,
@@ -521,7 +533,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
           clock,
           network: this.#peers,
           members: membership.nodes,
-          shards,
+          shards: membership.facts.shards.length,
           own: status(),
           deadlineMs: this.#timings.statusTimeoutMs,
           sink,
@@ -532,24 +544,37 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   }
 }
 
-/** Every member holds every shard. */
-function topologySource(shards: number, host: ShardHost, membership: Membership): TopologySource {
+function topologySource(host: ShardHost, membership: Membership, leaders: LeaderHints): TopologySource {
   return new TopologySource({
-    shards,
+    shards: () => membership.facts.shards.length,
     facts: () => ({
-      version: versionOf(membership.facts),
+      version: membership.facts.version,
       clusterId: membership.facts.clusterId,
       nodes: membership.connected,
     }),
-    marksOf: (shard) => [host.shard(shard).leader, host.shard(shard).members],
+    marksOf: (shard) => [
+      leaders.leaderOf(shard),
+      host.shard(shard)?.members ?? membership.facts.shards[shard],
+    ],
     place: (shard) => {
-      const { leader, term, voters, learners } = host.shard(shard).status();
-      return { leader, term, replicas: [...voters, ...learners].sort() };
+      const replica = host.shard(shard)?.status();
+      const { voters, learners } = replica ?? membership.facts.shards[shard]!.actual;
+      return {
+        leader: leaders.leaderOf(shard) ?? null,
+        term: replica?.term ?? 0,
+        replicas: [...voters, ...learners].sort(),
+      };
     },
   });
 }
 
-/** Those who can lead, sorted. */
-function votersAmong(membership: Membership): readonly NodeId[] {
-  return membership.nodes.filter(({ role }) => role === "voter").map(({ id }) => id);
+function factsOfJoined({ clusterId, nodes, shards, replicas, virtualNodes }: JoinedCluster): KeptFacts {
+  const known = nodes.map(({ id, address }): [string, NodeFact] => [
+    id,
+    { address, labels: {}, state: "member", successor: "" },
+  ]);
+  return {
+    ...{ version: 0, clusterId, settings: { shards, replicas, virtualNodes } },
+    ...{ incarnations: {}, nodes: Object.fromEntries(known), first: [] },
+  };
 }

@@ -20,7 +20,8 @@ import type { LinearizableMode } from "./modes/linearizable.ts";
 import { ScanGate, type ScanGateLimits } from "./scan-gate.ts";
 
 export interface RouterParts {
-  readonly shards: number;
+  /** Into how many shards the keys are cut; 0 while the cluster is being founded. */
+  readonly shards: () => number;
   readonly clock: Pick<Clock, "nowMs">;
   readonly mode: LinearizableMode;
   readonly scanLimits: { readonly gathers: ScanGateLimits; readonly shardScans: ScanGateLimits };
@@ -33,6 +34,11 @@ export interface RouterParts {
 }
 
 const PONG: ClientResponse = { kind: "pong" };
+const FOUNDING = errorResponse("UNAVAILABLE", "the cluster is being founded: it has no shards yet");
+/** What needs no shards. */
+const ABOUT_NODES: ReadonlySet<ClientRequest["kind"]> = new Set(
+  (["ping", "topology", "status", "changeMember", "join", "groupLog", "listKeyspaces"] as const).values(),
+);
 
 export class Router implements RequestHandler {
   readonly #parts: RouterParts;
@@ -54,6 +60,10 @@ export class Router implements RequestHandler {
 
   execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
     const { mode } = this.#parts;
+    if (this.#parts.shards() === 0 && !ABOUT_NODES.has(request.kind)) {
+      sink.reply(requestId, FOUNDING);
+      return;
+    }
     const { keyspace } = request as InKeyspace;
     const refusal = keyspace === undefined ? undefined : this.#parts.keyspaces.refusal(keyspace);
     if (refusal !== undefined) {
@@ -99,6 +109,7 @@ export class Router implements RequestHandler {
         this.#parts.keyspaces.execute(request, sink, requestId);
         break;
       case "changeMember":
+      case "join":
       case "transferLeader":
       case "groupLog":
         this.#parts.administration.execute(request, sink, requestId);
@@ -109,7 +120,7 @@ export class Router implements RequestHandler {
   }
 
   #shardOf(key: Uint8Array): ShardId {
-    return shardOfSlot(slotOf(key), this.#parts.shards);
+    return shardOfSlot(slotOf(key), this.#parts.shards());
   }
 
   #batch(request: Batch, sink: ReplySink, requestId: number, routing: Routing): void {
@@ -139,7 +150,8 @@ export class Router implements RequestHandler {
 
   /** No single node leads all shards, so there is nobody to redirect to: the parts are fetched from their leaders. */
   #gather(request: Scan, sink: ReplySink, requestId: number): void {
-    const { shards, mode } = this.#parts;
+    const { mode } = this.#parts;
+    const shards = this.#parts.shards();
     const gather = new GatherScan(request, shards, sink, requestId);
     const limit = partLimit(request.limit, shards);
     for (let shard = 0; shard < shards; shard++) {
@@ -148,12 +160,12 @@ export class Router implements RequestHandler {
   }
 
   #refusesShard(shard: ShardId, sink: ReplySink, requestId: number): boolean {
-    if (shard < this.#parts.shards) return false;
+    if (shard < this.#parts.shards()) return false;
     sink.reply(
       requestId,
       errorResponse(
         "BAD_REQUEST",
-        `shard ${shard} of a cluster that has ${this.#parts.shards}, numbered from 0`,
+        `shard ${shard} of a cluster that has ${this.#parts.shards()}, numbered from 0`,
       ),
     );
     return true;

@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import { nodeId } from "../protocol/ids.ts";
 import type { ShardPlace, Topology } from "../protocol/messages.ts";
-import { NO_FACTS } from "./shard/system-machine.ts";
-import { TopologySource, versionOf } from "./topology.ts";
+import { TopologySource } from "./topology.ts";
 
 const [n1, n2] = [nodeId("n1"), nodeId("n2")];
 const NODES = [
@@ -19,7 +18,7 @@ function cluster() {
   ];
   let built = 0;
   const source = new TopologySource({
-    shards: shards.length,
+    shards: () => shards.length,
     facts: () => facts,
     place: (shard) => {
       built++;
@@ -71,16 +70,4 @@ test("another leader, another replica set and another node make another view eac
 
 test("two nodes that know the same say the same view", () => {
   expect(topologyOf(cluster().source).view).toBe(topologyOf(cluster().source).view);
-});
-
-test("the version grows with each thing that becomes of a node", () => {
-  const node = (role: "learner" | "voter" | "removed") => ({ address: "h:1", role });
-  const versions = [
-    NO_FACTS,
-    { ...NO_FACTS, clusterId: "c", nodes: { n1: node("voter") } },
-    { ...NO_FACTS, clusterId: "c", nodes: { n1: node("voter"), n2: node("learner") } },
-    { ...NO_FACTS, clusterId: "c", nodes: { n1: node("voter"), n2: node("voter") } },
-    { ...NO_FACTS, clusterId: "c", nodes: { n1: node("voter"), n2: node("removed") } },
-  ].map(versionOf);
-  expect(versions).toEqual([...new Set(versions)].sort((a, b) => a - b));
 });

@@ -8,11 +8,11 @@ import { type ShardId, shardId } from "../protocol/ids.ts";
 import type { ClientResponse, ShardPlace, Topology, TopologyRequest } from "../protocol/messages.ts";
 import { utf8 } from "./lib/bytes.ts";
 import { xxh64 } from "./lib/hash.ts";
-import type { SystemFacts } from "./shard/system-machine.ts";
 
 /** Where a topology's parts come from. */
 export interface TopologySources {
-  readonly shards: number;
+  /** How many there are; 0 while the cluster is being founded. */
+  shards(): number;
   /** What the cluster has agreed on: its name, its nodes, and how often that has changed. */
   facts(): Pick<Topology, "version" | "clusterId" | "nodes">;
   place(shard: ShardId): ShardPlace;
@@ -54,8 +54,9 @@ export class TopologySource {
   }
 
   #haveMarksChanged(): boolean {
-    let changed = false;
-    for (let shard = 0; shard < this.#sources.shards; shard++) {
+    const shards = this.#sources.shards();
+    let changed = shards !== this.#leaderMarks.length;
+    for (let shard = 0; shard < shards; shard++) {
       const [leader, replicas] = this.#sources.marksOf(shardId(shard));
       if (this.#leaderMarks[shard] === leader && this.#replicaMarks[shard] === replicas) continue;
       this.#leaderMarks[shard] = leader;
@@ -70,19 +71,12 @@ export class TopologySource {
       version,
       clusterId,
       nodes: nodes.map(({ id, address }) => ({ id, address })),
-      shards: Array.from({ length: this.#sources.shards }, (_, shard) => this.#sources.place(shardId(shard))),
+      shards: Array.from({ length: this.#sources.shards() }, (_, shard) =>
+        this.#sources.place(shardId(shard)),
+      ),
     };
     return { ...rest, view: digestOf(rest) };
   }
-}
-
-/**
- * How often the facts about nodes have changed, as a number that every node works out alike: a node only ever goes on,
- * from learner to voter to removed.
- */
-export function versionOf({ clusterId, nodes }: SystemFacts): number {
-  const steps = { learner: 1, voter: 2, removed: 3 };
-  return Object.values(nodes).reduce((sum, { role }) => sum + steps[role], clusterId === "" ? 0 : 1);
 }
 
 /** 52 bits, so that it is a whole number wherever it goes. */

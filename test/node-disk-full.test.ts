@@ -37,6 +37,8 @@ function nodeOn(fs: MemoryFileSystem, clock: VirtualClock, fatal: Error[]): Flot
   return createNode(env, config, { onFatal: (error) => void fatal.push(error) });
 }
 
+const PUT = { kind: "put", stamp: NO_SESSION, condition: "always" } as const;
+
 async function completion(clock: VirtualClock, work: Promise<void>): Promise<void> {
   let done = false;
   await Promise.race([work, clock.until(() => done)]).finally(() => {
@@ -44,7 +46,7 @@ async function completion(clock: VirtualClock, work: Promise<void>): Promise<voi
   });
 }
 
-test("a node goes on when the facts of its cluster don't fit beside the data, and writes them at the next start", async () => {
+test("a node serves no shard before the facts of its cluster fit beside the data, and waits until they do", async () => {
   const disk = new MemoryFileSystem();
   const clock = new VirtualClock();
   const fatal: Error[] = [];
@@ -56,27 +58,27 @@ test("a node goes on when the facts of its cluster don't fit beside the data, an
     refused++;
     throw new FileError("ENOSPC", "no space left on device");
   };
-  await clock.until(() => refused > 0);
-  let answer: ClientResponse | undefined;
-  const sink = {
-    reply: (_id: number, response: ClientResponse) => {
+  const put = async (): Promise<ClientResponse> => {
+    let answer: ClientResponse | undefined;
+    const request = { ...PUT, key: utf8("k"), value: utf8("v") };
+    const reply = (_id: number, response: ClientResponse): void => {
       answer = response;
-    },
+    };
+    node.execute(request, { reply }, 1, "redirect");
+    await clock.until(() => answer !== undefined);
+    return answer!;
   };
-  const put = {
-    kind: "put",
-    stamp: NO_SESSION,
-    key: utf8("k"),
-    value: utf8("v"),
-    condition: "always",
-  } as const;
-  node.execute(put, sink, 1, "redirect");
-  await clock.until(() => answer !== undefined);
-  expect(answer).toEqual({ kind: "boolean", value: true });
-  expect(fatal).toEqual([]);
+  await clock.until(() => refused > 2);
+  expect(await put()).toMatchObject({ kind: "error", error: "UNAVAILABLE" });
   expect(factsOf(disk).clusterId).toBe("");
+  const full = disk.copy();
+  disk.onOperation = undefined;
+  await clock.until(() => factsOf(disk).clusterId !== "");
+  const servedAtMs = clock.nowMs() + 1000;
+  await clock.until(() => clock.nowMs() > servedAtMs);
+  expect(await put()).toEqual({ kind: "boolean", value: true });
 
-  const next = disk.copy();
+  const next = full;
   const later = new VirtualClock();
   await completion(later, nodeOn(next, later, fatal).start());
   await later.until(() => factsOf(next).clusterId !== "");

@@ -1,6 +1,6 @@
 /** The commands for who the nodes are, who leads, and what a group's log looks like. */
 import { fromUtf8 } from "../lib/bytes.ts";
-import type { Action, Command } from "./commands.ts";
+import type { Command } from "./commands.ts";
 import { groupLogReply, membersReply } from "./member-view.ts";
 import { textReply } from "./reply.ts";
 import { UsageError } from "./usage-error.ts";
@@ -19,17 +19,57 @@ export const MEMBER_COMMANDS: readonly Command[] = [
         membersReply(await client.status()),
   },
   {
-    name: "member",
+    name: "drain",
+    arguments: [{ syntax: "<node>", summary: "the node's id" }],
+    options: [{ flags: "--undo", summary: "it may hold shards again" }],
+    summary: "have a node give all its shards to others; it stays a node of the cluster",
+    examples: ["drain n2", "drain n2 --undo"],
+    takesKeys: false,
+    plan: ([node], { undo }) => {
+      const name = fromUtf8(node!);
+      return async ({ client }) => {
+        await (undo === undefined ? client.drainNode(name) : client.undrainNode(name));
+        const text =
+          undo === undefined ? `${name} gives its shards to others` : `${name} may hold shards again`;
+        return textReply(true, text, { [undo === undefined ? "drained" : "undrained"]: name });
+      };
+    },
+  },
+  {
+    name: "remove",
+    arguments: [{ syntax: "<node>", summary: "the node's id" }],
+    options: [],
+    summary: "remove a node for good: others get its shards, and its name is never used again",
+    examples: ["remove n2"],
+    takesKeys: false,
+    plan: ([node]) => {
+      const name = fromUtf8(node!);
+      return async ({ client }) => {
+        await client.removeNode(name);
+        return textReply(true, `${name} is removed; others get its shards`, { removed: name });
+      };
+    },
+  },
+  {
+    name: "replace",
     arguments: [
-      { syntax: "<action>", summary: "add, promote or remove" },
-      { syntax: "<node>", summary: "the node's id" },
-      { syntax: "[address]", summary: "with add: host:port where the others reach it" },
+      { syntax: "<node>", summary: "who goes, for good" },
+      { syntax: "<successor>", summary: "who gets its shards: another node of the cluster" },
     ],
     options: [],
-    summary: "add a node (it gets copies, and no vote), give it a vote, or remove it for good",
-    examples: ["member add n4 10.0.0.4:7001", "member promote n4", "member remove n2"],
+    summary: "remove a node for good, and have another one take its place",
+    examples: ["replace n2 n4"],
     takesKeys: false,
-    plan: planMember,
+    plan: ([node, successor]) => {
+      const [name, next] = [fromUtf8(node!), fromUtf8(successor!)];
+      return async ({ client }) => {
+        await client.replaceNode(name, next);
+        return textReply(true, `${next} takes the place of ${name}, which is removed`, {
+          removed: name,
+          successor: next,
+        });
+      };
+    },
   },
   {
     name: "transfer-leader",
@@ -77,38 +117,6 @@ export const MEMBER_COMMANDS: readonly Command[] = [
     },
   },
 ];
-
-function planMember([action, node, address]: readonly Uint8Array[]): Action {
-  const what = fromUtf8(action!);
-  const name = fromUtf8(node!);
-  if (what === "add" && address === undefined) {
-    throw new UsageError("member add takes a node and its address, as in member add n4 10.0.0.4:7001.");
-  }
-  if (what !== "add" && address !== undefined) throw new UsageError(`member ${what} takes no address.`);
-  switch (what) {
-    case "add":
-      return async ({ client }) => {
-        await client.addMember(name, fromUtf8(address!));
-        return textReply(true, `${name} is being brought up to date; promote gives it a vote`, {
-          added: name,
-        });
-      };
-    case "promote":
-      return async ({ client }) => {
-        await client.promoteMember(name);
-        return textReply(true, `${name} gets a vote in each group as soon as it has caught up`, {
-          promoted: name,
-        });
-      };
-    case "remove":
-      return async ({ client }) => {
-        await client.removeMember(name);
-        return textReply(true, `${name} leaves all groups`, { removed: name });
-      };
-    default:
-      throw new UsageError(`member can add, promote and remove, not ${what}.`);
-  }
-}
 
 const shardOf = (bytes: Uint8Array): number => numberOf(bytes, "the shard");
 

@@ -3,6 +3,7 @@ import type {
   ClientResponse,
   ClusterStatus,
   GroupLogStatus,
+  JoinedCluster,
   KeyExplanation,
   KeyValue,
   NodeStatus,
@@ -35,6 +36,7 @@ export const EXPLANATION = answer<"explanation", KeyExplanation>(
 );
 export const GROUP_LOG = answer<"groupLog", GroupLogStatus>("groupLog", ({ log }) => log);
 export const KEYSPACES = answer("keyspaces", ({ keyspaces }) => keyspaces);
+export const JOINED = answer<"joined", JoinedCluster>("joined", ({ cluster }) => cluster);
 export const CLUSTER_STATUS = answer<"clusterStatus", ClusterStatus>("clusterStatus", ({ status }) => status);
 /** To ttl. */
 export const TIME = answer("integer", ({ value }) => {

@@ -1,5 +1,5 @@
 import type { ErrorName } from "../../protocol/errors.ts";
-import { DEFAULT_KEYSPACE, isNodeId, shardId } from "../../protocol/ids.ts";
+import { DEFAULT_KEYSPACE, isNodeId, type NodeId, shardId } from "../../protocol/ids.ts";
 import {
   ANY_DEADLINE,
   ASK_TOPOLOGY,
@@ -9,6 +9,8 @@ import {
   type DeadlineCondition,
   type Expire,
   type GroupLogStatus,
+  type Join,
+  type JoinedCluster,
   type KeyExplanation,
   type Keyspace,
   type KeyspaceMode,
@@ -25,6 +27,7 @@ import {
   EXPLANATION,
   GROUP_LOG,
   INTEGER,
+  JOINED,
   NODE_STATUS,
   PONG,
   TEXT,
@@ -326,21 +329,33 @@ export class Client {
     );
   }
 
+  /** Has a node give all its replicas to others; it stays a node of the cluster. Resolves when the cluster has noted it. */
+  drainNode(node: string): Promise<boolean> {
+    return this.#changeMember("drain", node, "");
+  }
+
+  /** A node that was drained may hold replicas again. */
+  undrainNode(node: string): Promise<boolean> {
+    return this.#changeMember("undrain", node, "");
+  }
+
   /**
-   * Adds a node that was started with `--join` and is reached at `address` (it gets copies of everything, and no vote);
-   * gives it a vote, in each group once it has caught up there; or removes it, for good. Resolves when the cluster has noted
-   * it; `status` shows how far the groups have come.
+   * Removes a node for good: others get its replicas, and its name is never used again. Resolves when the cluster has noted
+   * it; `status` shows how far the shards have come.
    */
-  addMember(node: string, address: string): Promise<boolean> {
-    return this.#changeMember("add", node, address);
-  }
-
-  promoteMember(node: string): Promise<boolean> {
-    return this.#changeMember("promote", node, "");
-  }
-
-  removeMember(node: string): Promise<boolean> {
+  removeNode(node: string): Promise<boolean> {
     return this.#changeMember("remove", node, "");
+  }
+
+  /** As `removeNode`; what `node` holds goes to `successor`, another node of the cluster. */
+  replaceNode(node: string, successor: string): Promise<boolean> {
+    if (!isNodeId(successor)) return refused("BAD_REQUEST", `"${successor}" is no node's id`);
+    return this.#changeMember("replace", node, successor);
+  }
+
+  /** Asks the cluster to take a node in: what a node does that was started with `--join`. */
+  join(node: Omit<Join, "kind" | "forwarded">): Promise<JoinedCluster> {
+    return this.#runner.run({ kind: "join", ...node, forwarded: false }, JOINED, "any");
   }
 
   /** Hands the leadership of `shard` to the node `to`; without a shard, of all that the node at `address` leads. */
@@ -379,10 +394,10 @@ export class Client {
     this.close();
   }
 
-  #changeMember(action: ChangeMember["action"], node: string, address: string): Promise<boolean> {
+  #changeMember(action: ChangeMember["action"], node: string, successor: NodeId | ""): Promise<boolean> {
     if (!isNodeId(node)) return refused("BAD_REQUEST", `"${node}" is no node's id`);
     return this.#runner.run(
-      { kind: "changeMember", action, node, address, forwarded: false },
+      { kind: "changeMember", action, node, successor, forwarded: false },
       BOOLEAN,
       "any",
     );

@@ -54,7 +54,9 @@ export function describeRequest(request: ClientRequest): string {
     case "status":
       return `status of the ${request.scope}`;
     case "changeMember":
-      return `${request.action} of member ${request.node}`;
+      return `${request.action} of node ${request.node}`;
+    case "join":
+      return `joining of node ${request.node}`;
     case "transferLeader":
       return `handing leadership to ${request.to}`;
     case "groupLog":

@@ -35,7 +35,7 @@ function setUp() {
   const forwarder: Forwarder = new Forwarder(
     clock,
     limits,
-    () => leader,
+    { leaderOf: () => leader, refused: () => {} },
     (node, _request, _shard, id) => {
       sent.push({ node, sink: forwarder, id });
       if (refusing) forwarder.reply(id, errorResponse("NOT_LEADER", "somebody else leads the shard"));

@@ -29,6 +29,13 @@ interface Lane {
   readonly waiting: number[];
 }
 
+/** Knows, or guesses, who leads which shard. */
+export interface LeaderSource {
+  leaderOf(shard: ShardId): NodeId | undefined;
+  /** `node` was asked and does not lead the shard; `leader` does, as it says. */
+  refused(shard: ShardId, node: NodeId, leader: NodeId | undefined): void;
+}
+
 export interface ForwarderLimits {
   /** How long a request may wait for its shard to have a leader. */
   readonly waitMs: number;
@@ -49,8 +56,7 @@ export class Forwarder implements ReplySink {
   readonly #limits: ForwarderLimits;
   /** Has a node execute a request; its answer comes to this forwarder. */
   readonly #execute: (at: NodeId, request: ShardRequest, shard: ShardId, requestId: number) => void;
-  /** Who leads a shard now. */
-  readonly #leaderOf: (shard: ShardId) => NodeId | undefined;
+  readonly #leaders: LeaderSource;
   readonly #requests = new Map<number, Forwarded>();
   readonly #lanes = new Map<ShardId, Lane>();
   #retryScheduled = false;
@@ -59,12 +65,12 @@ export class Forwarder implements ReplySink {
   constructor(
     clock: Clock,
     limits: ForwarderLimits,
-    leaderOf: (shard: ShardId) => NodeId | undefined,
+    leaders: LeaderSource,
     execute: (at: NodeId, request: ShardRequest, shard: ShardId, requestId: number) => void,
   ) {
     this.#clock = clock;
     this.#limits = limits;
-    this.#leaderOf = leaderOf;
+    this.#leaders = leaders;
     this.#execute = execute;
   }
 
@@ -82,7 +88,7 @@ export class Forwarder implements ReplySink {
       lane = { target: undefined, underWay: 0, waiting: [] };
       this.#lanes.set(shard, lane);
     }
-    const leader = this.#leaderOf(shard);
+    const leader = this.#leaders.leaderOf(shard);
     if (leader === undefined || lane.waiting.length > 0 || (lane.underWay > 0 && lane.target !== leader)) {
       this.#wait(lane, id);
     } else {
@@ -99,6 +105,9 @@ export class Forwarder implements ReplySink {
       (response.error === "NOT_LEADER" ||
         response.error === "UNAVAILABLE" ||
         response.error === "SHUTTING_DOWN");
+    if (didNotHappen && lane.target !== undefined) {
+      this.#leaders.refused(shard, lane.target, response.leader?.node);
+    }
     if (didNotHappen && this.#clock.nowMs() < startedMs + this.#limits.waitMs) this.#wait(lane, id);
     else this.#answer(lane, id, response);
   }
@@ -141,7 +150,7 @@ export class Forwarder implements ReplySink {
     this.#retryScheduled = false;
     for (const [shard, lane] of [...this.#lanes]) {
       this.#expire(lane);
-      this.#sendWaiting(lane, this.#leaderOf(shard));
+      this.#sendWaiting(lane, this.#leaders.leaderOf(shard));
       if (lane.waiting.length > 0) this.#scheduleRetry();
     }
   }

@@ -9,13 +9,15 @@ import type { ClientResponse, ReadRequest, SessionStamp, WriteRequest } from "..
 import type { PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Clock } from "../env/env.ts";
 import { SESSION_WINDOW_MAX } from "../shard/sessions.ts";
+import type { Shard } from "../shard/shard.ts";
 import type { ShardHost } from "../shard/shard-host.ts";
-import { Forwarder, type ForwarderLimits, type ShardRequest } from "./forwarder.ts";
+import { Forwarder, type ForwarderLimits, type LeaderSource, type ShardRequest } from "./forwarder.ts";
 
 export interface LinearizableParts {
   readonly self: NodeId;
   readonly clock: Clock;
   readonly host: ShardHost;
+  readonly leaders: LeaderSource;
   readonly network: Pick<PeerNetwork, "forward">;
   readonly forwarding: ForwarderLimits;
   /** Counts what is redirected. */
@@ -33,11 +35,11 @@ export class LinearizableMode {
 
   constructor(parts: LinearizableParts) {
     this.#parts = parts;
-    const { self, host, network, clock } = parts;
+    const { self, network, clock } = parts;
     this.#forwarder = new Forwarder(
       clock,
       parts.forwarding,
-      (shard) => host.shard(shard).leader,
+      parts.leaders,
       (at, request, shard, requestId) => {
         if (at === self) this.execute(shard, request, this.#forwarder, requestId, "redirect");
         else network.forward(at, request, this.#forwarder, requestId);
@@ -52,23 +54,24 @@ export class LinearizableMode {
     requestId: number,
     routing: Routing,
   ): void {
-    const { host, clock } = this.#parts;
+    const { host, clock, leaders } = this.#parts;
     const shard = host.shard(shardId);
     const isRead = isReadRequest(request);
-    if (isRead && request.consistency === "stale") {
+    const leads = shard?.isLeader === true;
+    if (shard !== undefined && isRead && request.consistency === "stale") {
       shard.readStale(request, sink, requestId, clock.nowMs());
-    } else if (routing === "forward" && (!shard.isLeader || this.#forwarder.isBusy(shardId))) {
+    } else if (routing === "forward" && (!leads || this.#forwarder.isBusy(shardId))) {
       this.#forwarder.forward(shardId, request, sink, requestId);
-    } else if (!shard.isLeader) {
-      sink.reply(requestId, this.#redirect(shard.leader));
+    } else if (shard === undefined || !leads) {
+      sink.reply(requestId, this.#redirect(leaders.leaderOf(shardId)));
     } else if (isRead) {
       shard.read(request, sink, requestId, clock.nowMs());
     } else {
-      this.#write(shardId, request, sink, requestId);
+      this.#write(shard, request, sink, requestId);
     }
   }
 
-  #write(shardId: ShardId, request: WriteRequest, sink: ReplySink, requestId: number): void {
+  #write(shard: Shard, request: WriteRequest, sink: ReplySink, requestId: number): void {
     const { host, clock } = this.#parts;
     const readOnly = host.readOnlyReason;
     if (readOnly !== undefined) {
@@ -89,7 +92,7 @@ export class LinearizableMode {
     } else if ("answersOld" in request && request.answersOld && request.stamp.session !== 0) {
       sink.reply(requestId, errorResponse("BAD_REQUEST", VALUES_NOT_REMEMBERED));
     } else {
-      host.shard(shardId).write(request, sink, requestId, clock.nowMs());
+      shard.write(request, sink, requestId, clock.nowMs());
     }
   }
 

@@ -10,6 +10,7 @@ import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
 import {
   decodeBundle,
+  decodeReports,
   encodeHello,
   encodePeerSignal,
   FLAG_SLOW_DISK,
@@ -183,6 +184,9 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
         this.#parts.pace?.heard(node, (frame.flags & FLAG_SLOW_DISK) !== 0);
         encodePeerSignal(this.#writer, "pong", frame.requestId);
         this.#mark();
+        return;
+      case PEER_TYPES.report:
+        this.#parts.listener.reported(decodeReports(frame));
         return;
       case RESPONSE_TYPES.error:
         this.#refusedBy(frame, node);

@@ -15,17 +15,13 @@ export function expectHello(frame: Frame): PeerHello {
   return decodeHello(frame);
 }
 
-/** Whether a node may be a peer of this one: it has to be another member, and to pass `admit`. */
+/** Whether a node may be a peer of this one: it has to be another node that is known, and to pass `admit`. */
 export function judgeHello(parts: PeersParts, hello: PeerHello): Refusal | undefined {
   if (hello.node === parts.self) {
     return { error: "WRONG_CLUSTER", message: `this node is ${parts.self} itself` };
   }
   if (!parts.addresses.has(hello.node)) {
-    parts.stranger(hello.node);
-    return {
-      error: "WRONG_CLUSTER",
-      message: `${hello.node} is not a member of the cluster of ${parts.self}`,
-    };
+    return parts.stranger(hello);
   }
   return parts.admit(hello);
 }

@@ -13,11 +13,12 @@ import {
   beginBundle,
   encodeHello,
   encodePeerSignal,
+  encodeReports,
   endBundle,
   FLAG_SLOW_DISK,
   PEER_TYPES,
 } from "../../protocol/peer.ts";
-import type { GroupMessage } from "../../protocol/peer-messages.ts";
+import type { ConfigurationReport, GroupMessage } from "../../protocol/peer-messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
 import type { Connection, ConnectionHandler, Timer } from "../env/env.ts";
 import { concatBytes } from "../lib/bytes.ts";
@@ -69,6 +70,11 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     this.#turn = turn;
     this.#forwards = new ForwardTable(node, parts.limits);
     this.#pauseMs = parts.limits.reconnectMsMin;
+  }
+
+  /** Whether it leads to this place. */
+  isTo({ host, port }: PeerAddress): boolean {
+    return this.#address.host === host && this.#address.port === port;
   }
 
   /** Raft messages that were dropped. */
@@ -161,6 +167,14 @@ export class PeerLink implements ConnectionHandler, TurnMember {
       return;
     }
     this.#forwards.add(wireId, request, sink, requestId, this.#parts.env.clock.nowMs());
+    this.#mark();
+  }
+
+  /** Tells the node who the members of shards are. Lost if there is no connection, or it is full. */
+  report(reports: readonly ConfigurationReport[]): void {
+    if (this.#phase !== "ready" || this.#full()) return;
+    this.#endBundle();
+    encodeReports(this.#writer, reports);
     this.#mark();
   }
 

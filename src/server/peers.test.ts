@@ -15,7 +15,7 @@ import {
   endBundle,
   PEER_TYPES,
 } from "../../protocol/peer.ts";
-import type { GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
+import type { ConfigurationReport, GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
 import { encodePreamble } from "../../protocol/preamble.ts";
 import { written } from "../../protocol/test-frames.ts";
 import { bunTransport } from "../env/bun-transport.ts";
@@ -39,6 +39,7 @@ class Node {
   readonly received: { group: number; message: GroupMessage }[] = [];
   /** What came, and how many messages of Raft had come before it. */
   readonly gossip: { readonly message: GossipMessage; readonly messagesBefore: number }[] = [];
+  readonly reports: ConfigurationReport[] = [];
   readonly events: string[] = [];
   readonly refusals: { node: NodeId; error: ErrorName; message: string }[] = [];
   readonly addresses: Map<NodeId, PeerAddress>;
@@ -68,10 +69,14 @@ class Node {
       addresses: this.addresses,
       hello: () => helloOf(this.id),
       admit: (hello) => this.admit(hello),
-      stranger: (node) => void this.events.push(`stranger ${node}`),
+      stranger: ({ node }) => {
+        this.events.push(`stranger ${node}`);
+        return { error: "WRONG_CLUSTER", message: `${node} is not a member` };
+      },
       refused: (node, error, message) => this.refusals.push({ node, error, message }),
       listener: {
         received: (group, message) => this.received.push({ group, message }),
+        reported: (reports) => this.reports.push(...reports),
         connected: (node) => this.events.push(`connected ${node}`),
         disconnected: (node) => this.events.push(`disconnected ${node}`),
       },
@@ -102,8 +107,9 @@ class Node {
 }
 
 function helloOf(node: NodeId): PeerHello {
-  const lease = { leaseMs: 0, promiseMs: 0 };
-  return { node, clusterId: "c1", incarnation: `i-${node}`, members: [A, B], shards: 4, ...lease };
+  const settings = { shards: 4, replicas: 3, virtualNodes: 150 };
+  const rest = { address: "127.0.0.1:1", labels: {}, leaseMs: 0, promiseMs: 0 };
+  return { node, clusterId: "c1", incarnation: `i-${node}`, members: [A, B], settings, ...rest };
 }
 
 const heartbeat = (from: NodeId, to: NodeId, round: number) =>
@@ -188,6 +194,29 @@ test("the messages of a turn arrive in order, all groups in one frame", async ()
     { group: 2, message: append },
     { group: 1, message: heartbeat(A, B, 2) },
   ]);
+});
+
+test("what leaders tell of members arrives in order with their messages", async () => {
+  const [a, b] = await connectedPair();
+  const report = { shard: 3, term: 2, index: 9, voters: [A], outgoing: [], learners: [B] };
+  a.peers.send(groupId(1), heartbeat(A, B, 1));
+  a.peers.report(B, [report]);
+  a.peers.send(groupId(1), heartbeat(A, B, 2));
+  a.peers.flush();
+  await eventually(() => b.received.length === 2);
+  expect(b.reports).toEqual([report]);
+});
+
+test("a node that is somewhere else now is found there", async () => {
+  const [a, b] = await connectedPair();
+  await b.stop();
+  const moved = new Node(B, [[A, { host: "127.0.0.1", port: a.listener.port }]]);
+  nodes.splice(nodes.indexOf(b), 1, moved);
+  await moved.start(0);
+  a.addresses.set(B, { host: "127.0.0.1", port: moved.listener.port });
+  a.peers.membersChanged();
+  await eventually(() => a.connected && moved.connected);
+  expect(a.peers.status()).toMatchObject([{ address: `127.0.0.1:${moved.listener.port}` }]);
 });
 
 test("more than fits into one bundle arrives all the same", async () => {

@@ -9,7 +9,7 @@ import type { GossipMessage } from "../../protocol/gossip-messages.ts";
 import type { ReplySink, RequestHandler } from "../../protocol/handler.ts";
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import type { ClientRequest, PeerStatus } from "../../protocol/messages.ts";
-import type { GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
+import type { ConfigurationReport, GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
 import type { GossipNetwork, PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Connection, Env, Timer } from "../env/env.ts";
 import { assert } from "../lib/assert.ts";
@@ -40,8 +40,8 @@ export interface PeersParts {
   readonly hello: () => PeerHello;
   /** Judges the hello of a node that is a member; `undefined` lets it in. */
   readonly admit: (hello: PeerHello) => Refusal | undefined;
-  /** A node that is in no `addresses` wants to talk to this one: it may be a member of which this node has not heard. */
-  readonly stranger: (node: NodeId) => void;
+  /** A node that is in no `addresses` wants to talk to this one: why it can't, or can't yet. */
+  readonly stranger: (hello: PeerHello) => Refusal;
   /** `node` refused this one. Connecting is tried again, as long as `stop` is not called. */
   readonly refused: (node: NodeId, error: ErrorName, message: string) => void;
   readonly listener: PeerListener;
@@ -91,6 +91,14 @@ class PeerSet implements Peers {
 
   membersChanged(): void {
     const { addresses } = this.#parts;
+    for (const [node, link] of this.#links) {
+      // Who is somewhere else is dialled anew, and may still call from where it was.
+      const place = addresses.get(node);
+      if (place === undefined || link.isTo(place)) continue;
+      this.#links.delete(node);
+      this.#droppedByFormer += link.droppedMessages;
+      link.stop();
+    }
     for (const node of [...addresses.keys()].sort()) {
       if (this.#links.has(node)) continue;
       const link = new PeerLink(node, addresses.get(node)!, this.#parts, this.#turn);
@@ -152,6 +160,10 @@ class PeerSet implements Peers {
   gossip(message: GossipMessage): void {
     const isSent = this.#links.get(message.to)?.gossip(message) ?? false;
     if (!isSent) this.#guests.get(message.to)?.gossip(message);
+  }
+
+  report(node: NodeId, reports: readonly ConfigurationReport[]): void {
+    this.#links.get(node)?.report(reports);
   }
 
   silentMs(node: NodeId): number {

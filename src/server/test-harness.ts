@@ -190,6 +190,7 @@ export class MapHandler implements RequestHandler {
       case "explain":
       case "openSession":
       case "changeMember":
+      case "join":
       case "transferLeader":
       case "groupLog":
         return failure("BAD_REQUEST", `the map knows no ${request.kind}`);

@@ -45,6 +45,11 @@ export function metaKey(group: GroupId): Uint8Array {
 }
 
 const NO_KEY = new Uint8Array(0);
+/** Where all that the engine may have of a shard begins, and where it ends, whichever half it is in. */
+export function spanOfShard(shard: ShardId): readonly [gte: Uint8Array, lt: Uint8Array] {
+  const at = (half: number) => Uint8Array.of(DATA, shard >> 8, shard & 0xff, half);
+  return [at(0), at(2)];
+}
 
 /** Keys up to this length have a view of the buffer that is kept. */
 const VIEWS_KEY_BYTES_MAX = 128;

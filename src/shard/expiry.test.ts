@@ -310,7 +310,7 @@ async function run(seed: number): Promise<void> {
       },
     });
     for (const [number, replica] of replicas.entries()) replica.open(engine, durable?.[number]);
-    tracker.attach(replicas.map((replica) => replica.asShard));
+    for (const replica of replicas) tracker.attach(replica.asShard);
     for (const replica of replicas) replica.catchUp();
   };
   await open();

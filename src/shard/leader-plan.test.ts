@@ -12,37 +12,68 @@ const LONG_MS = 10_000;
 /** What the plan looks at in a shard. Group g prefers member g mod 3: n1, n2, n3, n1, ... */
 function shard(
   group: number,
-  state: { leads?: boolean; leader?: NodeId; caughtUp?: readonly NodeId[] } = {},
+  state: { leads?: boolean; leader?: NodeId; caughtUp?: readonly NodeId[]; voters?: readonly NodeId[] } = {},
 ) {
-  const { leads = false, leader = leads ? n1 : undefined, caughtUp = [n2, n3] } = state;
-  return { group, leader, isLeader: leads, caughtUpMembers: () => caughtUp } as unknown as Shard;
+  const { leads = false, leader = leads ? n1 : undefined, caughtUp = [n2, n3], voters = MEMBERS } = state;
+  const members = { voters, outgoing: [], learners: [] };
+  return { group, leader, members, isLeader: leads, caughtUpMembers: () => caughtUp } as unknown as Shard;
+}
+
+/** A plan of n1, with shards that began at 0. */
+function planOf(...shards: readonly Shard[]): LeaderPlan {
+  const plan = new LeaderPlan(n1, SETTLE_MS);
+  for (const each of shards) plan.added(each, 0);
+  return plan;
 }
 
 const groups = (shards: readonly Shard[]) => shards.map(({ group }) => Number(group));
 
-test("in a new cluster a node campaigns for what prefers it, once, when a majority has settled", () => {
-  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
-  const shards = [0, 1, 2, 3].map((group) => shard(group));
-  expect(plan.toCampaign(shards, 1000)).toEqual([]);
+test("a node campaigns for what prefers it, once, when a majority has settled", () => {
+  const plan = planOf(...[0, 1, 2, 3].map((group) => shard(group)));
+  expect(plan.toCampaign(1000)).toEqual([]);
   plan.connected(n2, 1000);
-  expect(plan.toCampaign(shards, 1000 + SETTLE_MS - 1)).toEqual([]);
-  expect(groups(plan.toCampaign(shards, 1000 + SETTLE_MS))).toEqual([0, 3]);
-  expect(plan.toCampaign(shards, 5000)).toEqual([]);
+  expect(plan.toCampaign(1000 + SETTLE_MS - 1)).toEqual([]);
+  expect(groups(plan.toCampaign(1000 + SETTLE_MS))).toEqual([0, 3]);
+  expect(plan.toCampaign(5000)).toEqual([]);
+  // A replica that is made later has its own time.
+  plan.added(shard(6), 6000);
+  expect(plan.toCampaign(6000 + SETTLE_MS - 1)).toEqual([]);
+  expect(groups(plan.toCampaign(6000 + SETTLE_MS))).toEqual([6]);
+});
+
+test("each group has its own majority, and prefers one of its voters", () => {
+  const n4 = nodeId("n4");
+  const plan = planOf(
+    shard(0, { voters: [n1, n4] }),
+    shard(2, { voters: [n1, n2] }),
+    shard(1, { voters: [n2, n4] }),
+  );
+  plan.connected(n2, 0);
+  expect(groups(plan.toCampaign(1000))).toEqual([2]);
+  plan.connected(n4, 2000);
+  expect(groups(plan.toCampaign(3000))).toEqual([0]);
 });
 
 test("nobody campaigns against a leader that is there", () => {
-  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  const plan = planOf(shard(0, { leader: n2 }), shard(3));
   plan.connected(n2, 0);
-  expect(groups(plan.toCampaign([shard(0, { leader: n2 }), shard(3)], 1000))).toEqual([3]);
+  expect(groups(plan.toCampaign(1000))).toEqual([3]);
 });
 
-test("alone a node campaigns for everything at once", () => {
-  const plan = new LeaderPlan(n1, [n1], SETTLE_MS);
-  expect(groups(plan.toCampaign([shard(0), shard(1)], 0))).toEqual([0, 1]);
+test("alone a node campaigns for everything at once, and without members for nothing", () => {
+  const plan = planOf(shard(0, { voters: [n1] }), shard(1, { voters: [n1] }), shard(2, { voters: [] }));
+  expect(groups(plan.toCampaign(0))).toEqual([0, 1]);
+});
+
+test("of a replica that is gone nothing is known", () => {
+  const gone = shard(0, { voters: [n1] });
+  const plan = planOf(gone);
+  plan.removed(gone);
+  expect(plan.toCampaign(0)).toEqual([]);
 });
 
 test("what prefers another member goes there, once that is steady and has the whole log", () => {
-  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  const plan = new LeaderPlan(n1, SETTLE_MS);
   const shards = [
     shard(0, { leads: true }),
     shard(1, { leads: true }),
@@ -59,7 +90,7 @@ test("what prefers another member goes there, once that is steady and has the wh
 });
 
 test("a member whose connection comes and goes has to be steady again first", () => {
-  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  const plan = new LeaderPlan(n1, SETTLE_MS);
   const shards = [shard(1, { leads: true })];
   plan.connected(n2, 0);
   plan.disconnected(n2);
@@ -70,14 +101,14 @@ test("a member whose connection comes and goes has to be steady again first", ()
 });
 
 test("few leaderships move at a time", () => {
-  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  const plan = new LeaderPlan(n1, SETTLE_MS);
   plan.connected(n2, 0);
   const shards = Array.from({ length: 20 }, (_, i) => shard(1 + 3 * i, { leads: true }));
   expect(plan.toTransfer(shards, LONG_MS)).toHaveLength(4);
 });
 
 test("what was moved here on purpose stays a while, unless the preferred member goes meanwhile", () => {
-  const plan = new LeaderPlan(n1, MEMBERS, SETTLE_MS);
+  const plan = new LeaderPlan(n1, SETTLE_MS);
   plan.connected(n2, 0);
   const given = [shard(1, { leads: true })];
   plan.hold(given[0]!, LONG_MS);

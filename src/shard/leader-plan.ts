@@ -9,39 +9,41 @@ export const HELD_MS = 300_000;
 const TRANSFERS_MAX = 4;
 
 /**
- * Spreads leaders over the members: every group prefers one of them, in turn. The preferred member campaigns first when a
- * cluster starts, and whoever else leads hands over once the preferred one is back and has the whole log.
+ * Spreads leaders over the members: every group prefers one of its voters, in turn. The preferred one campaigns first where
+ * a replica begins, and whoever else leads hands over once the preferred one is back and has the whole log.
  */
 export class LeaderPlan {
   readonly #self: NodeId;
-  #members: readonly NodeId[];
   readonly #settleMs: number;
   readonly #connectedSinceMs = new Map<NodeId, number>();
+  /** Replicas that began, and when: each may campaign once. */
+  readonly #young = new Map<Shard, number>();
   /** Until when groups stay that this node was given on demand. */
   readonly #held = new Map<Shard, number>();
-  #majoritySinceMs: number | undefined;
-  #campaigned = false;
 
-  constructor(self: NodeId, members: readonly NodeId[], settleMs: number) {
+  /** `settleMs`: how long after a majority of a group was connected its preferred member campaigns. */
+  constructor(self: NodeId, settleMs: number) {
     this.#self = self;
-    this.#members = members;
-    this.#settleMs = members.length === 1 ? 0 : settleMs;
-    this.#noteMajority(Number.NEGATIVE_INFINITY);
+    this.#settleMs = settleMs;
   }
 
-  /** Those who can lead are others now. */
-  membersChanged(members: readonly NodeId[]): void {
-    this.#members = members;
+  /** A replica begins here. */
+  added(shard: Shard, nowMs: number): void {
+    this.#young.set(shard, nowMs);
+  }
+
+  removed(shard: Shard): void {
+    this.#young.delete(shard);
+    this.#held.delete(shard);
   }
 
   connected(node: NodeId, nowMs: number): void {
     this.#connectedSinceMs.set(node, nowMs);
-    this.#noteMajority(nowMs);
   }
 
   disconnected(node: NodeId): void {
     this.#connectedSinceMs.delete(node);
-    for (const shard of this.#held.keys()) if (this.#preferred(shard) === node) this.#held.delete(shard);
+    for (const shard of this.#held.keys()) if (preferred(shard) === node) this.#held.delete(shard);
   }
 
   /** Somebody wants this node to lead the group: it stays here for a while, or until the preferred member goes. */
@@ -49,12 +51,17 @@ export class LeaderPlan {
     this.#held.set(shard, nowMs + HELD_MS);
   }
 
-  /** The groups that should campaign now: once after the start, those that prefer this node and have found no leader. */
-  toCampaign(shards: readonly Shard[], nowMs: number): readonly Shard[] {
-    if (this.#campaigned || this.#majoritySinceMs === undefined) return [];
-    if (nowMs < this.#majoritySinceMs + this.#settleMs) return [];
-    this.#campaigned = true;
-    return shards.filter((shard) => shard.leader === undefined && this.#preferred(shard) === this.#self);
+  /** The groups that should campaign now: once after they began, those that prefer this node and have found no leader. */
+  toCampaign(nowMs: number): readonly Shard[] {
+    if (this.#young.size === 0) return [];
+    const campaigners: Shard[] = [];
+    for (const [shard, addedMs] of this.#young) {
+      const dueMs = this.#dueMs(shard, addedMs);
+      if (shard.leader === undefined && nowMs < dueMs) continue;
+      this.#young.delete(shard);
+      if (shard.leader === undefined && preferred(shard) === this.#self) campaigners.push(shard);
+    }
+    return campaigners;
   }
 
   /** The groups that this node leads and should hand to the member that they prefer. */
@@ -64,8 +71,9 @@ export class LeaderPlan {
   ): readonly { readonly shard: Shard; readonly to: NodeId }[] {
     const transfers: { shard: Shard; to: NodeId }[] = [];
     for (const shard of shards) {
-      const to = this.#preferred(shard);
-      if (!shard.isLeader || to === this.#self || transfers.length === TRANSFERS_MAX) continue;
+      if (!shard.isLeader || transfers.length === TRANSFERS_MAX) continue;
+      const to = preferred(shard);
+      if (to === undefined || to === this.#self) continue;
       const sinceMs = this.#connectedSinceMs.get(to);
       if (sinceMs === undefined || nowMs < sinceMs + STEADY_MS) continue;
       if (nowMs < (this.#held.get(shard) ?? 0)) continue;
@@ -74,11 +82,21 @@ export class LeaderPlan {
     return transfers;
   }
 
-  #preferred(shard: Shard): NodeId {
-    return this.#members[shard.group % this.#members.length]!;
+  /** When this node and those voters that it is connected with have been a majority for long enough. */
+  #dueMs(shard: Shard, addedMs: number): number {
+    const { voters } = shard.members;
+    if (voters.length <= 1) return addedMs;
+    const others = voters.filter((voter) => voter !== this.#self);
+    const sinceMs = others
+      .map((voter) => this.#connectedSinceMs.get(voter) ?? Number.POSITIVE_INFINITY)
+      .sort((a, b) => a - b);
+    const needed = Math.floor(voters.length / 2);
+    return Math.max(addedMs, sinceMs[needed - 1]!) + this.#settleMs;
   }
+}
 
-  #noteMajority(nowMs: number): void {
-    if (this.#connectedSinceMs.size + 1 > this.#members.length / 2) this.#majoritySinceMs ??= nowMs;
-  }
+/** Who should lead a group: one of its voters; nobody where it has none yet. */
+function preferred(shard: Shard): NodeId | undefined {
+  const { voters } = shard.members;
+  return voters[shard.group % voters.length];
 }

@@ -31,7 +31,7 @@ test("a memtable is sealed with how far every group has come", async () => {
   const seals = new SealTracker();
   const engine = new MemoryEngine(seals);
   const applied = { g0: 3, g1: 7 };
-  seals.attach(shards(applied));
+  for (const shard of shards(applied)) seals.attach(shard);
   applied.g1 = 9;
   expect(seals.flushedIndex(G1)).toBe(logIndex(7));
   await engine.flush();
@@ -43,7 +43,7 @@ test("a memtable is sealed with how far every group has come", async () => {
 test("what counts is how far a group was when its memtable was sealed, not when its table was there", () => {
   const seals = new SealTracker();
   const applied = { g0: 0, g1: 1 };
-  seals.attach(shards(applied));
+  for (const shard of shards(applied)) seals.attach(shard);
   const listener: SealListener = seals;
   const batch = new MemoryEngine().newBatch();
   for (const at of [2, 3]) {
@@ -67,10 +67,25 @@ test("the time that all shards have passed for good is that of the slowest one's
   const engine = new MemoryEngine(seals);
   const applied = { g0: 1, g1: 4, g2: 6 };
   expect(seals.flushedTimeMs).toBe(0);
-  seals.attach(shards(applied));
+  for (const shard of shards(applied)) seals.attach(shard);
   applied.g1 = 8;
   applied.g2 = 7;
   expect(seals.flushedTimeMs).toBe(4000);
   await engine.flush();
   expect(seals.flushedTimeMs).toBe(7000);
+});
+
+test("what was sealed of a replica that is gone says nothing of the next one", () => {
+  const seals = new SealTracker();
+  const [, former] = shards({ g0: 0, g1: 50 });
+  const [, next] = shards({ g0: 0, g1: 2 });
+  seals.attach(former!);
+  const batch = new MemoryEngine().newBatch();
+  const listener: SealListener = seals;
+  listener.beforeSeal(1, batch);
+  seals.detach(former!);
+  expect(seals.flushedIndex(G1)).toBe(INDEX_ZERO);
+  seals.attach(next!);
+  listener.flushed(1);
+  expect(seals.flushedIndex(G1)).toBe(logIndex(2));
 });

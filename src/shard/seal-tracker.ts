@@ -20,14 +20,21 @@ const appliedOf = ({ appliedIndex, logTimeMs }: Shard): Applied => ({
  * sealed, so data and applied index are durable together or not at all, and the log knows what it may forget.
  */
 export class SealTracker implements SealListener {
-  #shards: readonly Shard[] = [];
+  readonly #shards = new Set<Shard>();
+  /** Of the shards that are attached. */
   readonly #flushed = new Map<GroupId, Applied>();
-  readonly #sealed: { readonly seal: number; readonly applied: ReadonlyMap<GroupId, Applied> }[] = [];
+  readonly #sealed: { readonly seal: number; readonly applied: ReadonlyMap<Shard, Applied> }[] = [];
 
-  /** To be called once, when the shards have taken over what the engine had of them. */
-  attach(shards: readonly Shard[]): void {
-    this.#shards = shards;
-    for (const shard of shards) this.#flushed.set(shard.group, appliedOf(shard));
+  /** To be called when the shard has taken over what the engine had of it. */
+  attach(shard: Shard): void {
+    this.#shards.add(shard);
+    this.#flushed.set(shard.group, appliedOf(shard));
+  }
+
+  /** The replica is gone: nothing is said of it any more. */
+  detach(shard: Shard): void {
+    this.#shards.delete(shard);
+    this.#flushed.delete(shard.group);
   }
 
   /** Up to where the effects of a group's log are in durable tables. */
@@ -48,10 +55,10 @@ export class SealTracker implements SealListener {
   }
 
   beforeSeal(seal: number, batch: WriteBatch): void {
-    const applied = new Map<GroupId, Applied>();
+    const applied = new Map<Shard, Applied>();
     for (const shard of this.#shards) {
       batch.put(metaKey(shard.group), shard.metaForSeal());
-      applied.set(shard.group, appliedOf(shard));
+      applied.set(shard, appliedOf(shard));
     }
     this.#sealed.push({ seal, applied });
   }
@@ -59,6 +66,9 @@ export class SealTracker implements SealListener {
   flushed(seal: number): void {
     const done = this.#sealed.shift();
     assert(done?.seal === seal, `the engine flushed seal ${seal} where ${done?.seal} was next`);
-    for (const [group, applied] of done.applied) this.#flushed.set(group, applied);
+    for (const [shard, applied] of done.applied) {
+      // What was sealed of a former replica says nothing of a later one.
+      if (this.#shards.has(shard)) this.#flushed.set(shard.group, applied);
+    }
   }
 }

@@ -1,252 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import type { ReplySink } from "../../protocol/handler.ts";
-import {
-  type GroupId,
-  groupId,
-  logIndex,
-  type NodeId,
-  nodeId,
-  shardOfGroup,
-  term,
-} from "../../protocol/ids.ts";
+import { groupId, logIndex, type NodeId, nodeId, shardOfGroup, term } from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION } from "../../protocol/messages.ts";
-import type { GroupMessage } from "../../protocol/peer-messages.ts";
-import { inlineBackground } from "../../test/support/inline-background.ts";
-import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
-import { VirtualClock } from "../../test/support/virtual-clock.ts";
 import { FileError } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
-import { seededRandom } from "../lib/prng.ts";
-import { Slab } from "../lib/slab.ts";
-import { founders, type Members } from "../raft/configuration.ts";
-import { createRaft } from "../raft/raft.ts";
-import type { WritePressure } from "../storage/engine.ts";
-import { MemoryEngine } from "../storage/memory-engine.ts";
-import { ApplyBuffer } from "./apply-buffer.ts";
-import { EngineKeys } from "./engine-keys.ts";
-import { KeyValueMachine } from "./key-value-machine.ts";
-import { LogStore } from "./log-store.ts";
-import { RequestStats } from "./request-stats.ts";
-import { SealTracker } from "./seal-tracker.ts";
-import { Shard } from "./shard.ts";
-import { ShardHost } from "./shard-host.ts";
-import { ShardReader } from "./shard-reader.ts";
-import { ShardSpace } from "./shard-space.ts";
-import { DEFAULT_SNAPSHOT_SIZES } from "./snapshot-format.ts";
-import { SystemMachine } from "./system-machine.ts";
+import { NO_MEMBERS } from "../raft/configuration.ts";
+import { metaKey, spanOfShard } from "./engine-keys.ts";
+import type { Actual } from "./system-facts.ts";
 
-const TIMINGS = {
-  tickMs: 50,
-  silentLeaderMs: 750,
-  requestTimeoutMs: 5000,
-  maintenanceMs: 1000,
-  diskFullRetryMs: 500,
-  handoverMs: 2000,
-  settleMs: 200,
-  slowSyncMs: 250,
-  calmMs: 5000,
-};
-const LIMITS = { entryBytesMax: 1 << 20, waitingRequestsMax: 1000, quiesceTicks: 40 };
-const REPLICATION = { appendBytesMax: 1 << 20, inflightAppendsMax: 8, inflightBytesMax: 1 << 20 };
-/** The system group and three shards. */
-const GROUPS = 4;
-
-class PressedEngine extends MemoryEngine {
-  override pressure: WritePressure = "none";
-}
-
-/** The members of a cluster in one process, whose messages arrive in the next turn. */
-class Hosts {
-  readonly clock = new VirtualClock();
-  readonly members: ReadonlyMap<NodeId, Member>;
-  /** Messages that this refuses are lost. */
-  passes: (message: GroupMessage) => boolean = () => true;
-  readonly logBytesMax: number;
-  /** Who the members of all groups should be. */
-  desired: Members | undefined;
-  /** What nodes that have not heard of that yet believe. */
-  readonly believed = new Map<NodeId, Members>();
-  /** What nodes said of snapshots. */
-  readonly told: string[] = [];
-  /** Nodes that are heard of no more, and since when. */
-  readonly diedAtMs = new Map<NodeId, number>();
-
-  constructor(size: number, logBytesMax = 1 << 30) {
-    this.logBytesMax = logBytesMax;
-    const ids = Array.from({ length: size }, (_, i) => nodeId(`n${i + 1}`));
-    this.members = new Map(ids.map((id) => [id, new Member(id, ids, this)]));
-    for (const id of ids) for (const other of ids) if (id !== other) this.of(id).host.connected(other);
-    this.#ping();
-  }
-
-  /** Nodes that have nothing to say say so. */
-  #ping(): void {
-    for (const { id, host } of this.members.values()) {
-      for (const other of this.members.values()) {
-        if (other.id !== id) other.host.heardPace(id, host.diskPace.isSlow);
-      }
-    }
-    this.clock.timer(500, () => this.#ping());
-  }
-
-  of(id: string): Member {
-    return this.members.get(nodeId(id))!;
-  }
-
-  send(group: GroupId, message: GroupMessage): void {
-    if (!this.passes(message)) return;
-    const isSlow = this.members.get(message.from)?.host.diskPace.isSlow === true;
-    this.clock.timer(0, () => {
-      const to = this.members.get(message.to)?.host;
-      to?.heardPace(message.from, isSlow);
-      to?.received(group, message);
-    });
-  }
-
-  /** Steps until a group has a leader that the others follow, and returns it. */
-  async leaderOf(group: number): Promise<Member> {
-    const members = [...this.members.values()];
-    const leader = () =>
-      members.find(
-        ({ id, host }) =>
-          host.shards[group]!.isLeader && members.every((other) => other.host.shards[group]!.leader === id),
-      );
-    await this.clock.until(() => leader() !== undefined);
-    return leader()!;
-  }
-
-  async pass(ms: number): Promise<void> {
-    const end = this.clock.nowMs() + ms;
-    // Nodes that have stopped have no timers, and time would stand still.
-    this.clock.timer(ms, () => {});
-    while (this.clock.nowMs() < end) await this.clock.step();
-  }
-}
-
-class Member {
-  readonly id: NodeId;
-  readonly disk = new MemoryFileSystem();
-  readonly engine: PressedEngine;
-  readonly host: ShardHost;
-  readonly logStore: LogStore;
-  readonly clock: VirtualClock;
-  readonly fatal: Error[] = [];
-  /** How long a sync of its disk takes. */
-  syncMs = 0;
-
-  constructor(id: NodeId, ids: readonly NodeId[], hosts: Hosts) {
-    const membership = { index: logIndex(0), configuration: founders(ids) };
-    this.id = id;
-    this.clock = hosts.clock;
-    this.#slowDown();
-    const { clock } = hosts;
-    const silent = () => {};
-    const seals = new SealTracker();
-    const stats = new RequestStats();
-    const random = seededRandom(Number(id.slice(1)));
-    this.engine = new PressedEngine(seals);
-    const { engine, disk } = this;
-    const buffer = new ApplyBuffer(engine);
-    const sizes = { segmentBytes: 128 * 1024, cacheBytes: 64 * 1024 };
-    const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log", sizes);
-    this.logStore = logStore;
-    const host: ShardHost = new ShardHost({
-      env: { clock, log: { debug: silent, info: silent, warn: silent, error: silent } },
-      self: id,
-      members: ids,
-      desiredMembers: () => hosts.believed.get(id) ?? hosts.desired,
-      timings: TIMINGS,
-      ...{ engine, buffer, logStore, seals, stats, logBytesMax: hosts.logBytesMax },
-      network: {
-        send: (group, message) => hosts.send(group, message),
-        ...{ flush: silent, forward: silent },
-        silentMs: (node) => clock.nowMs() - (hosts.diedAtMs.get(node) ?? clock.nowMs()),
-      },
-      onFatal: (error) => void this.fatal.push(error),
-      onMaintenance: silent,
-    });
-    this.host = host;
-    const keys = new EngineKeys();
-    const slab = new Slab(1024);
-    const streams = { active: 0, max: 2 };
-    const shards = Array.from({ length: GROUPS }, (_, number) => {
-      const group = groupId(number);
-      const isSystem = number === 0;
-      return Shard.recover(
-        {
-          ...{ self: id, group, clock, logStore, slab, stats, limits: LIMITS, streams },
-          snapshots: DEFAULT_SNAPSHOT_SIZES,
-          founders: founders(ids),
-          space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
-          flushEngine: () => engine.flush(),
-          log: { info: (message) => void hosts.told.push(`${id} ${message}`), warn: silent },
-          fail: (error) => void this.fatal.push(error),
-          machine: isSystem
-            ? new SystemMachine(silent)
-            : new KeyValueMachine(shardOfGroup(group), buffer, keys),
-          reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
-          send: (of, message) => hosts.send(of, message),
-          wake: (shard) => host.wake(shard),
-        },
-        undefined,
-        (log, hardState, applied) =>
-          createRaft(
-            { id, membership, heartbeatTicks: 2, electionTicks: 10, lease: 0, random, ...REPLICATION },
-            log,
-            hardState,
-            applied,
-          ),
-      );
-    });
-    seals.attach(shards);
-    host.start(shards);
-  }
-
-  #slowDown(): void {
-    const open = this.disk.open.bind(this.disk);
-    this.disk.open = (path, mode) => {
-      const file = open(path, mode);
-      const sync = file.sync.bind(file);
-      file.sync = async () => {
-        const { syncMs } = this;
-        if (syncMs > 0) await new Promise<void>((resolve) => this.clock.timer(syncMs, resolve));
-        await sync();
-      };
-      return file;
-    };
-  }
-
-  /** Begins a write; what it is answered turns up in the result. */
-  put(group: number, key: string, value: string): { answer?: ClientResponse } {
-    const result: { answer?: ClientResponse } = {};
-    const sink: ReplySink = {
-      reply: (_id, response) => {
-        expect(result.answer).toBeUndefined();
-        result.answer = response;
-      },
-    };
-    const request = { kind: "put", stamp: NO_SESSION, condition: "always" } as const;
-    const shard = this.host.shards[group]!;
-    shard.write({ ...request, key: utf8(key), value: utf8(value) }, sink, 1, this.clock.nowMs());
-    return result;
-  }
-
-  readStale(group: number, key: string): ClientResponse {
-    let answer: ClientResponse | undefined;
-    const sink: ReplySink = {
-      reply: (_id, response) => {
-        answer = response;
-      },
-    };
-    const get = { kind: "get", key: utf8(key), consistency: "stale" } as const;
-    this.host.shards[group]!.readStale(get, sink, 1, this.clock.nowMs());
-    return answer!;
-  }
-
-  leads(): number[] {
-    return this.host.shards.flatMap((shard, group) => (shard.isLeader ? [group] : []));
-  }
-}
+import { GROUPS, Hosts, type Member, TIMINGS } from "./testing/hosts.ts";
 
 /** Why an answer is an error, or its kind. */
 const outcome = ({ answer }: { answer?: ClientResponse }) =>
@@ -472,27 +234,71 @@ test("a node that stops lets the flush under way end", async () => {
   expect(n1.host.shards[1]!.hasGatheredWrites).toBe(true);
 });
 
-test("who is removed stays in the system group, which says so, until the other groups have let it go", async () => {
-  const hosts = new Hosts(3);
-  for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
-  const [n1, n2, n3] = [...hosts.members.keys()] as [NodeId, NodeId, NodeId];
-  const votersOf = (group: number): string => {
-    const leader = [...hosts.members.values()].find(({ host }) => host.shards[group]!.isLeader);
-    return String(leader?.host.shards[group]?.members.voters);
-  };
-  hosts.believed.set(n3, { voters: [n1, n2, n3], learners: [] });
-  hosts.desired = { voters: [n1, n2], learners: [] };
-  await hosts.pass(10_000);
-  expect([0, 1, 2, 3].map(votersOf)).toEqual(["n1,n2,n3", "n1,n2", "n1,n2,n3", "n1,n2"]);
-  hosts.believed.clear();
-  await hosts.clock.until(() => [0, 1, 2, 3].every((group) => votersOf(group) === "n1,n2"), 10_000);
+describe("a replica that its group can do without", () => {
+  /** n3 has left group 1, and knows it or not. */
+  async function left(hosts: Hosts, knows: boolean): Promise<{ n3: Member; actual: Actual }> {
+    const leader = await hosts.leaderOf(1);
+    const written = leader.put(1, "k", "v");
+    await hosts.clock.until(() => written.answer !== undefined);
+    await hosts.pass(300);
+    const n3 = hosts.of("n3");
+    if (!knows) hosts.passes = ({ from, to }) => from !== n3.id && to !== n3.id;
+    hosts.desired = { voters: [nodeId("n1"), nodeId("n2")], learners: [] };
+    const told = () =>
+      [...hosts.members.values()].map(({ host }) => host.group(groupId(1))?.settledMembers).find(Boolean);
+    await hosts.clock.until(() => told()?.voters.join() === "n1,n2", 20_000);
+    await hosts.pass(300);
+    return { n3, actual: told()! };
+  }
+
+  test.each([true, false])("goes with its data, and its promises stay: it knows %p", async (knows) => {
+    const hosts = new Hosts(3);
+    const { n3, actual } = await left(hosts, knows);
+    const replica = n3.host.group(groupId(1))!;
+    const { lastIndex, term } = replica.status();
+    expect(replica.isLeftBehindBy({ ...actual, index: 0 })).toBe(!knows);
+    expect(replica.isLeftBehindBy(actual)).toBe(true);
+    const waiting = n3.put(1, "late", "v");
+    n3.host.remove(replica);
+    expect(outcome(waiting)).toBe("NOT_LEADER");
+    expect(n3.host.group(groupId(1))).toBeUndefined();
+    expect(n3.host.canTake(groupId(1))).toBe(false);
+    await hosts.clock.until(() => n3.host.canTake(groupId(1)), 10_000);
+    const [gte, lt] = spanOfShard(shardOfGroup(groupId(1)));
+    expect(n3.engine.iterate({ gte, lt }).next()).toBe(false);
+    expect(n3.engine.getSync(metaKey(groupId(1)))).toBeUndefined();
+    const kept = n3.logStore.group(groupId(1));
+    expect(Number(kept.floor.index)).toBe(lastIndex);
+    expect([Number(kept.lastIndex), Number(kept.hardState.term) >= term]).toEqual([0, true]);
+    expect(n3.fatal).toEqual([]);
+  });
+
+  test("may come back, and gets all that it had again", async () => {
+    const hosts = new Hosts(3);
+    const { n3 } = await left(hosts, true);
+    n3.host.remove(n3.host.group(groupId(1))!);
+    await hosts.clock.until(() => n3.host.canTake(groupId(1)), 10_000);
+    n3.host.add(n3.build(1, NO_MEMBERS));
+    hosts.desired = { voters: ["n1", "n2", "n3"].map(nodeId), learners: [] };
+    const votes = () => n3.host.group(groupId(1))!.members.voters.includes(n3.id);
+    await hosts.clock.until(votes, 20_000);
+    expect(n3.readStale(1, "k")).toMatchObject({ value: utf8("v") });
+  });
+
+  test("is needed as long as a change that it knows of may have made it a member again", async () => {
+    const hosts = new Hosts(3);
+    const { n3, actual } = await left(hosts, true);
+    hosts.desired = { voters: ["n1", "n2", "n3"].map(nodeId), learners: [] };
+    const replica = n3.host.group(groupId(1))!;
+    await hosts.clock.until(() => replica.members.voters.includes(n3.id), 20_000);
+    expect(replica.isLeftBehindBy(actual)).toBe(false);
+  });
 });
 
-test("a leader of the system group that is removed has another one see to that, once it has a vote", async () => {
+test("a group follows who its members should be", async () => {
   const hosts = new Hosts(3);
   for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
   const [n1, n2, n3] = [...hosts.members.keys()] as [NodeId, NodeId, NodeId];
-  expect((await hosts.leaderOf(0)).id).toBe(n1);
   const led = (group: number) =>
     [...hosts.members.values()].find(({ host }) => host.shards[group]!.isLeader)?.host.shards[group];
   const untilMembers = async (voters: readonly NodeId[], learners: readonly NodeId[]): Promise<void> => {
@@ -502,7 +308,7 @@ test("a leader of the system group that is removed has another one see to that, 
       String(led(group)?.members.learners) === String(learners);
     await hosts.clock.until(() => [0, 1, 2, 3].every(isSo), 20_000);
   };
-  await untilMembers([n2, n3], []);
+  await untilMembers([n2, n3], [n1]);
   await untilMembers([n2], [n3]);
   await untilMembers([n3], []);
 });

@@ -7,12 +7,14 @@ import { type GroupId, groupOfShard, type NodeId, type ShardId, SYSTEM_GROUP } f
 import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Env, Timer } from "../env/env.ts";
+import { assert } from "../lib/assert.ts";
 import type { Members } from "../raft/configuration.ts";
 import type { Engine } from "../storage/engine.ts";
 import type { ApplyBuffer } from "./apply-buffer.ts";
 import { DiskPace } from "./disk-pace.ts";
 import { LeaderPlan } from "./leader-plan.ts";
 import { isDiskFull, type LogStore } from "./log-store.ts";
+import { ReplicaRemovals } from "./replica-removals.ts";
 import type { RequestStats } from "./request-stats.ts";
 import type { SealTracker } from "./seal-tracker.ts";
 import type { Shard } from "./shard.ts";
@@ -39,10 +41,8 @@ export interface HostTimings {
 export interface HostParts {
   readonly env: Pick<Env, "clock" | "log">;
   readonly self: NodeId;
-  /** Those who can lead when the node starts, sorted. */
-  readonly members: readonly NodeId[];
-  /** Who the members of every group should be; `undefined` while nobody has said so. */
-  readonly desiredMembers: () => Members | undefined;
+  /** Who the members of a group should be; `undefined` while nobody has said so. */
+  readonly desiredMembers: (group: GroupId) => Members | undefined;
   readonly timings: HostTimings;
   readonly engine: Engine;
   readonly buffer: ApplyBuffer;
@@ -54,6 +54,8 @@ export interface HostParts {
   readonly network: PeerNetwork;
   /** The log can't be trusted any more, or an invariant is broken: the node must stop at once. */
   readonly onFatal: (error: Error) => void;
+  /** Called with each tick. */
+  readonly onTick: () => void;
   /** Called once in `maintenanceMs` and when the system group's leadership may have changed. */
   readonly onMaintenance: () => void;
 }
@@ -63,10 +65,12 @@ const NOBODY: readonly NodeId[] = [];
 /** Log entries of all shards that may wait in memory for the flush under way to end. */
 const GATHERED_BYTES_MAX = 64 * 1024 * 1024;
 
-export class ShardHost implements PeerListener {
+export class ShardHost implements Omit<PeerListener, "reported"> {
   readonly #parts: HostParts;
-  /** By group: the system group first. */
+  readonly #groups = new Map<GroupId, Shard>();
+  /** The same in order: the system group first. */
   #shards: readonly Shard[] = [];
+  readonly #removals: ReplicaRemovals;
   #awake = new Set<Shard>();
   /** The other set, that of the turn that is being ended. */
   #applying = new Set<Shard>();
@@ -88,26 +92,65 @@ export class ShardHost implements PeerListener {
   constructor(parts: HostParts) {
     this.#parts = parts;
     this.#pace = new DiskPace(parts.timings, parts.timings.tickMs);
-    this.#plan = new LeaderPlan(parts.self, parts.members, parts.timings.settleMs);
+    this.#plan = new LeaderPlan(parts.self, parts.timings.settleMs);
+    const { engine, logStore } = parts;
+    this.#removals = new ReplicaRemovals({ engine, logStore, fail: (error) => this.#fail(error) });
   }
 
-  /** Takes the shards (the system group's first, then by number) and begins to drive them. */
-  start(shards: readonly Shard[]): void {
-    this.#shards = shards;
-    for (const shard of shards) this.wake(shard);
+  /** Begins to drive the replicas that were added, and those that will be. */
+  start(): void {
+    for (const group of this.#parts.logStore.known) {
+      if (this.#parts.logStore.group(group).mustClear) this.#removals.resume(group);
+    }
     this.#scheduleTick();
   }
 
+  /** Takes a replica, of a group that has none here (`canTake`). */
+  add(shard: Shard): void {
+    assert(this.canTake(shard.group), `group ${shard.group} has a replica here`);
+    this.#groups.set(shard.group, shard);
+    this.#shards = [...this.#groups.values()].sort((a, b) => a.group - b.group);
+    this.#parts.seals.attach(shard);
+    this.#plan.added(shard, this.#parts.env.clock.nowMs());
+    this.wake(shard);
+  }
+
+  /** Whether there is no replica of the group, nor anything left of a former one. */
+  canTake(group: GroupId): boolean {
+    return !this.#groups.has(group) && !this.#removals.isUnderWay(group);
+  }
+
+  /**
+   * Destroys a replica that its group can do without (`Shard.isLeftBehindBy`), with its data and its log. To be called
+   * between turns.
+   */
+  remove(shard: Shard): void {
+    shard.close();
+    this.#groups.delete(shard.group);
+    this.#shards = this.#shards.filter((other) => other !== shard);
+    for (const set of [this.#awake, this.#gathered, this.#waitingToPropose]) set.delete(shard);
+    this.#flushing?.delete(shard);
+    this.#parts.seals.detach(shard);
+    this.#plan.removed(shard);
+    this.#removals.begin(shard.group);
+  }
+
+  /** The replicas that are here, the system group's first. */
   get shards(): readonly Shard[] {
     return this.#shards;
   }
 
-  shard(shard: ShardId): Shard {
-    return this.#shards[groupOfShard(shard)]!;
+  /** This node's replica of a group, if it has one. */
+  group(group: GroupId): Shard | undefined {
+    return this.#groups.get(group);
+  }
+
+  shard(shard: ShardId): Shard | undefined {
+    return this.#groups.get(groupOfShard(shard));
   }
 
   get systemShard(): Shard {
-    return this.#shards[SYSTEM_GROUP]!;
+    return this.#groups.get(SYSTEM_GROUP)!;
   }
 
   /** Why this node takes no writes now, or `undefined`. */
@@ -133,6 +176,8 @@ export class ShardHost implements PeerListener {
   }
 
   wake(shard: Shard): void {
+    // A former replica's work may come to its end late.
+    if (this.#groups.get(shard.group) !== shard) return;
     this.#awake.add(shard);
     if (this.#turnScheduled || this.#stopped) return;
     this.#turnScheduled = true;
@@ -140,17 +185,12 @@ export class ShardHost implements PeerListener {
   }
 
   received(group: GroupId, message: GroupMessage): void {
-    const shard = this.#shards[group];
+    const shard = this.#groups.get(group);
     if (shard === undefined || this.#stopped) return;
     // A log on a full disk can keep nothing new, and a disk that is behind must not be given more than it gets rid of.
     const isFull = this.#diskFull !== undefined || this.isOverwhelmed;
     if (isFull && message.kind === "append" && message.entries.length > 0) shard.refuse(message);
     else shard.receive(message);
-  }
-
-  /** Those who can lead are others now. */
-  membersChanged(voters: readonly NodeId[]): void {
-    this.#plan.membersChanged(voters);
   }
 
   /** This node shall go on to lead the group: leaders are not spread at once again. */
@@ -234,6 +274,7 @@ export class ShardHost implements PeerListener {
     this.#flushing = this.#gathered;
     this.#gathered = new Set();
     for (const shard of this.#flushing) shard.flushStarted();
+    this.#removals.flushStarted();
     this.#tryFlush();
   }
 
@@ -254,6 +295,7 @@ export class ShardHost implements PeerListener {
     const flushed = this.#flushing!;
     this.#flushing = undefined;
     for (const shard of flushed) shard.flushEnded();
+    this.#removals.flushEnded();
     for (const shard of this.#waitingToPropose) this.wake(shard);
     this.#waitingToPropose.clear();
   }
@@ -287,7 +329,8 @@ export class ShardHost implements PeerListener {
     }
     this.#parts.stats.tick(nowMs);
     if (this.#pace.tick(nowMs)) this.#paceChanged();
-    for (const shard of this.#plan.toCampaign(this.#shards, nowMs)) shard.campaign();
+    for (const shard of this.#plan.toCampaign(nowMs)) shard.campaign();
+    this.#parts.onTick();
     if (nowMs - this.#lastMaintenanceMs < this.#parts.timings.maintenanceMs) return;
     this.#lastMaintenanceMs = nowMs;
     this.#maintain(nowMs);
@@ -316,13 +359,11 @@ export class ShardHost implements PeerListener {
     const { logStore, seals, engine } = this.#parts;
     engine.advanceTime(seals.flushedTimeMs);
     const oldestWanted = logStore.oldestWanted;
-    const desired = this.#parts.desiredMembers();
     const mayForget = logStore.byteLength > this.#parts.logBytesMax;
     for (const shard of this.#shards) {
       shard.maintain(seals.flushedIndex(shard.group), oldestWanted, mayForget);
-      if (desired === undefined) continue;
-      if (shard === this.systemShard) this.#followInSystemGroup(desired);
-      else shard.followMembers(desired);
+      const desired = shard.isLeader ? this.#parts.desiredMembers(shard.group) : undefined;
+      if (desired !== undefined) shard.followMembers(desired);
     }
     if (this.#diskFull !== undefined || this.#pace.isSlow) this.#giveAway();
     else this.#spreadLeaders(nowMs);
@@ -337,28 +378,6 @@ export class ShardHost implements PeerListener {
     }
   }
 
-  /**
-   * The system group lets go of a node last: there the node hears that it is removed, which it must if it leads another
-   * group. Only who stays in all groups sees when they have done so, hence it takes the lead when it has a vote.
-   */
-  #followInSystemGroup(desired: Members): void {
-    const { self } = this.#parts;
-    const [system, ...others] = this.#shards;
-    if (!system!.isLeader) return;
-    const { voters, learners } = system!.members;
-    const isWanted = (node: NodeId) => desired.voters.includes(node) || desired.learners.includes(node);
-    const canTell = desired.voters.includes(self) && others.every((shard) => shard.hasMember(self));
-    const stays = (node: NodeId) =>
-      !isWanted(node) && (!canTell || others.some((shard) => shard.hasMember(node)));
-    system!.followMembers({
-      voters: [...desired.voters, ...voters.filter(stays)].sort(),
-      learners: [...desired.learners, ...learners.filter(stays)].sort(),
-    });
-    if (desired.voters.includes(self)) return;
-    const next = system!.caughtUpMembers().find((node) => desired.voters.includes(node));
-    if (next !== undefined) system!.transferLeadership(next);
-  }
-
   #timer(delayMs: number, callback: () => void): void {
     const timer = this.#parts.env.clock.timer(delayMs, () => {
       this.#timers = this.#timers.filter((other) => other !== timer);
@@ -371,8 +390,12 @@ export class ShardHost implements PeerListener {
     try {
       work();
     } catch (error) {
-      this.#stopped = true;
-      this.#parts.onFatal(error as Error);
+      this.#fail(error as Error);
     }
+  }
+
+  #fail(error: Error): void {
+    this.#stopped = true;
+    this.#parts.onFatal(error);
   }
 }

@@ -29,7 +29,7 @@ import type {
   SnapshotAck,
 } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
-import { isMember, type Members, type Membership, stepTowards } from "../raft/configuration.ts";
+import { isJoint, isMember, type Members, type Membership, stepTowards } from "../raft/configuration.ts";
 import type { HardState, LogReader, Output, RaftCore, SnapshotRequest } from "../raft/types.ts";
 import { AppliedState } from "./applied-state.ts";
 import type { GroupLog } from "./group-log.ts";
@@ -43,6 +43,7 @@ import type { ReadTime } from "./shard-reader.ts";
 import { shardStatus } from "./shard-status.ts";
 import { SnapshotExchange } from "./snapshot-exchange.ts";
 import { Staleness } from "./staleness.ts";
+import type { Actual } from "./system-facts.ts";
 import { notLeader, WriteQueue } from "./write-queue.ts";
 
 export type { ShardLimits, ShardParts } from "./shard-parts.ts";
@@ -419,9 +420,48 @@ export class Shard {
     return this.#core.membership.configuration;
   }
 
+  /** The entry that made the members what they are, committed or not; 0: what the group was founded with. */
+  get membersIndex(): LogIndex {
+    return this.#core.membership.index;
+  }
+
   /** Whether `node` belongs to the group by its latest members, or by those that are applied. */
   hasMember(node: NodeId): boolean {
     return isMember(this.members, node) || isMember(this.#state.membership.configuration, node);
+  }
+
+  /**
+   * On a leader: who the members are, if that is committed and no other change is under way. Others may rely on it: whoever is
+   * not among them is needed no more.
+   */
+  get settledMembers(): Actual | undefined {
+    const { index, configuration } = this.#core.membership;
+    if (!this.isLeader || isJoint(configuration) || index > this.#state.index) return undefined;
+    // A new leader knows nothing of what is committed before it has committed something itself.
+    if (this.#log.term(this.#core.commitIndex) !== this.#core.term) return undefined;
+    return { term: this.#core.term, index, ...configuration };
+  }
+
+  /**
+   * Whether a group whose members are `actual`, this node not among them, can do without what this replica has. A change of
+   * members that it knows of and that comes later may have made it a member again, unless the entry was never committed and
+   * never will be: its term is an older one than that of who told.
+   */
+  isLeftBehindBy({ term, index: committed }: Actual): boolean {
+    const { index } = this.#core.membership;
+    if (this.#installation.isUnderWay || this.#logWrites.isFlushing) return false;
+    if (index <= committed) return true;
+    const own = this.#log.term(index);
+    return index > this.#core.commitIndex && own !== undefined && own < term;
+  }
+
+  /** Answers who waits, and lets go of what it holds: the replica is not used any more. */
+  close(): void {
+    this.#writes.propose();
+    this.#writes.expireProposed(Number.POSITIVE_INFINITY);
+    this.#reads.submit(() => undefined, notLeader);
+    this.#reads.expire(Number.POSITIVE_INFINITY);
+    this.#exchange.stopSending();
   }
 
   /** What `cli log` shows, with the last `limit` entries. */

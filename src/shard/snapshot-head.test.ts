@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { CONFIGURATION_NODES_MAX } from "../../protocol/configuration.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { logIndex, nodeId, shardId, term } from "../../protocol/ids.ts";
 import { encodePlain } from "../../protocol/plain.ts";
@@ -45,7 +46,7 @@ test("what can't be the head of this leader's snapshot is refused", () => {
       unknown,
     ][]),
     [4, ["n1", "n1"]],
-    [5, Array.from({ length: 65 }, (_, at) => `n${100 + at}`)],
+    [5, Array.from({ length: CONFIGURATION_NODES_MAX + 1 }, (_, at) => `n${100 + at}`)],
     ...([-1, "1", Number.NaN, Number.POSITIVE_INFINITY].map((value) => [6, value]) as [number, unknown][]),
     ...([41, -1].map((value) => [7, value]) as [number, unknown][]),
     ...(["x", [1], {}, [[7, []], -1], [[7, []]], [[7], 0]].map((value) => [8, value]) as [number, unknown][]),
@@ -61,10 +62,13 @@ test("what can't be the head of this leader's snapshot is refused", () => {
 
 test("of a damaged head nothing is believed that a replica could not be", () => {
   const random = seededRandom(testSeed("snapshot-head"));
+  const actual = { term: 1, index: 4, voters: ["n1"], outgoing: [], learners: [] };
   const facts = {
-    clusterId: "c",
+    ...{ version: 7, clusterId: "c", settings: { shards: 1, replicas: 3, virtualNodes: 150 } },
     incarnations: { n1: "i" },
-    nodes: { n1: { address: "a:1", role: "voter" } },
+    nodes: { n1: { address: "a:1", labels: { zone: "z" }, state: "member", successor: "" } },
+    shards: [{ first: ["n1"], wanted: ["n1"], version: 2, actual }],
+    systemVoters: ["n1"],
     keyspaces: { version: 3, next: 3, drops: 1, live: [{ id: 2, name: "b", mode: "raft", token: 9 }] },
   };
   let believed = 0;

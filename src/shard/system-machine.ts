@@ -1,122 +1,40 @@
-/**
- * The system group's state: what the cluster is called, who its nodes are, and which data directory each of them came
- * with. A node that shows up with another directory has lost what it promised (votes, acknowledged entries), so it must
- * not speak under its old name.
- *
- * Who the nodes are is said here once for all groups; each group's leader sees to it that its group follows.
- */
-import { CONFIGURATION_NODES_MAX } from "../../protocol/configuration.ts";
 import type { NodeId } from "../../protocol/ids.ts";
 import { decodePlain, encodePlain } from "../../protocol/plain.ts";
-import { dictionary, node, oneOf, record, type Shape, text } from "../../protocol/shape.ts";
 import type { CommandBatchReader } from "./command-batch.ts";
-import {
-  afterCommand,
-  type KeyspaceCommand,
-  type KeyspaceFacts,
-  keyspaceFactsShape,
-  NO_KEYSPACES,
-} from "./keyspaces.ts";
+import { afterCommand } from "./keyspaces.ts";
 import type { AnswerReceiver, StateMachine } from "./state-machine.ts";
+import {
+  factsShape,
+  faultOf,
+  NO_FACTS,
+  type ReplicaSet,
+  type Report,
+  type SystemCommand,
+  type SystemFacts,
+  type WantedChange,
+} from "./system-facts.ts";
 
-/** A `learner` gets copies of everything and has no vote. Who is `removed` was a member, and never will be again. */
-export interface NodeFact {
-  /** `host:port`, where the others reach it. */
-  readonly address: string;
-  readonly role: "voter" | "learner" | "removed";
-}
-
-export type SystemCommand =
-  /** Names the cluster and its founders; only the first of these has an effect. */
-  | {
-      readonly kind: "found";
-      readonly clusterId: string;
-      readonly nodes: Readonly<Record<string, NodeFact>>;
-    }
-  /** Binds a member to its data directory; only the first of these for a member has an effect. */
-  | { readonly kind: "bind"; readonly node: NodeId; readonly incarnation: string }
-  /** Adds a node, gives it a vote, or removes it (`faultOfChange`); without effect where that can't be. */
-  | { readonly kind: "member"; readonly node: NodeId; readonly fact: NodeFact }
-  | KeyspaceCommand;
-
-export interface SystemFacts {
-  /** Hexadecimal; empty until the cluster was founded. */
-  readonly clusterId: string;
-  readonly incarnations: Readonly<Record<string, string>>;
-  /** By id; empty until the cluster was founded. */
-  readonly nodes: Readonly<Record<string, NodeFact>>;
-}
-
-/** All that the group agrees on. */
-export interface SystemState extends SystemFacts {
-  readonly keyspaces: KeyspaceFacts;
-}
-
-/** What is to be a dump, and comes from another node. */
-const systemState: Shape<SystemState> = record({
-  clusterId: text,
-  incarnations: dictionary(node, text),
-  nodes: dictionary(node, record<NodeFact>({ address: text, role: oneOf("voter", "learner", "removed") })),
-  keyspaces: keyspaceFactsShape,
-});
-
-export const NO_FACTS: SystemFacts = { clusterId: "", incarnations: {}, nodes: {} };
-
-/** Why `node` can't become what `fact` says, or `undefined` if it can. */
-export function faultOfChange({ nodes }: SystemFacts, node: NodeId, fact: NodeFact): string | undefined {
-  const known = nodes[node];
-  if (known?.role === "removed")
-    return `${node} was removed, for good: a name can't be used for another node`;
-  if (fact.role === "learner") {
-    if (known !== undefined) return `${node} is a member already, at ${known.address}`;
-    if (Object.values(nodes).filter(({ role }) => role !== "removed").length >= CONFIGURATION_NODES_MAX) {
-      return `there are ${CONFIGURATION_NODES_MAX} members already, and can't be more`;
-    }
-    const sharer = Object.keys(nodes).find(
-      (other) => nodes[other]!.address === fact.address && nodes[other]!.role !== "removed",
-    );
-    return sharer === undefined ? undefined : `${sharer} is at ${fact.address} already`;
-  }
-  if (known === undefined) return `${node} is no member`;
-  if (fact.role === "voter") return known.role === "voter" ? `${node} has a vote already` : undefined;
-  const voters = Object.keys(nodes).filter((other) => other !== node && nodes[other]!.role === "voter");
-  return voters.length === 0 ? `${node} is the only one with a vote` : undefined;
-}
-
+/** The system group's state (`system-facts.ts`), as the commands in its log make it. */
 export class SystemMachine implements StateMachine {
   /** Nothing in here expires. */
   readonly horizonMs = 0;
-  #facts: SystemState = { ...NO_FACTS, keyspaces: NO_KEYSPACES };
-  readonly #changed: (facts: SystemState) => void;
+  #facts: SystemFacts = NO_FACTS;
+  readonly #changed: (facts: SystemFacts) => void;
 
   /** `changed` is called after each change, also by `restore`. */
-  constructor(changed: (facts: SystemState) => void) {
+  constructor(changed: (facts: SystemFacts) => void) {
     this.#changed = changed;
   }
 
-  get facts(): SystemState {
+  get facts(): SystemFacts {
     return this.#facts;
   }
 
   apply(commands: CommandBatchReader, _receiver: AnswerReceiver | undefined): void {
     const bytes = commands.rest();
     if (bytes.length === 0) return;
-    const command = decodePlain(bytes) as SystemCommand;
-    const { clusterId, incarnations, nodes } = this.#facts;
-    if (command.kind === "found" && clusterId === "") {
-      this.#set({ ...this.#facts, clusterId: command.clusterId, nodes: command.nodes });
-    } else if (command.kind === "bind" && incarnations[command.node] === undefined) {
-      this.#set({
-        ...this.#facts,
-        incarnations: { ...incarnations, [command.node]: command.incarnation },
-      });
-    } else if (command.kind === "member") {
-      if (faultOfChange(this.#facts, command.node, command.fact) !== undefined) return;
-      this.#set({ ...this.#facts, nodes: { ...nodes, [command.node]: command.fact } });
-    } else if (command.kind === "createKeyspace" || command.kind === "dropKeyspace") {
-      const keyspaces = afterCommand(this.#facts.keyspaces, command);
-      if (keyspaces !== this.#facts.keyspaces) this.#set({ ...this.#facts, keyspaces });
-    }
+    const next = applied(this.#facts, decodePlain(bytes) as SystemCommand);
+    if (next !== this.#facts) this.#set({ ...next, version: this.#facts.version + 1 });
   }
 
   dump(): unknown {
@@ -124,20 +42,110 @@ export class SystemMachine implements StateMachine {
   }
 
   checkDump(dump: unknown): void {
-    systemState(dump, "facts");
+    factsShape(dump, "facts");
   }
 
   restore(dump: unknown): void {
-    this.#set(dump as SystemState);
+    this.#set(dump as SystemFacts);
   }
 
-  #set(facts: SystemState): void {
+  #set(facts: SystemFacts): void {
     this.#facts = facts;
     this.#changed(facts);
+  }
+}
+
+/** What the facts are after `command`: themselves, where it changes nothing. Their version is left as it is. */
+export function applied(facts: SystemFacts, command: SystemCommand): SystemFacts {
+  if (faultOf(facts, command) !== undefined) return facts;
+  const { nodes, incarnations } = facts;
+  switch (command.kind) {
+    case "found": {
+      const { clusterId, settings, systemVoters } = command;
+      const shards = command.sets.map((set) => firstSet(set, facts.version + 1));
+      return {
+        ...{ ...facts, clusterId, settings, systemVoters, shards },
+        ...{ nodes: command.nodes, incarnations: command.incarnations },
+      };
+    }
+    case "admit": {
+      const { node, incarnation, address, labels } = command;
+      const known = nodes[node];
+      const isBound = incarnations[node] !== undefined;
+      if (known !== undefined && isBound && known.address === address && sameLabels(known.labels, labels)) {
+        return facts;
+      }
+      const fact = { ...(known ?? { state: "member" as const, successor: "" as const }), address, labels };
+      return {
+        ...facts,
+        nodes: { ...nodes, [node]: fact },
+        incarnations: { ...incarnations, [node]: incarnation },
+      };
+    }
+    case "state": {
+      const { node, state, successor } = command;
+      return { ...facts, nodes: { ...nodes, [node]: { ...nodes[node]!, state, successor } } };
+    }
+    case "wanted":
+      return withShards(facts, command.changes, wantedOf);
+    case "systemVoters":
+      return sameList(facts.systemVoters, command.voters)
+        ? facts
+        : { ...facts, systemVoters: command.voters };
+    case "actual":
+      return withShards(facts, command.reports, actualOf);
+    case "createKeyspace":
+    case "dropKeyspace": {
+      const keyspaces = afterCommand(facts.keyspaces, command);
+      return keyspaces === facts.keyspaces ? facts : { ...facts, keyspaces };
+    }
   }
 }
 
 /** What `SystemMachine` applies. Borrowed until the next call. */
 export function encodeSystemCommand(command: SystemCommand): Uint8Array {
   return encodePlain(command);
+}
+
+function firstSet(nodes: readonly NodeId[], version: number): ReplicaSet {
+  const voters = [...nodes].sort();
+  const actual = { term: 0, index: 0, voters, outgoing: [], learners: [] };
+  return { first: voters, wanted: nodes, version, actual };
+}
+
+function withShards<Change extends { readonly shard: number }>(
+  facts: SystemFacts,
+  changes: readonly Change[],
+  change: (set: ReplicaSet, change: Change, version: number) => ReplicaSet,
+): SystemFacts {
+  const shards = [...facts.shards];
+  let isNews = false;
+  for (const each of changes) {
+    const set = shards[each.shard]!;
+    const next = change(set, each, facts.version + 1);
+    if (next === set) continue;
+    shards[each.shard] = next;
+    isNews = true;
+  }
+  return isNews ? { ...facts, shards } : facts;
+}
+
+function wantedOf(set: ReplicaSet, { version, wanted }: WantedChange, nextVersion: number): ReplicaSet {
+  if (version !== set.version || sameList(wanted, set.wanted)) return set;
+  return { ...set, wanted, version: nextVersion };
+}
+
+function actualOf(set: ReplicaSet, report: Report): ReplicaSet {
+  if (report.index <= set.actual.index) return set;
+  const { term, index, voters, outgoing, learners } = report;
+  return { ...set, actual: { term, index, voters, outgoing, learners } };
+}
+
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item, at) => item === b[at]);
+}
+
+function sameLabels(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }

@@ -28,7 +28,7 @@ class Machines {
     this.#machines = members.map(
       (member) =>
         new SimulatedMachine({
-          ...{ network, member, members, joins: false, shards: SHARDS, random },
+          ...{ network, member, members, joins: false, shards: SHARDS, replicas: 5, random },
           ...{ sizes: {}, tell: () => {} },
         }),
     );
@@ -75,7 +75,7 @@ class Machines {
 
   /** Asks until the cluster has noted that `name` is removed. */
   remove(name: string): Promise<void> {
-    const change = { kind: "changeMember", action: "remove", address: "", forwarded: false } as const;
+    const change = { kind: "changeMember", action: "remove", successor: "", forwarded: false } as const;
     return this.ask("n1", { ...change, node: nodeId(name) }, "redirect", "boolean", `${name} is removed`);
   }
 

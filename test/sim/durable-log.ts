@@ -23,6 +23,8 @@ const SEGMENT = /^(\d{12})\.log$/;
 export class DurableGroup {
   term = 0;
   votedFor: string | undefined;
+  /** The last entry that replicas had which are gone. */
+  floor: { readonly index: number; readonly term: number } = { index: 0, term: 0 };
   /** The last entry that is not there any more, because its effects are in tables, and its term where that is known. */
   compacted = 0;
   #compactedTerm: number | undefined = 0;
@@ -131,8 +133,10 @@ export class DurableLog {
           log.votedFor = votedFor;
         },
         compacted: (group, index, term: Term) => this.#groupOf(group).compact(index, term),
-        dropped: (group, _floor, cleared) => {
-          if (!cleared) this.#groupOf(group).restart(0, 0);
+        dropped: (group, floor, cleared) => {
+          const log = this.#groupOf(group);
+          log.floor = floor;
+          if (!cleared) log.restart(0, 0);
         },
       });
       at = end;

@@ -55,6 +55,8 @@ export interface FaultsParts {
   readonly machines: readonly SimulatedMachine[];
   /** Of the machines, the first so many founded the cluster. */
   readonly founders: number;
+  /** On how many nodes each shard is. */
+  readonly replicas: number;
   readonly shards: number;
   readonly plan: readonly PlannedFault[];
   /** Longest time of a sync and of bytes on their way while no fault makes it longer, in milliseconds. */
@@ -88,7 +90,8 @@ export class SimulatedFaults {
 
   /** Machines that can lose their disk or be damaged without the cluster losing what it promised. */
   get #lossesAllowed(): number {
-    return Math.floor((this.#parts.founders - 1) / 2);
+    const { founders, replicas } = this.#parts;
+    return Math.floor((Math.min(founders, replicas) - 1) / 2);
   }
 
   /** Whether `machine` may be damaged for good. */

@@ -23,9 +23,11 @@ export interface MachineParts {
   readonly network: MemoryNetwork;
   readonly member: Member;
   readonly members: readonly Member[];
-  /** It is to be added to a cluster that is there already. */
+  /** It asks the others to be taken in, once it is installed. */
   readonly joins: boolean;
   readonly shards: number;
+  /** On how many nodes each shard is; the default, if it is not said. */
+  readonly replicas?: number;
   /** What its node is told of the clocks; nothing: there are no leases. */
   readonly leaseDriftPercent?: number;
   readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "snapshots" | "logBytesMax">;
@@ -76,8 +78,12 @@ export class SimulatedMachine implements ReplySink {
   /** What went wrong that no injected fault explains. */
   readonly failures: string[] = [];
 
+  /** Whether there is such a machine: one that joins comes when it is installed. */
+  #isInstalled: boolean;
+
   constructor(parts: MachineParts) {
     this.#parts = parts;
+    this.#isInstalled = !parts.joins;
     this.name = parts.member.host;
     this.#watchDisk();
   }
@@ -112,15 +118,27 @@ export class SimulatedMachine implements ReplySink {
     return this.#isStopping;
   }
 
+  get isInstalled(): boolean {
+    return this.#isInstalled;
+  }
+
+  /** A machine that joins is there from now on, and boots. */
+  install(): void {
+    this.#isInstalled = true;
+    this.boot();
+  }
+
   /** Starts a process, if there is none. */
   boot(): void {
+    if (!this.#isInstalled) return;
     // Nobody tries for ever to start a node that says that its disk is damaged.
     if (this.#process !== undefined || this.#failedStarts === STARTS_MAX) return;
     this.#tell("boots");
     // A start may put other files in the place of those that are there.
     this.#durableLog = undefined;
     this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY || this.#damaged !== undefined;
-    const { network, random, member, members, joins, shards, sizes, leaseDriftPercent = 0 } = this.#parts;
+    const { network, random, member, members, joins, shards, replicas, sizes } = this.#parts;
+    const { leaseDriftPercent = 0 } = this.#parts;
     const process = new SimulatedProcess(network.clock, (error) => this.#failed("uncaught", error));
     process.wallOffsetMs = this.#wallOffsetMs;
     process.drift(this.#clockRate);
@@ -150,9 +168,9 @@ export class SimulatedMachine implements ReplySink {
       host: member.host,
       port: member.port,
       dataDirectory: "/data",
-      members,
-      joins,
-      shards,
+      members: joins ? [] : members,
+      ...(joins ? { seeds: members.filter(({ id }) => id !== member.id).map(({ address }) => address) } : {}),
+      ...(joins ? {} : { shards, replicas }),
       logLevel: "error",
       timings: { leaseDriftPercent },
     };

@@ -1,4 +1,5 @@
 import { nodeId, shardId } from "../../protocol/ids.ts";
+import type { ChangeMember } from "../../protocol/messages.ts";
 import type { Random } from "../../src/lib/prng.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
 import type { SimulatedMachine } from "./machine.ts";
@@ -6,30 +7,36 @@ import type { SimulatedMachine } from "./machine.ts";
 export interface MemberChangesParts {
   readonly clock: VirtualClock;
   readonly random: Random;
-  /** The founders, and last the one that may join them. */
+  /** The founders, and last those that may join them. */
   readonly machines: readonly SimulatedMachine[];
   readonly founders: number;
   readonly shards: number;
+  /** On how many nodes each shard is, where there are so many. */
+  readonly replicas: number;
+  /** So many nodes stay at least that may hold shards. */
+  readonly atLeast: number;
   readonly tell: (event: string) => void;
 }
 
-type Change = "add" | "promote" | "remove";
-
 /** Longest wait before each of the changes. */
-const PAUSE_MS_MAX = 3000;
+const PAUSE_MS_MAX = 2000;
 const RETRY_MS = 50;
+/** Most changes of one run. */
+const CHANGES_MAX = 6;
 
-/** Has a node added to a simulated cluster, given a vote, and one of the others removed; or less than that. */
+/** Has nodes join a simulated cluster, drain, come back and leave, in any order. */
 export class MemberChanges {
   readonly #parts: MemberChangesParts;
-  readonly #roles: Map<string, "voter" | "learner">;
+  /** Those that belong to the cluster. */
+  readonly #states: Map<string, "member" | "draining">;
+  readonly #removed = new Set<string>();
   #isDone = true;
   /** How many changes were made. */
   changes = 0;
 
   constructor(parts: MemberChangesParts) {
     this.#parts = parts;
-    this.#roles = new Map(parts.machines.slice(0, parts.founders).map(({ name }) => [name, "voter"]));
+    this.#states = new Map(parts.machines.slice(0, parts.founders).map(({ name }) => [name, "member"]));
   }
 
   /** Begins. */
@@ -45,60 +52,104 @@ export class MemberChanges {
     return this.#isDone;
   }
 
-  /** Those who are members, with a vote or without one. */
+  /** Those who belong to the cluster. */
   get machines(): readonly SimulatedMachine[] {
-    return this.#parts.machines.filter(({ name }) => this.#roles.has(name));
+    return this.#parts.machines.filter(({ name }) => this.#states.has(name));
   }
 
-  /** Every group's leader says that its members are those that there should be. */
+  /** Every shard is where it should be, on as many nodes as it should be, and everybody else has let it go. */
   haveFollowed(): boolean {
-    const { machines, shards } = this.#parts;
-    const named = (role: string) =>
-      [...this.#roles.keys()].filter((name) => this.#roles.get(name) === role).sort();
-    const voters = named("voter").join();
-    const learners = named("learner").join();
-    for (let shard = -1; shard < shards; shard++) {
-      const hasFollowed = machines.some((machine) => {
-        const log = machine.describe(shard < 0 ? undefined : shardId(shard), 0);
-        if (log?.role !== "leader" || log.outgoing.length > 0 || !this.#roles.has(machine.name)) return false;
-        return log.voters.join() === voters && log.learners.join() === learners;
-      });
-      if (!hasFollowed) return false;
+    const { machines, shards, replicas } = this.#parts;
+    const able = [...this.#states.keys()].filter((name) => this.#states.get(name) === "member");
+    const size = Math.min(replicas, able.length);
+    for (let shard = 0; shard < shards; shard++) {
+      const logs = machines.map((machine) => machine.describe(shardId(shard), 0));
+      const leader = logs.find((log) => log?.role === "leader");
+      if (leader === undefined || leader.outgoing.length > 0 || leader.learners.length > 0) return false;
+      const voters: readonly string[] = leader.voters;
+      if (voters.length !== size || !voters.every((name) => able.includes(name))) return false;
+      const holders = machines.filter((_, number) => logs[number] !== undefined);
+      const isHolder = ({ name }: SimulatedMachine) => voters.includes(name) || this.#removed.has(name);
+      if (!holders.every(isHolder)) return false;
     }
-    return true;
+    return this.#hasSystemGroupFollowed(able);
+  }
+
+  #hasSystemGroupFollowed(able: readonly string[]): boolean {
+    const { machines } = this.#parts;
+    const leader = machines
+      .map((machine) => machine.describe(undefined, 0))
+      .find((log) => log?.role === "leader");
+    if (leader === undefined || leader.outgoing.length > 0) return false;
+    const { voters, learners } = leader;
+    const known = [...voters, ...learners].map(String).sort();
+    return (
+      known.join() === [...this.#states.keys()].sort().join() && voters.every((name) => able.includes(name))
+    );
   }
 
   async #run(): Promise<void> {
     const { random, machines, founders } = this.#parts;
-    const pause = () => this.#sleep(random.float() * PAUSE_MS_MAX);
-    const newcomer = machines.at(-1)!.name;
-    const steps = 1 + random.below(3);
-    await pause();
-    await this.#change("add", newcomer);
-    await pause();
-    if (steps >= 2) await this.#change("promote", newcomer);
-    await pause();
-    if (steps < 3) return;
-    // An operator removes the node that has lost its disk.
-    const removed = machines.find(({ isExcused }) => isExcused) ?? machines[random.below(founders)]!;
-    await this.#change("remove", removed.name);
+    const joiners = machines.slice(founders);
+    for (let left = 1 + random.below(CHANGES_MAX); left > 0; left--) {
+      await this.#sleep(random.float() * PAUSE_MS_MAX);
+      const joiner = joiners[0];
+      if (joiner !== undefined && random.below(2) === 0) {
+        joiners.shift();
+        await this.#join(joiner);
+      } else await this.#changeAny();
+    }
+  }
+
+  async #join(machine: SimulatedMachine): Promise<void> {
+    machine.install();
+    this.#parts.tell(`${machine.name}: join`);
+    this.changes++;
+    this.#states.set(machine.name, "member");
+    // It is one when the others say so; until then nothing can be asked of it.
+    while (
+      !this.#parts.machines.some((other) => other.status()?.peers.some(({ id }) => id === machine.name))
+    ) {
+      await this.#sleep(RETRY_MS);
+    }
+  }
+
+  async #changeAny(): Promise<void> {
+    const { random, machines, atLeast } = this.#parts;
+    const names = [...this.#states.keys()];
+    const able = names.filter((name) => this.#states.get(name) === "member");
+    // An operator replaces the node that has lost its disk.
+    const lost = machines.find(({ isExcused, name }) => isExcused && this.#states.has(name))?.name;
+    const name = lost ?? names[random.below(names.length)]!;
+    if (lost === undefined && able.length <= atLeast && this.#states.get(name) === "member") return;
+    const successor = able.find((other) => other !== name && other !== lost);
+    const action = lost === undefined ? random.below(4) : 2 + random.below(2);
+    if (this.#states.get(name) === "draining" && action < 2) await this.#change("undrain", name);
+    else if (action < 2) await this.#change("drain", name);
+    else if (action === 2 || successor === undefined) await this.#change("remove", name);
+    else await this.#change("replace", name, successor);
   }
 
   /** Asks one node after the other for a change, until one says that the cluster has noted it. */
-  async #change(action: Change, name: string): Promise<void> {
-    const { machines, founders, tell } = this.#parts;
-    const address = action === "add" ? `${name}:7001` : "";
-    const request = { kind: "changeMember", action, node: nodeId(name), address, forwarded: false } as const;
+  async #change(action: ChangeMember["action"], name: string, successor?: string): Promise<void> {
+    const { machines, tell } = this.#parts;
+    const request = {
+      ...({ kind: "changeMember", action, node: nodeId(name), forwarded: false } as const),
+      successor: successor === undefined ? ("" as const) : nodeId(successor),
+    };
     for (let attempt = 0; ; attempt++) {
-      const answer = await machines[attempt % founders]!.execute(request, "redirect");
+      const answer = await machines[attempt % machines.length]!.execute(request, "redirect");
       if (typeof answer !== "string" && answer.kind === "boolean") break;
       await this.#sleep(RETRY_MS);
     }
-    tell(`${name}: ${action}`);
+    tell(`${name}: ${action} ${successor ?? ""}`);
     this.changes++;
-    if (action === "add") this.#roles.set(name, "learner");
-    else if (action === "promote") this.#roles.set(name, "voter");
-    else this.#roles.delete(name);
+    if (action === "drain") this.#states.set(name, "draining");
+    else if (action === "undrain") this.#states.set(name, "member");
+    else {
+      this.#states.delete(name);
+      this.#removed.add(name);
+    }
   }
 
   #sleep(delayMs: number): Promise<void> {

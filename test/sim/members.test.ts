@@ -1,7 +1,7 @@
 /**
- * Whole nodes that come and go by the handful, under every fault: clusters of two to five founders, to which up to two nodes
- * are added and from which all but one may be removed, in any order, while clients write. When the faults are over every
- * group has the members that were asked for, and serves. `sim.test.ts` looks at what clients are told.
+ * Whole nodes that come and go by the handful, under every fault: clusters of one to five founders, which up to two nodes
+ * join and from which all but one may go, in any order, while clients write. When the faults are over every shard is on as
+ * many nodes as it should be, and serves. `sim.test.ts` looks at what clients are told.
  *
  * `SEED` decides all of it. `RUNS` in the environment makes it that many runs, of the seeds that follow.
  */
@@ -16,6 +16,7 @@ import { VirtualClock } from "../support/virtual-clock.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { planFaults, SimulatedFaults } from "./faults.ts";
 import { SimulatedMachine } from "./machine.ts";
+import { MemberChanges } from "./member-changes.ts";
 import { MemoryNetwork } from "./network.ts";
 
 const RUNS = Number(process.env.RUNS ?? 5);
@@ -23,15 +24,13 @@ const TEST_MS_MAX = Math.max(60_000, RUNS * 10_000);
 /** Nobody loses a disk here: who does can't be waited for. */
 const KINDS = FAULT_KINDS.filter((kind) => kind !== "wipe" && kind !== "bitflip");
 const USUAL = { syncMs: 4, latencyMs: 2 };
-const SHARDS = 3;
+const SHARDS = 4;
 const WRITERS = 4;
 const KEYS = 200;
 const FAULTS_MS = 8_000;
 const FOLLOW_MS_MAX = 60_000;
 const SERVE_MS_MAX = 5_000;
 const EVENTS_SHOWN = 50;
-
-type Action = "add" | "promote" | "remove";
 
 test(
   `groups follow what is asked of them through every fault, ${RUNS} times`,
@@ -49,9 +48,8 @@ class Run {
   readonly #machines: readonly SimulatedMachine[];
   readonly #network: MemoryNetwork;
   readonly #founders: number;
-  readonly #joiners: readonly string[];
-  /** Who the members should be. */
-  readonly #roles: Map<string, "voter" | "learner">;
+  readonly #replicas: number;
+  readonly #changes: MemberChanges;
   readonly #events: string[] = [];
   #isOver = false;
 
@@ -65,11 +63,11 @@ class Run {
       Array.from({ length: count }, (_, i) => `${letter}${i + 1}`).map((id) =>
         memberAt(nodeId(id), id, 7001),
       );
-    const founders = members("n", 2 + random.below(4));
+    const founders = members("n", 1 + random.below(5));
     const joiners = members("m", random.below(3));
     this.#founders = founders.length;
-    this.#joiners = joiners.map(({ id }) => id);
-    this.#roles = new Map(founders.map(({ id }) => [id, "voter"]));
+    const replicas = 1 + random.below(5);
+    this.#replicas = replicas;
     const engine = { memtableBytes: 1024 << random.below(3), blockBytes: 256, tableBytes: 2048 };
     const sizes = {
       engine: { ...engine, level0Tables: 2, level1Bytes: 8192, manifestBytes: 2048 },
@@ -79,10 +77,13 @@ class Run {
     const tell = this.#tell;
     this.#machines = [...founders, ...joiners].map((member) => {
       const joins = joiners.includes(member);
-      const known = joins ? [...founders, member] : founders;
       return new SimulatedMachine({
-        ...{ network, member, members: known, joins, shards: SHARDS, sizes, random, tell },
+        ...{ network, member, members: founders, joins, shards: SHARDS, replicas, sizes, random, tell },
       });
+    });
+    this.#changes = new MemberChanges({
+      ...{ clock: this.#clock, random, machines: this.#machines, founders: founders.length },
+      ...{ shards: SHARDS, replicas, atLeast: 1, tell },
     });
   }
 
@@ -105,7 +106,7 @@ class Run {
 
   async #run(): Promise<void> {
     for (const machine of this.#machines) machine.boot();
-    await this.#until(() => this.#followed(), FOLLOW_MS_MAX, "the cluster is founded");
+    await this.#until(() => this.#changes.haveFollowed(), FOLLOW_MS_MAX, "the cluster is founded");
     for (let number = 0; number < WRITERS; number++) this.#write();
     const faultsMs = this.#random.below(4) === 0 ? 0 : FAULTS_MS;
     const faults = new SimulatedFaults({
@@ -114,28 +115,27 @@ class Run {
       network: this.#network,
       machines: this.#machines,
       founders: this.#founders,
+      replicas: this.#replicas,
       shards: SHARDS,
       usual: USUAL,
       plan: planFaults(this.#random, KINDS, faultsMs),
       tell: this.#tell,
     });
     const endMs = this.#clock.nowMs() + faultsMs;
-    let areChangesOver = false;
-    this.#changeMembers().then(() => {
-      areChangesOver = true;
-    });
+    this.#changes.start();
     await this.#until(() => this.#clock.nowMs() >= endMs, FAULTS_MS * 2, "the faults are over");
     faults.heal([]);
-    const haveStopped = () => this.#machines.every((machine) => machine.isRunning && !machine.isStopping);
+    const haveStopped = () =>
+      this.#machines.every((machine) => !machine.isInstalled || (machine.isRunning && !machine.isStopping));
     await this.#until(haveStopped, FOLLOW_MS_MAX, "nodes that were stopping have ended");
-    await this.#until(() => areChangesOver, FOLLOW_MS_MAX, "the changes are noted");
-    const wanted = [...this.#roles].map(([name, role]) => `${name} ${role}`);
-    await this.#until(() => this.#followed(), FOLLOW_MS_MAX, `all groups have ${wanted}`);
+    await this.#until(() => this.#changes.isDone, FOLLOW_MS_MAX, "the changes are noted");
+    await this.#until(() => this.#changes.haveFollowed(), FOLLOW_MS_MAX, "all groups have followed");
+    const { machines } = this.#changes;
     let served = 0;
-    for (const name of this.#roles.keys()) {
-      for (let shard = 0; shard < SHARDS; shard++) this.#untilServed(name, shard).then(() => served++);
+    for (const machine of machines) {
+      for (let shard = 0; shard < SHARDS; shard++) this.#untilServed(machine, shard).then(() => served++);
     }
-    await this.#until(() => served === this.#roles.size * SHARDS, SERVE_MS_MAX, "every shard serves");
+    await this.#until(() => served === machines.length * SHARDS, SERVE_MS_MAX, "every shard serves");
     this.#isOver = true;
   }
 
@@ -151,59 +151,10 @@ class Run {
     }
   }
 
-  async #changeMembers(): Promise<void> {
-    const random = this.#random;
-    const voters = () => [...this.#roles.values()].filter((role) => role === "voter").length;
-    for (const name of this.#joiners) {
-      await this.#change("add", name);
-      if (random.below(3) > 0) await this.#change("promote", name);
-    }
-    for (let left = random.below(this.#roles.size); left > 0; left--) {
-      const names = [...this.#roles.keys()];
-      const name = names[random.below(names.length)]!;
-      if (this.#roles.get(name) === "learner" || voters() > 1) await this.#change("remove", name);
-    }
-  }
-
-  /** Asks one node after the other for a change, after a while, until one says that the cluster has noted it. */
-  async #change(action: Action, name: string): Promise<void> {
-    await this.#sleep(this.#random.float() * (this.#random.below(2) === 0 ? 50 : 2000));
-    const address = action === "add" ? `${name}:7001` : "";
-    const request = { kind: "changeMember", action, node: nodeId(name), address, forwarded: false } as const;
-    for (let attempt = 0; ; attempt++) {
-      const answer = await this.#machines[attempt % this.#machines.length]!.execute(request, "redirect");
-      if (typeof answer !== "string" && answer.kind === "boolean") break;
-      await this.#sleep(50);
-    }
-    this.#events.push(`${this.#clock.nowMs().toFixed(0)} ${name}: ${action}`);
-    if (action === "remove") this.#roles.delete(name);
-    else this.#roles.set(name, action === "add" ? "learner" : "voter");
-  }
-
-  /** Every group has a leader that says that its members are those that there should be. */
-  #followed(): boolean {
-    const named = (role: string) =>
-      String([...this.#roles.keys()].filter((name) => this.#roles.get(name) === role).sort());
-    const led = this.#members
-      .flatMap((machine) => machine.status()?.shards ?? [])
-      .filter(
-        ({ role, voters, outgoing, learners }) =>
-          role === "leader" &&
-          outgoing.length === 0 &&
-          String(voters) === named("voter") &&
-          String(learners) === named("learner"),
-      );
-    return new Set(led.map(({ shard }) => shard)).size === SHARDS + 1;
-  }
-
-  get #members(): readonly SimulatedMachine[] {
-    return this.#machines.filter(({ name }) => this.#roles.has(name));
-  }
-
   async #write(): Promise<void> {
     const random = this.#random;
     while (!this.#isOver) {
-      const members = this.#members;
+      const members = this.#changes.machines;
       const key = utf8(`key${random.below(KEYS)}`);
       const put = { kind: "put", stamp: NO_SESSION, key, condition: "always" } as const;
       const machine = members[random.below(members.length)]!;
@@ -212,8 +163,7 @@ class Run {
     }
   }
 
-  async #untilServed(name: string, shard: number): Promise<void> {
-    const machine = this.#machines.find((candidate) => candidate.name === name)!;
+  async #untilServed(machine: SimulatedMachine, shard: number): Promise<void> {
     for (;;) {
       const answer = await machine.execute({ kind: "openSession", shard: shardId(shard) }, "forward");
       if (typeof answer !== "string" && answer.kind === "integer") return;

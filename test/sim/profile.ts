@@ -7,6 +7,10 @@ import type { SimulationOptions } from "./options.ts";
 /** What a run is like, faults aside. */
 export interface Profile {
   readonly nodes: number;
+  /** Nodes that may join them, where members change. */
+  readonly joiners: number;
+  /** On how many nodes each shard is. */
+  readonly replicas: number;
   readonly shards: number;
   readonly clients: number;
   readonly keys: number;
@@ -26,7 +30,9 @@ export interface Profile {
 /** Draws a profile; what the options say, they decide. */
 export function drawProfile(random: Random, options: SimulationOptions): Profile {
   const drawn = {
-    nodes: random.below(8) === 0 ? 5 : 3,
+    nodes: 3 + Math.max(0, random.below(5) - 2),
+    joiners: 1 + random.below(2),
+    replicas: 3,
     shards: 1 << random.below(3),
     clients: 3 + random.below(8),
     keys: 4 + random.below(12),

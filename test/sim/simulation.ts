@@ -34,6 +34,8 @@ import { Trace } from "./trace.ts";
 /** How long the last requests, and the last replica, may take once all is well. */
 const ANSWERS_MS = 40_000;
 const EQUAL_MS = 10_000;
+/** How long the shards may take until they are where they should be: several moves, one after the other. */
+const FOLLOW_MS = 60_000;
 const ELECTION_TIMEOUT_MS = DEFAULT_TIMINGS.electionTicks * DEFAULT_TIMINGS.tickMs;
 /** How often the content of all replicas of a shard is looked at. */
 const CONTENT_MS = 150;
@@ -98,16 +100,17 @@ class Simulation {
     };
     this.#network = new MemoryNetwork(this.#clock, streamOf(seed, "network"), observe);
     const founders = Array.from({ length: profile.nodes }, (_, i) => `n${i + 1}`);
-    const newcomer = `n${profile.nodes + 1}`;
-    const all = [...founders, newcomer].map((name) => memberAt(nodeId(name), name, 7001));
+    const joiners = Array.from({ length: profile.joiners }, (_, i) => `n${profile.nodes + 1 + i}`);
+    const all = [...founders, ...joiners].map((name) => memberAt(nodeId(name), name, 7001));
     this.#machines = all.map(
       (member) =>
         new SimulatedMachine({
           network: this.#network,
           member,
-          members: member.host === newcomer ? all : all.slice(0, -1),
-          joins: member.host === newcomer,
+          members: all.slice(0, founders.length),
+          joins: joiners.includes(member.host),
           shards: profile.shards,
+          replicas: profile.replicas,
           leaseDriftPercent: profile.leaseDriftPercent,
           sizes: profile.sizes,
           random: streamOf(seed, member.host),
@@ -133,6 +136,9 @@ class Simulation {
       machines: this.#machines,
       founders: founders.length,
       shards: profile.shards,
+      replicas: profile.replicas,
+      // With fewer nodes than replicas there would be shards that can't do without any of theirs.
+      atLeast: profile.replicas,
       tell: this.#tell,
     });
     const planned = planFaults(streamOf(seed, "faults"), profile.kinds, profile.faultsMs);
@@ -144,6 +150,7 @@ class Simulation {
       network: this.#network,
       machines: this.#machines,
       founders: founders.length,
+      replicas: profile.replicas,
       shards: profile.shards,
       usual: profile.usual,
       plan: only === undefined ? planned : planned.filter(({ number }) => only.includes(number)),
@@ -193,6 +200,7 @@ class Simulation {
     this.#faults.healAll();
     this.#off = [];
     await this.#until(() => this.#areUp(), ANSWERS_MS, "all nodes have come back");
+    await this.#until(() => this.#members.haveFollowed(), FOLLOW_MS, "every shard is where it should be");
     await this.#becomeEqual();
     // A node that was removed in the middle of its work finds out only by waiting for others.
     const isDone = () => this.#machines.every(({ oldestCall }) => oldestCall === undefined);
@@ -207,7 +215,6 @@ class Simulation {
     this.#faults.heal(this.#off);
     await this.#until(() => this.#areUp(), DEFAULT_TIMINGS.stopMsMax, "nodes that were stopping have ended");
     await this.#until(() => this.#members.isDone, ANSWERS_MS, "the members are changed");
-    await this.#until(() => this.#members.haveFollowed(), ANSWERS_MS, "all groups have followed");
     let served = 0;
     const { healthy } = this;
     const { shards } = this.#profile;
@@ -223,12 +230,12 @@ class Simulation {
     );
   }
 
-  /** A minority of the founders, or nobody, that the cluster will have to do without. */
+  /** So few nodes, or nobody, that no shard can have lost its majority with them, that the cluster will have to do without. */
   #chooseOff(): readonly SimulatedMachine[] {
     const random = streamOf(this.#options.seed, "off");
-    const founders = this.#machines.slice(0, -1);
+    const founders = this.#machines.slice(0, this.#profile.nodes);
     const lost = founders.filter(({ isExcused }) => isExcused).length;
-    const most = Math.floor((founders.length - 1) / 2) - lost;
+    const most = Math.floor((Math.min(founders.length, this.#profile.replicas) - 1) / 2) - lost;
     const count = random.below(2) === 0 ? 0 : Math.max(0, most);
     const candidates = founders.filter(({ isExcused }) => !isExcused);
     const first = random.below(candidates.length);
@@ -243,7 +250,10 @@ class Simulation {
   #areUp(): boolean {
     return this.#machines.every(
       (machine) =>
-        this.#off.includes(machine) || machine.isExcused || (machine.isRunning && !machine.isStopping),
+        this.#off.includes(machine) ||
+        machine.isExcused ||
+        !machine.isInstalled ||
+        (machine.isRunning && !machine.isStopping),
     );
   }
 
@@ -322,8 +332,9 @@ class Simulation {
     let areEqual = false;
     const compare = async (): Promise<void> => {
       while (!areEqual) {
-        const contents = await Promise.all(members.map((machine) => this.#wholeContentOf(machine)));
-        areEqual = contents.every((content) => content !== undefined && content === contents[0]);
+        const shards = Array.from({ length: this.#profile.shards }, (_, shard) => shard);
+        const equal = await Promise.all(shards.map((shard) => this.#isEqual(shard, members)));
+        areEqual = equal.every(Boolean);
         await this.#sleep(100);
       }
     };
@@ -335,14 +346,13 @@ class Simulation {
     while (!(await this.#clients.read(machine, key))) await this.#sleep(50);
   }
 
-  async #wholeContentOf(machine: SimulatedMachine): Promise<string | undefined> {
-    let content = "";
-    for (let shard = 0; shard < this.#profile.shards; shard++) {
-      const part = await this.#contentOf(machine, shard);
-      if (part === undefined) return undefined;
-      content += part;
-    }
-    return content;
+  /** Whether all nodes that hold a shard have the same of it. */
+  async #isEqual(shard: number, members: readonly SimulatedMachine[]): Promise<boolean> {
+    const holders = members.filter((machine) => machine.describe(shardId(shard), 0) !== undefined);
+    const contents = await Promise.all(holders.map((machine) => this.#contentOf(machine, shard)));
+    return (
+      contents.length > 0 && contents.every((content) => content !== undefined && content === contents[0])
+    );
   }
 
   /** A digest of everything that a node has of a shard, `undefined` if it can't be read now. */

@@ -14,6 +14,7 @@
 import { type GroupId, groupId, type ShardId, shardOfGroup } from "../../protocol/ids.ts";
 import type { GroupLogStatus } from "../../protocol/messages.ts";
 import { majority } from "../../src/raft/quorum.ts";
+import type { DurableGroup } from "./durable-log.ts";
 import { Ledger } from "./ledger.ts";
 import type { SimulatedMachine } from "./machine.ts";
 import { MessageChecks } from "./message-checks.ts";
@@ -124,7 +125,11 @@ export class StateChecks {
     const shard = group === 0 ? undefined : shardOfGroup(group);
     const before = groups[group];
     let log = machine.describe(shard, 0);
-    if (log === undefined) return;
+    if (log === undefined) {
+      // It has no replica, or had one that is gone: the next one has a life of its own.
+      if (machine.status() !== undefined) groups[group] = undefined;
+      return;
+    }
     if (before !== undefined && isSame(before.status, log)) return;
     const ledger = this.#ledgers[group]!;
     const seen = { status: log, checked: before?.checked ?? log.firstIndex - 1 };
@@ -257,10 +262,13 @@ export class StateChecks {
       if (!sets.some((set) => set.includes(name))) continue;
       if (log.compacted >= index || log.termOf(index) === term) continue;
       const own = log.lastTerm ?? 0;
+      const reaches = (lastTerm: number, lastIndex: number) =>
+        own > lastTerm || (own === lastTerm && log.lastIndex >= lastIndex);
+      // What replicas had that are gone from a disk binds the node all the same.
+      const isBelow = ({ floor }: DurableGroup) => !reaches(floor.term, floor.index);
+      if (isBelow(log)) continue;
       const friends = logs.filter(
-        (other) =>
-          own > (other.log.lastTerm ?? 0) ||
-          (own === other.log.lastTerm && log.lastIndex >= other.log.lastIndex),
+        (other) => reaches(other.log.lastTerm ?? 0, other.log.lastIndex) && !isBelow(other.log),
       );
       const wins = (set: readonly string[]) =>
         friends.filter((friend) => set.includes(friend.name)).length >= majority(set.length);

@@ -129,12 +129,12 @@ export class TestCluster {
     return nodes.map(({ id, port }) => `${this.#proxies.has(id) ? FRONT_HOST : "127.0.0.1"}:${port}`);
   }
 
-  /** Lays out one more node, which waits to be added when it is started; of a cluster without proxies. */
-  joiner(id: string, shards: number): NodeProcess {
+  /** Lays out one more node, which joins when it is started; of a cluster without proxies. `more` are further flags. */
+  joiner(id: string, ...more: readonly string[]): NodeProcess {
     const [port] = freePorts(1) as [number];
-    const peers = [...this.nodes.map((node) => `${node.id}=${node.address}`), `${id}=127.0.0.1:${port}`];
-    const args = ["--host", "127.0.0.1", "--data", join(this.#directory, id), "--shards", String(shards)];
-    const node = new NodeProcess(id, port, [...args, "--join", "--peers", peers.join(",")]);
+    const seeds = this.nodes.map((node) => node.address).join(",");
+    const args = ["--host", "127.0.0.1", "--data", join(this.#directory, id), "--join", seeds];
+    const node = new NodeProcess(id, port, [...args, ...more]);
     this.nodes = [...this.nodes, node];
     return node;
   }

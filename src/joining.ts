@@ -1,0 +1,59 @@
+import type { ErrorName } from "../protocol/errors.ts";
+import type { Join, JoinedCluster } from "../protocol/messages.ts";
+import { Client } from "./client/cluster-client.ts";
+import { FlotillaError } from "./client/errors.ts";
+import type { Env } from "./env/env.ts";
+import { StartError } from "./start-error.ts";
+
+/** How long one attempt may take, and the pause before the next. */
+const ATTEMPT_MS = 3_000;
+const PAUSE_MS = 250;
+
+/** Another attempt would be answered in the same way. */
+const FINAL: ReadonlySet<ErrorName> = new Set<ErrorName>([
+  "BAD_REQUEST",
+  "WRONG_INCARNATION",
+  "REMOVED",
+  "UNSUPPORTED_VERSION",
+]);
+
+/**
+ * Has a cluster take this node in: asks the nodes at `seeds`, again and again until one of them has passed it on to who
+ * decides. Resolves with what the node has to know, or with `undefined` once `isOver`; rejects with `StartError` where the
+ * cluster refuses.
+ */
+export async function joinCluster(
+  env: Pick<Env, "clock" | "random" | "transport" | "log">,
+  seeds: readonly string[],
+  node: Omit<Join, "kind" | "forwarded">,
+  isOver: () => boolean,
+): Promise<JoinedCluster | undefined> {
+  let told = "";
+  while (!isOver()) {
+    try {
+      return await ask(env, seeds, node);
+    } catch (error) {
+      if (!(error instanceof FlotillaError)) throw error;
+      if (FINAL.has(error.code))
+        throw new StartError(`${node.node} can't join: ${error.message}`, { cause: error });
+      // The reason once, and not at each attempt.
+      if (error.message !== told) env.log.warn("could not join yet", { reason: error.message });
+      told = error.message;
+    }
+    await new Promise<void>((resolve) => env.clock.timer(PAUSE_MS, resolve));
+  }
+  return undefined;
+}
+
+async function ask(
+  env: Pick<Env, "clock" | "random" | "transport">,
+  seeds: readonly string[],
+  node: Omit<Join, "kind" | "forwarded">,
+): Promise<JoinedCluster> {
+  const client = await Client.open({ addresses: seeds, requestTimeoutMs: ATTEMPT_MS }, env);
+  try {
+    return await client.join(node);
+  } finally {
+    client.close();
+  }
+}
