@@ -57,11 +57,14 @@ class Facts {
     this.driver = this.#newDriver();
   }
 
-  turn(seconds = 1): Proposal[] {
+  /** What is proposed about replicas; with `aboutLeaders`, of who should lead. */
+  turn(seconds = 1, aboutLeaders = false): Proposal[] {
     this.nowMs += seconds * 1000;
     this.proposals.length = 0;
     this.driver.turn();
-    return [...this.proposals];
+    const isOrder = ({ shard, wanted }: Proposal) =>
+      wanted.toSorted().join() === this.shards[shard]!.wanted.toSorted().join();
+    return this.proposals.filter((proposal) => isOrder(proposal) === aboutLeaders);
   }
 
   /** The proposals have been applied; the shards have yet to follow. */
@@ -200,6 +203,46 @@ describe("replicas", () => {
     expect(underWay.length + toCome.length).toBeWithin(held, held + 3);
     const moves = underWay.length + toCome.length;
     expect(estimate).toMatchObject({ moves, bytes: 100 * moves });
+  });
+});
+
+describe("leaders", () => {
+  const led = (facts: Facts, id: string) => facts.shards.filter(({ wanted }) => wanted[0] === id).length;
+
+  test("who leaves should lead nothing, at once", () => {
+    const facts = new Facts(6);
+    facts.turn();
+    facts.set("n3", { isLeaving: true });
+    expect(led(facts, "n3")).toBe(2);
+    const moves = facts.turn();
+    const orders =
+      facts.driver.report() && facts.proposals.filter(({ wanted }) => wanted.includes(nodeId("n3")));
+    const gone = [...moves.filter(({ wanted }) => !wanted.includes(nodeId("n3"))), ...orders!];
+    facts.apply(gone);
+    expect(led(facts, "n3")).toBe(0);
+  });
+
+  test("are evened out when the replicas are where they belong, and then stay", () => {
+    const facts = new Facts(4);
+    expect(facts.turn(1, true)).toEqual([]);
+    const lopsided = facts.shards.map((row) => ({ ...row, wanted: row.wanted.toSorted() }));
+    facts.shards = lopsided;
+    const count = (id: string) => led(facts, id);
+    expect(Math.max(...["n1", "n2", "n3", "n4"].map(count))).toBeGreaterThan(3);
+    facts.nodes.push(nodeOf("n5"));
+    expect(facts.turn(1, true)).toEqual([]);
+    facts.nodes.pop();
+    facts.shards = lopsided.map((row) => ({ ...row, version: 7 }));
+    facts.apply(facts.turn(1, true));
+    expect(["n1", "n2", "n3", "n4"].map(count)).toEqual([3, 3, 3, 3]);
+    expect(facts.turn(1, true)).toEqual([]);
+  });
+
+  test("a few at a time", () => {
+    const facts = new Facts(3, 90);
+    facts.turn();
+    facts.shards = facts.shards.map((row) => ({ ...row, wanted: row.wanted.toSorted() }));
+    expect(facts.turn(1, true)).toHaveLength(16);
   });
 });
 

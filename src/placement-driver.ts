@@ -9,7 +9,8 @@
  * takes longest to work out, for as long as the nodes stay as they are.
  */
 import type { NodeId } from "../protocol/ids.ts";
-import type { ConditionedNode } from "./placement/conditions.ts";
+import { isWanted } from "./placement/conditions.ts";
+import { ledBy, preferredLeaders } from "./placement/leaders.ts";
 import {
   afterMove,
   estimateOf,
@@ -55,8 +56,8 @@ export interface PlacementDriverParts {
   readonly nowMs: () => number;
   /** `undefined` on every node but the one that leads the system group and has applied all that was committed before. */
   readonly facts: () => DrivenFacts | undefined;
-  /** Proposes that the shard's set of this version be followed by `wanted`. It may come to nothing. */
-  readonly proposeReplicas: (shard: number, version: number, wanted: readonly NodeId[], move: Move) => void;
+  /** Proposes that the shard's set of this version be followed by `wanted`, who should lead first. It may come to nothing. */
+  readonly proposeReplicas: (shard: number, version: number, wanted: readonly NodeId[]) => void;
   readonly proposeSystemVoters: (voters: readonly NodeId[]) => void;
 }
 
@@ -84,6 +85,8 @@ interface Proposal {
 
 /** How long a proposal may take before it is made again. */
 const PROPOSAL_MS = 5000;
+/** Most shards that get another one to lead them in a turn, so that clients meet few redirects at a time. */
+const LEADERS_MAX = 16;
 
 export class PlacementDriver {
   readonly #parts: PlacementDriverParts;
@@ -114,6 +117,7 @@ export class PlacementDriver {
     this.#turnMs = nowMs;
     const view = this.#viewOf(facts, nowMs);
     this.#moveReplicas(facts, view, nowMs);
+    this.#moveLeaders(facts, view, nowMs);
     this.#moveVotes(facts, view);
   }
 
@@ -134,17 +138,41 @@ export class PlacementDriver {
 
   #moveReplicas(facts: DrivenFacts, view: PlacementView, nowMs: number): void {
     for (const move of nextMoves(view, this.#parts.limits, this.#budgetBytes, this.#neededMoves(view))) {
-      const { version } = facts.shards[move.shard]!;
-      const wanted = afterMove(view.shards[move.shard]!.wanted, move);
-      this.#proposed.set(move.shard, { version, wanted, atMs: nowMs });
       this.#budgetBytes -= move.bytes;
-      this.#parts.proposeReplicas(move.shard, version, wanted, move);
+      this.#propose(facts, move.shard, afterMove(view.shards[move.shard]!.wanted, move), nowMs);
     }
+  }
+
+  /**
+   * Who should lead is the first of the set that is wanted. Leaders are evened out once all replicas are where they belong;
+   * but who leaves or is lost should lead nothing at any time.
+   */
+  #moveLeaders(facts: DrivenFacts, { nodes, shards }: PlacementView, nowMs: number): void {
+    const leaders = preferredLeaders(
+      shards.map(({ wanted }) => ({ voters: wanted, preferred: wanted[0] })),
+      nodes.map((node) => ({ ...node, mayLead: isWanted(node) })),
+    );
+    const isAtRest = this.#needed?.moves.length === 0 && !shards.some(isMoving);
+    const able = new Set(nodes.filter(isWanted).map(({ id }) => id));
+    let left = LEADERS_MAX;
+    for (const [shard, row] of shards.entries()) {
+      const wanted = ledBy(row.wanted, leaders[shard]);
+      if (wanted === row.wanted || isMoving(row) || this.#proposed.has(shard)) continue;
+      if (!isAtRest && able.has(row.wanted[0]!)) continue;
+      if (left-- === 0) return;
+      this.#propose(facts, shard, wanted, nowMs);
+    }
+  }
+
+  #propose(facts: DrivenFacts, shard: number, wanted: readonly NodeId[], nowMs: number): void {
+    const { version } = facts.shards[shard]!;
+    this.#proposed.set(shard, { version, wanted, atMs: nowMs });
+    this.#parts.proposeReplicas(shard, version, wanted);
   }
 
   #moveVotes({ systemVoters: current, areSystemVotersSettled }: DrivenFacts, { nodes }: PlacementView): void {
     if (!areSystemVotersSettled) return;
-    const next = systemVoters(current, nodes as readonly ConditionedNode[]);
+    const next = systemVoters(current, nodes);
     if (next.length === current.length && next.every((id) => current.includes(id))) return;
     this.#parts.proposeSystemVoters(next);
   }

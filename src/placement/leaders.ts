@@ -45,6 +45,12 @@ export function preferredLeaders(
   return leaders.leaders.map((leader) => (leader === undefined ? undefined : able[leader]!.id));
 }
 
+/** `set` with `leader`, if it is one of them, in the first place, and the others as they were. */
+export function ledBy(set: readonly NodeId[], leader: NodeId | undefined): readonly NodeId[] {
+  if (leader === undefined || leader === set[0] || !set.includes(leader)) return set;
+  return [leader, ...set.filter((id) => id !== leader)];
+}
+
 /** Leaderships while they are being evened out. */
 class Leaders implements Carried {
   readonly leaders: (number | undefined)[];

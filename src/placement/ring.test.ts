@@ -59,6 +59,11 @@ describe("alike nodes", () => {
         expect(Math.max(...loads)).toBe(Math.ceil((3 * shards) / nodes));
         expect(Math.min(...loads)).toBe(Math.floor((3 * shards) / nodes));
         for (const set of sets) expect(new Set(set).size).toBe(3);
+        const firsts = loadsOf(
+          sets.map((set) => set.slice(0, 1)),
+          all,
+        );
+        expect(Math.max(...firsts)).toBe(Math.ceil(shards / nodes));
       }),
       { seed, numRuns },
     );

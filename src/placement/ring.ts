@@ -17,6 +17,7 @@
 import type { NodeId } from "../../protocol/ids.ts";
 import { assert } from "../lib/assert.ts";
 import type { RingNode } from "./failure-domains.ts";
+import { ledBy, preferredLeaders } from "./leaders.ts";
 import { Placement } from "./placement.ts";
 import { RingPoints } from "./ring-points.ts";
 
@@ -32,7 +33,8 @@ export const VIRTUAL_NODES = 150;
 /**
  * The replica sets of `shards` shards, by shard. With `previous` (sets as they are, which may name nodes that are no more)
  * as little as can be is changed about them; asked again about its own answer it changes nothing. The same input gives the
- * same output everywhere, in whatever order the nodes come. Whoever is exchanged is followed in its place in the order.
+ * same output everywhere, in whatever order the nodes come. The first of a set is who should lead the shard: these are as even as the
+ * sets are, where they are new, and who is exchanged is followed in its place.
  */
 export function placeShards(
   shards: number,
@@ -54,12 +56,28 @@ export function placeShards(
     return [...new Set(kept)];
   });
   if (nodes.length === 0) return sets.map(() => []);
+  const isNew = sets.map((set) => set.length === 0);
   const size = Math.min(replicas, nodes.length);
   const placement = new Placement(sets, sorted, size, virtualNodes);
   placement.fill();
   placement.spread();
   placement.balance();
-  return placement.sets.map((set) => set.map((node) => sorted[node]!.id));
+  const named = placement.sets.map((set) => set.map((node) => sorted[node]!.id));
+  return named.some((_, shard) => isNew[shard]) ? withLeaders(named, sorted, isNew) : named;
+}
+
+/** Sets that are new begin with who should lead. */
+function withLeaders(
+  sets: readonly (readonly NodeId[])[],
+  nodes: readonly RingNode[],
+  isNew: readonly boolean[],
+): readonly (readonly NodeId[])[] {
+  const shards = sets.map((voters, shard) => ({ voters, preferred: isNew[shard] ? undefined : voters[0] }));
+  const leaders = preferredLeaders(
+    shards,
+    nodes.map((node) => ({ ...node, mayLead: true })),
+  );
+  return sets.map((set, shard) => (isNew[shard] ? ledBy(set, leaders[shard]) : set));
 }
 
 /** Which part of the ring's circle each node owns, from 0 to 1: all together 1. */
