@@ -5,14 +5,21 @@
  */
 import { ERRORS, type ErrorName } from "../../protocol/errors.ts";
 import type { Routing } from "../../protocol/handler.ts";
-import { type ShardId, shardId } from "../../protocol/ids.ts";
-import type { ClientRequest, ClientResponse, SessionStamp } from "../../protocol/messages.ts";
+import { type KeyspaceId, type ShardId, shardId } from "../../protocol/ids.ts";
+import type {
+  ClientRequest,
+  ClientResponse,
+  Get,
+  InKeyspace,
+  SessionStamp,
+} from "../../protocol/messages.ts";
 import { NO_SESSION } from "../../protocol/messages.ts";
-import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import { fromUtf8, utf8 } from "../../src/lib/bytes.ts";
 import type { Random } from "../../src/lib/prng.ts";
 import type { Action, Operation } from "../support/history.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
+import { allKeys, isCounter, isOther, isRow, keyspaceOf, nameOf, ROW_PARTS, shardOf } from "./keys.ts";
+import type { SimulatedKeyspaces } from "./keyspaces.ts";
 import type { Answer, SimulatedMachine } from "./machine.ts";
 import type { StateChecks } from "./state-checks.ts";
 
@@ -25,16 +32,16 @@ export interface ClientsParts {
   readonly keys: number;
   /** Rows: keys of one shard that are written by batches only, so that all of them always have one value. */
   readonly rows: number;
+  readonly valueBytesMax: number;
   /** How many operations are begun at most. */
   readonly operationsMax: number;
+  readonly keyspaces: Pick<SimulatedKeyspaces, "other">;
   /** Hears which linearizable reads were answered by whom. */
   readonly checks: Pick<StateChecks, "commitOf" | "answeredRead">;
   /** Hears of each operation that is over. */
   readonly observe: (operation: Operation) => void;
 }
 
-/** The keys of a row. */
-const ROW_PARTS = ["a", "b", "c"] as const;
 const SCAN_LIMIT = 1000;
 
 /** How often a write of a session is sent again before its outcome is left unknown. */
@@ -50,15 +57,15 @@ const UNEXPECTED: ReadonlySet<ErrorName> = new Set([
   "NOT_AN_INTEGER",
   "BAD_REQUEST",
   "BAD_FRAME",
+  "NO_KEYSPACE",
 ]);
-const VALUE_BYTES_MAX = 200;
 /** Longest time to live of what has one. */
 const TTL_MS_MAX = 2_000;
 
 export class SimulatedClients {
   readonly #parts: ClientsParts;
   readonly history: Operation[] = [];
-  readonly #keys: readonly string[];
+  readonly #allKeys: readonly string[];
   /** By key: every value that somebody tried to write. */
   readonly #attempted = new Map<string, Set<string>>();
   #isStopped = false;
@@ -75,10 +82,7 @@ export class SimulatedClients {
 
   constructor(parts: ClientsParts) {
     this.#parts = parts;
-    this.#keys = [
-      ...Array.from({ length: parts.keys }, (_, number) => `key${number}`),
-      ...Array.from({ length: parts.rows }, (_, number) => `row${number}`),
-    ];
+    this.#allKeys = allKeys(parts.keys, parts.rows);
   }
 
   start(count: number): void {
@@ -97,15 +101,20 @@ export class SimulatedClients {
     return this.#running === 0;
   }
 
+  /** The history's keys: those of the second keyspace once there is one. */
   get keys(): readonly string[] {
-    return this.#keys;
+    return this.#other === undefined ? this.#allKeys.filter((key) => !isOther(key)) : this.#allKeys;
+  }
+
+  get #other(): KeyspaceId | undefined {
+    return this.#parts.keyspaces.other;
   }
 
   /** Reads a key through `machine`, as part of the history. Whether it was answered. */
   async read(machine: SimulatedMachine, key: string): Promise<boolean> {
     const invokedAt = this.#instant();
     const action: Action = { kind: "get" };
-    const request = requestOf(action, key, NO_SESSION, ROW_PARTS[0]);
+    const request = this.#inKeyspace(key, requestOf(action, key, NO_SESSION, ROW_PARTS[0]));
     const judged = this.#judge(action, await machine.execute(request, "forward"), machine);
     this.#record(-1, key, judged, invokedAt);
     return judged.outcome === "done";
@@ -116,7 +125,8 @@ export class SimulatedClients {
     const session = number % 2 === 1 ? new ClientSessions() : undefined;
     while (!this.#isStopped && this.#begun < operationsMax) {
       this.#begun++;
-      const key = this.#keys[random.below(this.#keys.length)]!;
+      const { keys } = this;
+      const key = keys[random.below(keys.length)]!;
       const dice = random.below(20);
       if (dice < 2) await this.#scan(number);
       else if (dice === 2) await this.#readStale(key);
@@ -147,7 +157,7 @@ export class SimulatedClients {
 
   /** A value that nobody else ever writes. */
   #fresh(key: string): string {
-    const value = `v${this.#serial++}`.padEnd(this.#parts.random.below(VALUE_BYTES_MAX), ".");
+    const value = `v${this.#serial++}`.padEnd(this.#parts.random.below(this.#parts.valueBytesMax), ".");
     const attempted = this.#attempted.get(key) ?? new Set();
     this.#attempted.set(key, attempted.add(value));
     return value;
@@ -157,10 +167,11 @@ export class SimulatedClients {
   async #scan(client: number): Promise<void> {
     const { random, shards } = this.#parts;
     const shard = random.below(2) === 0 ? undefined : random.below(shards);
-    const bounds = [
-      this.#keys[random.below(this.#keys.length)]!,
-      this.#keys[random.below(this.#keys.length)]!,
-    ];
+    const { keys } = this;
+    const bounds = [keys[random.below(keys.length)]!, keys[random.below(keys.length)]!];
+    // Whether it is the first keyspace or the second one.
+    const wantsOther = isOther(bounds[0]!);
+    const keyspace = keyspaceOf(bounds[0]!, this.#other);
     const [start, end] = bounds.map((key) => nameOf(key)).sort() as [string, string];
     const invokedAt = this.#instant();
     const request: ClientRequest = {
@@ -171,6 +182,7 @@ export class SimulatedClients {
       keysOnly: false,
       consistency: random.below(2) === 0 ? "linearizable" : "lease",
       shard: shard === undefined ? undefined : shardId(shard),
+      keyspace,
     };
     const { answer, machine } = await this.#ask(request, shard ?? 0);
     if (typeof answer === "string" || answer.kind !== "entries") {
@@ -178,10 +190,10 @@ export class SimulatedClients {
       return;
     }
     const found = new Map(answer.entries.map(({ key, value }) => [fromUtf8(key), fromUtf8(value)]));
-    for (const key of this.#keys) {
-      if (shard !== undefined && shardOf(key, shards) !== shard) continue;
+    for (const key of keys) {
+      if (isOther(key) !== wantsOther || (shard !== undefined && shardOf(key, shards) !== shard)) continue;
       const isInside = (name: string) => name >= start && (request.end === undefined || name < end);
-      const names = isRow(key) ? ROW_PARTS.map((part) => nameOf(key, part)) : [key];
+      const names = isRow(key) ? ROW_PARTS.map((part) => nameOf(key, part)) : [nameOf(key)];
       const values = names.filter(isInside).map((name) => found.get(name));
       if (values.length === 0) continue;
       if (values.some((value) => value !== values[0])) {
@@ -197,7 +209,10 @@ export class SimulatedClients {
     const machine = machines[random.below(machines.length)]!;
     const name = utf8(nameOf(key, ROW_PARTS[random.below(ROW_PARTS.length)]));
     const answer = await this.#patiently(
-      machine.execute({ kind: "get", key: name, consistency: "stale" }, "redirect"),
+      machine.execute(
+        { kind: "get", key: name, consistency: "stale", keyspace: keyspaceOf(key, this.#other) },
+        "redirect",
+      ),
     );
     if (typeof answer === "string" || answer.kind !== "value" || answer.value === undefined) return;
     if (isCounter(key)) return;
@@ -212,7 +227,7 @@ export class SimulatedClients {
     const { random, shards } = this.#parts;
     const part = ROW_PARTS[random.below(ROW_PARTS.length)]!;
     const isConditional = random.below(2) === 0;
-    const plain = requestOf(action, key, NO_SESSION, part, isConditional);
+    const plain = this.#inKeyspace(key, requestOf(action, key, NO_SESSION, part, isConditional));
     const request: ClientRequest =
       plain.kind === "get" && random.below(2) === 0 ? { ...plain, consistency: "lease" } : plain;
     const { answer, machine } = await this.#ask(request, shardOf(key, shards));
@@ -227,7 +242,7 @@ export class SimulatedClients {
       if (typeof opened === "string" || opened.kind !== "integer") return;
       sessions.open(shard, Number(opened.value));
     }
-    const request = requestOf(action, key, sessions.next(shard), ROW_PARTS[0]);
+    const request = this.#inKeyspace(key, requestOf(action, key, sessions.next(shard), ROW_PARTS[0]));
     const invokedAt = this.#instant();
     let outcome: Operation["outcome"] = "failed";
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
@@ -243,6 +258,10 @@ export class SimulatedClients {
     }
     this.#record(client, key, { action, outcome }, invokedAt);
     sessions.forget(shard);
+  }
+
+  #inKeyspace(key: string, request: KeyRequest): KeyRequest {
+    return isOther(key) ? { ...request, keyspace: keyspaceOf(key, this.#other) } : request;
   }
 
   /** Asks one node, mostly the one that was last said to lead, and waits for a while. */
@@ -326,6 +345,8 @@ export class SimulatedClients {
   }
 }
 
+type KeyRequest = Extract<ClientRequest, InKeyspace & { readonly stamp: unknown }> | Get;
+
 interface Judged {
   readonly action: Action;
   readonly outcome: Operation["outcome"];
@@ -355,23 +376,6 @@ class ClientSessions {
   }
 }
 
-function isCounter(key: string): boolean {
-  return !isRow(key) && Number(key.slice("key".length)) % 3 === 0;
-}
-
-function isRow(key: string): boolean {
-  return key.startsWith("row");
-}
-
-/** What a key of the history is called in the store; of a row, one of its parts. */
-function nameOf(key: string, part: string = ROW_PARTS[0]): string {
-  return isRow(key) ? `{${key}}${part}` : key;
-}
-
-function shardOf(key: string, shards: number): ShardId {
-  return shardOfSlot(slotOf(utf8(nameOf(key))), shards);
-}
-
 /** `part`: which key of a row is read. `isConditional`: a put that wants no such key there stands for the swap that says so. */
 function requestOf(
   action: Action,
@@ -379,7 +383,7 @@ function requestOf(
   stamp: SessionStamp,
   part: string,
   isConditional = false,
-): ClientRequest {
+): KeyRequest {
   const name = utf8(nameOf(key, part));
   switch (action.kind) {
     case "get":

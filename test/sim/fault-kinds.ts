@@ -15,6 +15,10 @@ export const FAULT_KINDS = [
   "crash",
   /** The same with the disk forgetting what was not synced. */
   "powerloss",
+  /** A node is away for long, and finds that the others went on without it. */
+  "absence",
+  /** Something is done to a node just when it says something that matters: when it votes, begins to lead, hands over. */
+  "ambush",
   /** A node is told to stop, and started again. */
   "stop",
   /** A process stands still, and goes on; or it does so on a network that comes back later. */

@@ -7,6 +7,7 @@
  */
 import type { NodeId, ShardId } from "../../protocol/ids.ts";
 import { nodeId, shardId } from "../../protocol/ids.ts";
+import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
@@ -18,6 +19,8 @@ const HEALED_SYNC_MS = 4;
 const HEALED_LATENCY_MS = 2;
 /** How often a machine whose process has ended may get a new one. */
 const LOOK_MS = 100;
+/** How long an ambush is laid for. */
+const AMBUSH_MS = 3000;
 /** How far monotonic clocks may run fast or slow. */
 const DRIFT_MAX = 0.1;
 
@@ -65,6 +68,28 @@ export interface FaultsParts {
   readonly tell: (event: string) => void;
 }
 
+/** Something that is waited for, and what is done then. */
+interface Ambush {
+  readonly moment: string;
+  readonly strike: (message: GroupMessage) => void;
+}
+
+/** Messages after which it matters whether their senders, or those who get them, are still there. */
+const MOMENTS: Readonly<Record<string, (message: GroupMessage) => boolean>> = {
+  stands: (message) => message.kind === "vote" && !message.preVote,
+  votes: (message) => message.kind === "voteReply" && message.granted && !message.preVote,
+  "begins to lead": (message) => message.kind === "append" && message.entries[0]?.kind === "noop",
+  "changes the members": (message) =>
+    message.kind === "append" && message.entries.some(({ kind }) => kind === "config"),
+  "sends entries": (message) => message.kind === "append" && message.entries.length > 0,
+  acknowledges: (message) => message.kind === "appendReply" && message.accepted,
+  rejects: (message) => message.kind === "appendReply" && !message.accepted,
+  "asks for a read": (message) => message.kind === "heartbeat" && message.readRound > 0,
+  "hands over": (message) => message.kind === "timeoutNow",
+  "sends a snapshot": (message) => message.kind === "snapshotPart",
+  "takes a snapshot": (message) => message.kind === "snapshotAck",
+};
+
 type Fault = (machine: SimulatedMachine, lastingMs: number, random: Random) => void;
 
 export class SimulatedFaults {
@@ -77,6 +102,11 @@ export class SimulatedFaults {
   #off: readonly SimulatedMachine[] = [];
   /** How many faults of each kind there were. */
   readonly counts: Partial<Record<FaultKind, number>> = {};
+  /** Those that are away for long. */
+  readonly #away = new Set<SimulatedMachine>();
+  #ambushes: readonly Ambush[] = [];
+  /** What is done as soon as what is being sent has been heard. */
+  #strikes: (() => void)[] = [];
 
   constructor(parts: FaultsParts) {
     this.#parts = parts;
@@ -107,6 +137,8 @@ export class SimulatedFaults {
   /** Ends all faults, for good; `off` stay without a process for now. */
   heal(off: readonly SimulatedMachine[]): void {
     const { network, machines, tell } = this.#parts;
+    this.#away.clear();
+    this.#ambushes = [];
     tell(`everything is healed, but ${off.map(({ name }) => name).join() || "nothing"} stays off`);
     this.#isHealed = true;
     this.#off = off;
@@ -135,7 +167,8 @@ export class SimulatedFaults {
     this.#parts.clock.timer(LOOK_MS, () => {
       for (const machine of this.#parts.machines) {
         const isDue = this.#isHealed || this.#random.below(this.#restartChance) === 0;
-        if (!machine.isRunning && isDue && !this.#off.includes(machine)) machine.boot();
+        const isAway = this.#away.has(machine) || this.#off.includes(machine);
+        if (!machine.isRunning && isDue && !isAway) machine.boot();
       }
       this.#restart();
     });
@@ -189,6 +222,15 @@ export class SimulatedFaults {
       if (random.below(4) > 0) machine.endAtOperation(random.below(60), "powerLost");
       else for (const each of this.#parts.machines) each.end("powerLost");
     },
+    absence: (machine, lastingMs, random) => {
+      if (this.#away.size >= this.#lossesAllowed) return;
+      const awayMs = 1000 + 4 * lastingMs;
+      this.#away.add(machine);
+      this.#tell(`${machine.name} is away`, awayMs);
+      machine.end(random.below(2) === 0 ? "powerLost" : "killed");
+      this.#after(awayMs, () => this.#away.delete(machine));
+    },
+    ambush: (_, lastingMs, random) => this.#layAmbush(lastingMs, random),
     stop: (machine) => machine.stop(),
     pause: (machine, lastingMs, random) => {
       if (random.below(2) === 0) this.#move(machine, lastingMs, random, () => machine.pause());
@@ -244,6 +286,70 @@ export class SimulatedFaults {
       machine.execute({ kind: "transferLeader", to, shard, forwarded: false }, "redirect");
     },
   };
+
+  /** A message leaves its sender. */
+  sees(message: GroupMessage): void {
+    if (this.#ambushes.length === 0) return;
+    const sprung = this.#ambushes.filter(({ moment }) => MOMENTS[moment]!(message));
+    if (sprung.length === 0) return;
+    this.#ambushes = this.#ambushes.filter((ambush) => !sprung.includes(ambush));
+    for (const { moment, strike } of sprung) {
+      this.#parts.tell(`${message.from} ${moment}, to ${message.to}`);
+      this.#strikes.push(() => strike(message));
+    }
+  }
+
+  /** Does what the last messages that were seen were waited for with. */
+  strike(): void {
+    if (this.#strikes.length === 0) return;
+    const strikes = this.#strikes;
+    this.#strikes = [];
+    for (const strike of strikes) strike();
+  }
+
+  /** Waits for somebody to say something, and then does something to who said it, or is told. */
+  #layAmbush(lastingMs: number, random: Random): void {
+    const { machines, clock } = this.#parts;
+    const names = Object.keys(MOMENTS);
+    const moment = names[random.below(names.length)]!;
+    const isSender = random.below(3) > 0;
+    const delayMs = random.below(2) === 0 ? undefined : random.float() * 40;
+    const blow = random.below(6);
+    const strike = ({ from, to }: GroupMessage): void => {
+      const machine = machines.find(({ name }) => name === (isSender ? from : to));
+      if (machine === undefined || this.#isHealed) return;
+      if (blow < 2) machine.end("powerLost");
+      else if (blow === 2) machine.end("killed");
+      else if (blow === 3) this.#isolate(machine, lastingMs);
+      else if (blow === 4) this.#partition(machine, lastingMs, random);
+      // A process ends in the middle of what it does, but it stands still between two things.
+      else this.#after(0, () => this.#faults.pause(machine, lastingMs, random));
+    };
+    const ambush: Ambush = {
+      moment,
+      strike: (message) =>
+        delayMs === undefined ? strike(message) : this.#after(delayMs, () => strike(message)),
+    };
+    this.#parts.tell(`an ambush is laid for who ${moment}`);
+    this.#ambushes = [...this.#ambushes, ambush];
+    clock.timer(AMBUSH_MS, () => {
+      this.#ambushes = this.#ambushes.filter((other) => other !== ambush);
+    });
+  }
+
+  /** Cuts a machine off from all others, without anybody being told. */
+  #isolate(machine: SimulatedMachine, lastingMs: number): void {
+    const { network } = this.#parts;
+    const set = (to: LinkState): void => {
+      for (const { name } of this.#others(machine)) {
+        network.setLink(machine.name, name, to);
+        network.setLink(name, machine.name, to);
+      }
+    };
+    this.#tell(`${machine.name} is cut off from the others`, lastingMs);
+    set("stalled");
+    this.#after(lastingMs, () => set("open"));
+  }
 
   #weather(
     what: "lossPercent" | "repeatPercent" | "reorderPercent",

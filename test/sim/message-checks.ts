@@ -4,8 +4,7 @@
  * figure 2: "updated on stable storage before responding"). An entry is acknowledged when it is on the disk, and when it
  * is the leader's (§5.3): the one that the leader of that term has in that place.
  */
-import { type GroupId, nodeId } from "../../protocol/ids.ts";
-import { decodeBundle, PEER_TYPES } from "../../protocol/peer.ts";
+import type { GroupId } from "../../protocol/ids.ts";
 import type {
   AppendReply,
   AppendRequest,
@@ -16,7 +15,6 @@ import type {
 } from "../../protocol/peer-messages.ts";
 import type { Ledger } from "./ledger.ts";
 import type { SimulatedMachine } from "./machine.ts";
-import { bodyOf, messageFrames } from "./message-frames.ts";
 
 export interface MessageChecksParts {
   readonly machines: readonly SimulatedMachine[];
@@ -33,19 +31,10 @@ export class MessageChecks {
     this.#parts = parts;
   }
 
-  /** `from` sends whole frames to `to`. */
-  sent(from: string, to: string, bytes: Uint8Array): void {
-    const machine = this.#parts.machines.find(({ name }) => name === from);
+  /** A node sends `message`. */
+  sent(group: GroupId, message: GroupMessage): void {
+    const machine = this.#parts.machines.find(({ name }) => name === message.from);
     if (machine === undefined) return;
-    for (const { start, end, isRaft } of messageFrames(bytes)) {
-      if (!isRaft) continue;
-      const body = bodyOf(bytes.subarray(start, end));
-      const frame = { type: PEER_TYPES.raft, flags: 0, requestId: 0, body };
-      decodeBundle(frame, nodeId(from), nodeId(to), (group, message) => this.#look(machine, group, message));
-    }
-  }
-
-  #look(machine: SimulatedMachine, group: GroupId, message: GroupMessage): void {
     switch (message.kind) {
       case "vote":
         if (!message.preVote) this.#vote(machine, group, message, message.from);

@@ -1,8 +1,9 @@
 import { ByteWriter } from "../../protocol/cbor.ts";
 import { FRAME_LENGTH_MIN, FrameReader } from "../../protocol/frame.ts";
-import { nodeId } from "../../protocol/ids.ts";
+import { type GroupId, nodeId } from "../../protocol/ids.ts";
 import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import { appendMessage, beginBundle, decodeBundle, endBundle, PEER_TYPES } from "../../protocol/peer.ts";
+import type { GroupMessage } from "../../protocol/peer-messages.ts";
 
 /** A frame in a piece of a byte stream, its length field included. */
 interface Piece {
@@ -38,9 +39,19 @@ export function messageFrames(bytes: Uint8Array): Piece[] {
   return pieces;
 }
 
-/** The body of a whole frame. */
-export function bodyOf(frame: Uint8Array): Uint8Array {
-  return frame.subarray(HEADER_BYTES, frame.length - CHECKSUM_BYTES);
+/** Visits the messages of Raft in what `from` sends to `to` at once. Their data are views of `bytes`. */
+export function visitMessages(
+  from: string,
+  to: string,
+  bytes: Uint8Array,
+  visit: (group: GroupId, message: GroupMessage) => void,
+): void {
+  for (const { start, end, isRaft } of messageFrames(bytes)) {
+    if (!isRaft) continue;
+    const body = bytes.subarray(start + HEADER_BYTES, end - CHECKSUM_BYTES);
+    const frame = { type: PEER_TYPES.raft, flags: 0, requestId: 0, body };
+    decodeBundle(frame, nodeId(from), nodeId(to), visit);
+  }
 }
 
 /** Whose messages they are stands with the connection, not in the frame. */

@@ -242,6 +242,8 @@ class Endpoint implements Connection {
   send(bytes: Uint8Array): void {
     if (this.#phase !== "open" || this.#process.isDead) return;
     this.#network.onSend?.(this.host, this.otherHost, bytes);
+    // Hearing of it may have been the end of this process.
+    if (this.#process.isDead) return;
     if (!this.#network.isUnreliable && this.#overtaken === undefined) {
       this.#transmit(bytes);
       return;

@@ -7,7 +7,7 @@ export interface SimulationOptions {
   readonly nodes: number;
   /** The kinds of faults that may happen; `undefined`: the seed decides. */
   readonly faults: readonly FaultKind[] | undefined;
-  /** How long faults are made, in simulated minutes. */
+  /** How long faults are made, in simulated minutes; 0: the seed decides, on some seconds. */
   readonly minutes: number;
   /** 0: the seed decides. */
   readonly clients: number;
@@ -24,7 +24,7 @@ export const DEFAULT_OPTIONS: SimulationOptions = {
   seed: 1,
   nodes: 0,
   faults: undefined,
-  minutes: 8 / 60,
+  minutes: 0,
   clients: 0,
   operationsMax: Number.POSITIVE_INFINITY,
   only: undefined,

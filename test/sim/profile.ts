@@ -15,6 +15,8 @@ export interface Profile {
   readonly clients: number;
   readonly keys: number;
   readonly rows: number;
+  /** Longest value, in bytes. */
+  readonly valueBytesMax: number;
   readonly faultsMs: number;
   /** How slow disks and the network are while nothing is wrong with them; the slower, the more is under way at any time. */
   readonly usual: { readonly syncMs: number; readonly latencyMs: number };
@@ -29,14 +31,18 @@ export interface Profile {
 
 /** Draws a profile; what the options say, they decide. */
 export function drawProfile(random: Random, options: SimulationOptions): Profile {
+  // Few keys, so that operations meet; or so many that the data reach several levels of the engine.
+  const isWide = random.below(4) === 0;
   const drawn = {
     nodes: 3 + Math.max(0, random.below(5) - 2),
     joiners: 1 + random.below(2),
     replicas: 3,
     shards: 1 << random.below(3),
     clients: 3 + random.below(8),
-    keys: 4 + random.below(12),
+    keys: isWide ? 60 + random.below(100) : 4 + random.below(12),
     rows: 1 + random.below(3),
+    valueBytesMax: isWide ? 600 : 200,
+    faultsMs: 3000 + random.below(6000),
     usual: { syncMs: 4 << random.below(5), latencyMs: 2 << random.below(4) },
     kinds: FAULT_KINDS.filter(() => random.below(2) === 0),
     leaseDriftPercent: random.below(2) === 0 ? 0 : 10 + random.below(10),
@@ -47,7 +53,7 @@ export function drawProfile(random: Random, options: SimulationOptions): Profile
         tableBytes: 512 << random.below(3),
         level0Tables: 2,
         // Small enough for data of a few kilobytes to reach several levels.
-        level1Bytes: 512 << random.below(5),
+        level1Bytes: 512 << random.below(isWide ? 2 : 5),
         levelSizeRatio: 2 + random.below(3),
         manifestBytes: 2048,
       },
@@ -67,7 +73,7 @@ export function drawProfile(random: Random, options: SimulationOptions): Profile
     ...drawn,
     nodes: options.nodes || drawn.nodes,
     clients: options.clients || drawn.clients,
-    faultsMs: options.minutes * 60_000,
+    faultsMs: options.minutes * 60_000 || drawn.faultsMs,
     kinds: options.faults ?? drawn.kinds,
   };
 }

@@ -25,7 +25,7 @@ export function parseSimArguments(argv: readonly string[]): SimArguments {
       atLeast(0, NODES_MAX),
     )
     .option("--faults <list>", `kinds, with commas: ${FAULT_KINDS.join(", ")}; or all, or none`, kinds)
-    .option("--minutes <m>", "for how many simulated minutes faults are made", fraction)
+    .option("--minutes <m>", "for how many simulated minutes faults are made; 0: drawn", fraction)
     .option("--clients <n>", "how many clients; 0: drawn", atLeast(0))
     .option("--operations <n>", "how many operations the clients begin at most", atLeast(0))
     .option("--only <list>", "numbers of the faults of the plan that are made, with commas", numbers)

