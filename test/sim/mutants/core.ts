@@ -144,8 +144,8 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   mutant(
     "removed-node-is-cut-off-at-once",
     "src/membership.ts",
-    'role !== "removed" || this.#parts.isInGroup(id)',
-    'role !== "removed"',
+    'state !== "removed" || this.#isHeld(id)',
+    'state !== "removed"',
   ),
   mutant(
     "lost-append-is-not-sent-again",
