@@ -10,7 +10,7 @@ import { type ByteWriter, CborReader } from "./cbor.ts";
 import { ProtocolError } from "./errors.ts";
 import { beginFrame, endFrame, type Frame } from "./frame.ts";
 import { isKeyspaceName, isNodeId, type NodeId, type ShardId } from "./ids.ts";
-import { CLIENT_FRAME_BYTES_MAX, SCAN_ENTRIES_MAX } from "./limits.ts";
+import { CLIENT_FRAME_BYTES_MAX, SCAN_ENTRIES_MAX, SNAPSHOT_LEASE_MS_MAX } from "./limits.ts";
 import type {
   AdminRequest,
   ChangeMember,
@@ -48,6 +48,8 @@ export const REQUEST_TYPES = {
   scan: 18,
   ttl: 19,
   explain: 20,
+  openSnapshot: 21,
+  closeSnapshot: 22,
   ping: 32,
   topology: 33,
   status: 34,
@@ -124,6 +126,18 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
       return;
     case "scan":
       encodeScan(writer, request);
+      return;
+    case "openSnapshot":
+      checkLease(request.leaseMs);
+      beginKeyBody(writer, 3, request);
+      writer.uint(request.shard);
+      writer.uint(request.leaseMs);
+      encodeConsistency(writer, request.consistency);
+      endKeyBody(writer, request);
+      return;
+    case "closeSnapshot":
+      writer.arrayHeader(1);
+      writer.uint(request.snapshot);
       return;
     case "ttl":
       beginKeyBody(writer, 3, request);
@@ -210,6 +224,18 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
     }
     case REQUEST_TYPES.scan:
       return decodeScan(reader);
+    case REQUEST_TYPES.openSnapshot: {
+      const named = expectKeyBody(reader, 3);
+      const shard = decodeShard(reader);
+      const leaseMs = reader.uint();
+      checkLease(leaseMs);
+      const consistency = decodeConsistency(reader);
+      const keyspace = decodeKeyspace(reader, named);
+      return { kind: "openSnapshot", shard, leaseMs, consistency, keyspace };
+    }
+    case REQUEST_TYPES.closeSnapshot:
+      expectItems(reader, 1);
+      return { kind: "closeSnapshot", snapshot: reader.uint() };
     case REQUEST_TYPES.ttl: {
       const named = expectKeyBody(reader, 3);
       const key = decodeKey(reader);
@@ -304,7 +330,7 @@ function decodeJoin(reader: CborReader): Join {
 
 function encodeScan(writer: ByteWriter, scan: Scan): void {
   checkScanLimit(scan.limit);
-  beginKeyBody(writer, 6, scan);
+  beginKeyBody(writer, 7, scan);
   encodeKey(writer, scan.start);
   if (scan.end === undefined) writer.nil();
   else encodeKey(writer, scan.end);
@@ -312,6 +338,8 @@ function encodeScan(writer: ByteWriter, scan: Scan): void {
   writer.bool(scan.keysOnly);
   encodeConsistency(writer, scan.consistency);
   encodeShardOrNull(writer, scan.shard);
+  if (scan.snapshot === undefined) writer.nil();
+  else writer.uint(scan.snapshot);
   endKeyBody(writer, scan);
 }
 
@@ -331,7 +359,7 @@ function decodeNode(reader: CborReader): NodeId {
 }
 
 function decodeScan(reader: CborReader): Scan {
-  const named = expectKeyBody(reader, 6);
+  const named = expectKeyBody(reader, 7);
   const start = decodeKey(reader);
   const end = reader.takeNil() ? undefined : decodeKey(reader);
   const limit = reader.uint();
@@ -339,8 +367,17 @@ function decodeScan(reader: CborReader): Scan {
   const keysOnly = reader.bool();
   const consistency = decodeConsistency(reader);
   const shard = decodeShardOrNull(reader);
+  const snapshot = reader.takeNil() ? undefined : reader.uint();
   const keyspace = decodeKeyspace(reader, named);
-  return { kind: "scan", start, end, limit, keysOnly, consistency, shard, keyspace };
+  return { kind: "scan", start, end, limit, keysOnly, consistency, shard, snapshot, keyspace };
+}
+
+function checkLease(leaseMs: number): void {
+  if (leaseMs >= 1 && leaseMs <= SNAPSHOT_LEASE_MS_MAX) return;
+  throw new ProtocolError(
+    "BAD_REQUEST",
+    `a snapshot has a lease of ${leaseMs} ms, from 1 to ${SNAPSHOT_LEASE_MS_MAX} are allowed`,
+  );
 }
 
 function checkScanLimit(limit: number): void {

@@ -35,6 +35,8 @@ export const ERRORS = {
   NO_KEYSPACE: { code: 17, retryable: false, outcome: "notDone" },
   /** The node was removed from the cluster, for good. */
   REMOVED: { code: 18, retryable: false, outcome: "notDone" },
+  /** The node keeps no such snapshot, or not any more. */
+  SNAPSHOT_GONE: { code: 19, retryable: false, outcome: "notDone" },
   INTERNAL: { code: 16, retryable: false, outcome: "unknown" },
 } as const satisfies Record<string, { code: number; retryable: boolean; outcome: "notDone" | "unknown" }>;
 

@@ -17,6 +17,8 @@ export const GOSSIP_SUSPECTORS_MAX = 8;
 /** Most entries a scan answers with in one reply, and the bytes of them at which it ends; a longer scan goes on from the last key. */
 export const SCAN_ENTRIES_MAX = 10_000;
 export const SCAN_BYTES_MAX = 4 * 1024 * 1024;
+/** Longest lease of a snapshot that a client scans, in milliseconds. */
+export const SNAPSHOT_LEASE_MS_MAX = 600_000;
 /** Most keys in one batch. */
 export const BATCH_KEYS_MAX = 10_000;
 /** Most keyspaces that there can be at one time, and the highest number that one can have. */

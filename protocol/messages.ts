@@ -138,6 +138,24 @@ export interface Scan extends InKeyspace {
   readonly keysOnly: boolean;
   readonly consistency: Consistency;
   readonly shard: ShardId | undefined;
+  /** As `openSnapshot` of that shard was answered, by the node that is asked: the scan is of that moment. */
+  readonly snapshot?: number | undefined;
+}
+/**
+ * Keeps the shard as it is now, in the node that serves this read, for scans: for `leaseMs`, and again from each scan of it
+ * on. It outlives changes of leaders, and not the node's process.
+ */
+export interface OpenSnapshot extends InKeyspace {
+  readonly kind: "openSnapshot";
+  readonly shard: ShardId;
+  /** From 1 to SNAPSHOT_LEASE_MS_MAX. */
+  readonly leaseMs: number;
+  readonly consistency: Consistency;
+}
+/** Lets go of a snapshot of the node that is asked, before its lease ends. */
+export interface CloseSnapshot {
+  readonly kind: "closeSnapshot";
+  readonly snapshot: number;
 }
 
 /**
@@ -158,12 +176,13 @@ export interface Explain extends InKeyspace {
   readonly consistency: Consistency;
 }
 
-export type ReadRequest = Get | Exists | Scan | Ttl | Explain;
+export type ReadRequest = Get | Exists | Scan | Ttl | Explain | OpenSnapshot;
 
 /** `status`: of the `node` asked, or of the whole `cluster`. */
 export type AdminRequest =
   | { readonly kind: "ping" }
   | TopologyRequest
+  | CloseSnapshot
   | { readonly kind: "status"; readonly scope: "node" | "cluster" }
   | ChangeMember
   | Join
@@ -280,6 +299,8 @@ export type ClientResponse =
   | { readonly kind: "groupLog"; readonly log: GroupLogStatus }
   /** By id. */
   | { readonly kind: "keyspaces"; readonly keyspaces: readonly Keyspace[] }
+  /** To openSnapshot: its number, and the node to scan it at. */
+  | { readonly kind: "snapshot"; readonly snapshot: number; readonly node: NodeId; readonly address: string }
   | { readonly kind: "explanation"; readonly explanation: KeyExplanation }
   | { readonly kind: "joined"; readonly cluster: JoinedCluster }
   | ErrorResponse;

@@ -162,6 +162,13 @@ const requests: Record<string, ClientRequest> = {
     consistency: "linearizable",
     shard: undefined,
   },
+  "openSnapshot of shard 3 for 30 s": {
+    kind: "openSnapshot",
+    shard: shardId(3),
+    leaseMs: 30_000,
+    consistency: "linearizable",
+  },
+  "closeSnapshot 9": { kind: "closeSnapshot", snapshot: 9 },
   ping: { kind: "ping" },
   topology: ASK_TOPOLOGY,
   "topology, if it is not the one of view 7, and its changes from now on": {
@@ -216,6 +223,7 @@ const responses: Record<string, ClientResponse> = {
     },
   },
   unchanged: { kind: "unchanged" },
+  "snapshot 9 at n1": { kind: "snapshot", snapshot: 9, node: N1, address: "10.0.0.1:7001" },
   "keyspaces: orders": {
     kind: "keyspaces",
     keyspaces: [{ id: keyspaceId(3), name: "orders", mode: "raft" }],

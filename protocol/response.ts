@@ -31,6 +31,7 @@ export const RESPONSE_TYPES = {
   groupLog: 136,
   unchanged: 137,
   explanation: 138,
+  snapshot: 140,
   keyspaces: 144,
   joined: 139,
   error: 191,
@@ -100,6 +101,12 @@ function encodeResponseBody(writer: ByteWriter, response: ClientResponse): void 
         writer.bytes(value);
       }
       return;
+    case "snapshot":
+      writer.arrayHeader(3);
+      writer.uint(response.snapshot);
+      writer.text(response.node);
+      writer.text(response.address);
+      return;
     case "topology":
       writer.append(encodePlain(response.topology));
       return;
@@ -148,6 +155,12 @@ function decodeArray(type: number, reader: CborReader): ClientResponse {
       return { kind: "integer", value: reader.int() };
     case RESPONSE_TYPES.entries:
       return decodeEntries(reader);
+    case RESPONSE_TYPES.snapshot: {
+      expectItems(reader, 3);
+      const snapshot = reader.uint();
+      const { node, address } = decodeAddress(reader);
+      return { kind: "snapshot", snapshot, node, address };
+    }
     case RESPONSE_TYPES.error:
       return decodeError(reader);
     default:
@@ -192,6 +205,11 @@ function decodeError(reader: CborReader): ErrorResponse {
 
 function decodeLeader(reader: CborReader): LeaderHint {
   expectItems(reader, 2);
+  return decodeAddress(reader);
+}
+
+/** Who a node is and where it is reached. */
+function decodeAddress(reader: CborReader): LeaderHint {
   const node = reader.text();
   if (!isNodeId(node)) reader.refuse(`the node id ${JSON.stringify(node.slice(0, 64))}`);
   return { node, address: reader.text() };

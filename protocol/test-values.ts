@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { encodeConfiguration } from "./configuration.ts";
 import { ERRORS, type ErrorName } from "./errors.ts";
 import { groupId, indexPlus, keyspaceId, logIndex, nodeId, shardId, term } from "./ids.ts";
+import { SNAPSHOT_LEASE_MS_MAX } from "./limits.ts";
 import type { ClientRequest, ClientResponse, WriteRequest } from "./messages.ts";
 import type { GroupMessage } from "./peer-messages.ts";
 
@@ -116,7 +117,14 @@ export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
     keysOnly: fc.boolean(),
     consistency,
     shard: optional(shard),
+    snapshot: optional(wholeNumber),
   }),
+  fc.record({
+    kind: fc.constant("openSnapshot" as const),
+    ...{ keyspace, shard, consistency },
+    leaseMs: fc.integer({ min: 1, max: SNAPSHOT_LEASE_MS_MAX }),
+  }),
+  fc.record({ kind: fc.constant("closeSnapshot" as const), snapshot: wholeNumber }),
   fc.record({ kind: fc.constant("ping" as const) }),
   fc.record({
     kind: fc.constant("topology" as const),
@@ -264,6 +272,7 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
     }),
   }),
   fc.record({ kind: fc.constant("unchanged" as const) }),
+  fc.record({ kind: fc.constant("snapshot" as const), snapshot: wholeNumber, node, address: text }),
   fc.record({
     kind: fc.constant("explanation" as const),
     explanation: fc.record({

@@ -71,6 +71,8 @@ export const DEFAULT_LIMITS = {
     gathers: { activeMax: 8, waitingMax: 4096, waitMsMax: 5_000 },
     shardScans: { activeMax: 32, waitingMax: 4096, waitMsMax: 5_000 },
   },
+  /** Snapshots that a node keeps for clients that scan them. */
+  readingSnapshotsMax: 4096,
   /** Requests on the way to the leader, for clients that know nothing of shards. */
   forwarding: { retryMs: 20, waitingMax: 65_536 },
 } as const;

@@ -34,6 +34,7 @@ import { ENGINE_LIMITS } from "./shard/engine-keys.ts";
 import { LogDamageError } from "./shard/log-segment.ts";
 import { isDiskFull, LogStore, type LogStoreOptions, LogSyncError } from "./shard/log-store.ts";
 import { PauseWatch } from "./shard/pause-watch.ts";
+import type { ReadingSnapshots } from "./shard/reading-snapshots.ts";
 import { RequestStats } from "./shard/request-stats.ts";
 import { SealTracker } from "./shard/seal-tracker.ts";
 import { ShardHost } from "./shard/shard-host.ts";
@@ -206,6 +207,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     this.#gossip.stop();
     this.#peers.stop();
     await running.host.stop();
+    running.replicas.readings.closeAll();
     // Tables instead of a log to replay: the next start is quick. A full disk would be waited for.
     if (running.host.readOnlyReason === undefined) await running.engine.flush();
     await running.engine.close();
@@ -338,6 +340,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     });
     const replicas = new Replicas({
       ...{ env, self: id, timings: this.#timings, engine, logStore, host, membership, systemMachine, buffer },
+      address: addressOf(this.#config),
       founders: identity.founders.map((founder) => founder.id),
       replication: this.#options.replication ?? DEFAULT_LIMITS.replication,
       snapshots: this.#options.snapshots ?? DEFAULT_SNAPSHOT_SIZES,
@@ -354,7 +357,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     });
     const running: Running = {
       ...{ lock, engine, logStore, host, membership, replicas, keyspaces },
-      router: this.#buildRouter(host, engine, logStore, membership, keyspaces),
+      router: this.#buildRouter(host, engine, logStore, membership, keyspaces, replicas.readings),
     };
     replicas.recover();
     host.start();
@@ -482,6 +485,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     logStore: LogStore,
     membership: Membership,
     keyspaces: Keyspaces,
+    snapshots: ReadingSnapshots,
   ): Router {
     const { id } = this.#config;
     const { clock } = this.#env;
@@ -521,6 +525,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       clock,
       mode,
       scanLimits: DEFAULT_LIMITS.scans,
+      snapshots,
       topology: (request) => topology.answer(request),
       administration: new Administration({
         ...{ self: id, clock, host, membership, leaders, network: this.#peers },

@@ -20,6 +20,7 @@ import { EngineKeys, metaKey } from "./shard/engine-keys.ts";
 import { KeyValueMachine } from "./shard/key-value-machine.ts";
 import type { LogStore } from "./shard/log-store.ts";
 import type { PauseWatch } from "./shard/pause-watch.ts";
+import { ReadingSnapshots } from "./shard/reading-snapshots.ts";
 import type { RequestStats } from "./shard/request-stats.ts";
 import { Shard } from "./shard/shard.ts";
 import type { ShardHost } from "./shard/shard-host.ts";
@@ -34,6 +35,8 @@ import type { NodeTimings } from "./timings.ts";
 export interface ReplicaParts {
   readonly env: Pick<Env, "clock" | "random" | "log">;
   readonly self: NodeId;
+  /** Where clients reach this node: `host:port`. */
+  readonly address: string;
   /** Who founded the cluster, sorted; nobody, where this node joined it. */
   readonly founders: readonly NodeId[];
   readonly timings: NodeTimings;
@@ -70,6 +73,8 @@ export class Replicas {
   readonly #parts: ReplicaParts;
   readonly #keys = new EngineKeys();
   readonly #machines = new Map<GroupId, KeyValueMachine>();
+  /** What clients scan as it was. */
+  readonly readings: ReadingSnapshots;
   readonly #slab = new Slab(SLAB_BYTES);
   /** By shard: what was last told of its members, and when. */
   readonly #told = new Map<ShardId, { readonly index: number; readonly atMs: number }>();
@@ -77,6 +82,12 @@ export class Replicas {
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts;
+    const { engine, env, self, address } = parts;
+    this.readings = new ReadingSnapshots({
+      ...{ engine, keys: this.#keys, clock: env.clock, random: env.random },
+      self: { node: self, address },
+      max: DEFAULT_LIMITS.readingSnapshotsMax,
+    });
   }
 
   /** Takes up what the disk has: the log or the engine knows of every replica that may have promised anything. */
@@ -168,7 +179,7 @@ export class Replicas {
         pauses: this.#parts.pauses,
         logStore,
         machine,
-        reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
+        reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys, this.readings),
         space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
         streams: this.#streams,
         snapshots: this.#parts.snapshots,

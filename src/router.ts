@@ -18,6 +18,7 @@ import type { Keyspaces } from "./keyspaces.ts";
 import { unreachable } from "./lib/assert.ts";
 import type { LinearizableMode } from "./modes/linearizable.ts";
 import { ScanGate, type ScanGateLimits } from "./scan-gate.ts";
+import type { ReadingSnapshots } from "./shard/reading-snapshots.ts";
 
 export interface RouterParts {
   /** Into how many shards the keys are cut; 0 while the cluster is being founded. */
@@ -28,6 +29,7 @@ export interface RouterParts {
   readonly topology: (request: TopologyRequest) => ClientResponse;
   readonly nodeStatus: () => ClientResponse;
   readonly administration: Administration;
+  readonly snapshots: Pick<ReadingSnapshots, "scan" | "close">;
   readonly keyspaces: Pick<Keyspaces, "refusal" | "execute">;
   /** Answers by itself, when the other nodes have answered or a deadline has passed. */
   readonly clusterStatus: (sink: ReplySink, requestId: number) => void;
@@ -53,9 +55,11 @@ export class Router implements RequestHandler {
     this.#gathers = new ScanGate(gathers, parts.clock, (scan, sink, requestId) =>
       this.#gather(scan, sink, requestId),
     );
-    this.#shardScans = new ScanGate(shardScans, parts.clock, (scan, sink, requestId, routing) =>
-      parts.mode.execute(scan.shard!, scan, sink, requestId, routing),
-    );
+    this.#shardScans = new ScanGate(shardScans, parts.clock, (scan, sink, requestId, routing) => {
+      // A snapshot is of this node, whoever leads its shard now.
+      if (scan.snapshot !== undefined) sink.reply(requestId, parts.snapshots.scan(scan));
+      else parts.mode.execute(scan.shard!, scan, sink, requestId, routing);
+    });
   }
 
   execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
@@ -92,6 +96,13 @@ export class Router implements RequestHandler {
       case "openSession":
         if (this.#refusesShard(request.shard, sink, requestId)) return;
         mode.execute(request.shard, request, sink, requestId, routing);
+        break;
+      case "openSnapshot":
+        if (this.#refusesShard(request.shard, sink, requestId)) return;
+        mode.execute(request.shard, request, sink, requestId, routing);
+        break;
+      case "closeSnapshot":
+        sink.reply(requestId, { kind: "boolean", value: this.#parts.snapshots.close(request.snapshot) });
         break;
       case "ping":
         sink.reply(requestId, PONG);
@@ -142,7 +153,12 @@ export class Router implements RequestHandler {
   }
 
   #scan(request: Scan, sink: ReplySink, requestId: number, routing: Routing): void {
-    if (request.shard === undefined) this.#gathers.run(request, sink, requestId, routing);
+    if (request.snapshot !== undefined && request.shard === undefined) {
+      sink.reply(
+        requestId,
+        errorResponse("BAD_REQUEST", "a snapshot is of one shard; a scan of it has to name that"),
+      );
+    } else if (request.shard === undefined) this.#gathers.run(request, sink, requestId, routing);
     else if (!this.#refusesShard(request.shard, sink, requestId)) {
       this.#shardScans.run(request, sink, requestId, routing);
     }

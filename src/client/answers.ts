@@ -12,6 +12,12 @@ import type {
 import { fromUtf8 } from "../lib/bytes.ts";
 import type { Answer } from "./call.ts";
 
+/** A snapshot, and where it is scanned. */
+export interface OpenedSnapshot {
+  readonly snapshot: number;
+  readonly address: string;
+}
+
 type Response<Kind extends ClientResponse["kind"]> = Extract<ClientResponse, { kind: Kind }>;
 
 function answer<Kind extends ClientResponse["kind"], T>(
@@ -43,6 +49,11 @@ export const TIME = answer("integer", ({ value }) => {
   if (value < -1n) return undefined;
   return value < 0n ? Number.POSITIVE_INFINITY : Number(value);
 });
+/** To openSnapshot. */
+export const SNAPSHOT = answer<"snapshot", OpenedSnapshot>("snapshot", ({ snapshot, address }) => ({
+  snapshot,
+  address,
+}));
 /** To openSession. */
 export const SESSION = answer("integer", ({ value }) => Number(value));
 

@@ -30,4 +30,4 @@ export { connect } from "./connect.ts";
 export type { ExpiryOptions, PutOptions } from "./deadline.ts";
 export { FlotillaError, type Outcome } from "./errors.ts";
 export type { ClientCounts } from "./request-runner.ts";
-export type { ScanOptions } from "./scan.ts";
+export type { ScanOptions, SnapshotOptions } from "./scan.ts";

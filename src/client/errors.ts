@@ -48,6 +48,9 @@ export function describeRequest(request: ClientRequest): string {
       return `scan from ${quoteKey(request.start)}`;
     case "openSession":
       return `opening a session on shard ${request.shard}`;
+    case "openSnapshot":
+      return `a snapshot of shard ${request.shard}`;
+    case "closeSnapshot":
     case "ping":
     case "topology":
       return request.kind;

@@ -40,6 +40,8 @@ export class FakeCluster {
   readonly executions = new Map<string, number>();
   /** Most entries that a scan answers with. */
   scanEntriesMax = 1000;
+  /** What the store was when each was opened. */
+  readonly snapshots = new Map<number, ReadonlyMap<string, Uint8Array>>();
   readonly keyspaces: Keyspace[] = [];
   #lastKeyspace = 0;
   /** By keyspace. */
@@ -144,6 +146,8 @@ export class FakeCluster {
       case "dropKeyspace":
         this.keyspaces.splice(0, Infinity, ...this.keyspaces.filter(({ id }) => id !== request.id));
         return { kind: "integer", value: BigInt(request.id) };
+      case "closeSnapshot":
+        return { kind: "boolean", value: this.snapshots.delete(request.snapshot) };
       case "ping":
         return { kind: "pong" };
       case "topology":
@@ -166,8 +170,18 @@ export class FakeCluster {
     }
   }
 
+  /** Its number tells which node it is at. */
+  openSnapshot(keyspace: KeyspaceId | undefined, at: FakeNode): ClientResponse {
+    const snapshot = 100 * (this.#nextSession++ + 1) + at.index;
+    this.snapshots.set(snapshot, new Map(this.#storeOf(keyspace)));
+    return { kind: "snapshot", snapshot, node: at.id, address: at.address };
+  }
+
   #scan(request: Extract<ClientRequest, { kind: "scan" }>): ClientResponse {
-    const found: KeyValue[] = [...this.#storeOf(request.keyspace)]
+    const { snapshot } = request;
+    const store = snapshot === undefined ? this.#storeOf(request.keyspace) : this.snapshots.get(snapshot);
+    if (store === undefined) return errorResponse("SNAPSHOT_GONE");
+    const found: KeyValue[] = [...store]
       .map(([key, value]) => ({ key: utf8(key), value: request.keysOnly ? new Uint8Array() : value }))
       .filter(({ key }) => request.shard === undefined || this.shardOf(key) === request.shard)
       .filter(({ key }) => compareBytes(key, request.start) >= 0)
@@ -304,17 +318,23 @@ export class FakeNode {
   }
 
   #serve(request: ClientRequest): ClientResponse {
+    if (request.kind === "scan" && request.snapshot !== undefined) {
+      const isHere = request.snapshot % 100 === this.index;
+      return isHere ? this.#cluster.execute(request) : errorResponse("SNAPSHOT_GONE");
+    }
     const shard = this.#shardOf(request);
     if (shard !== undefined && this.#cluster.leaders[shard] !== this.index) {
       const leader = this.#cluster.nodes[this.#cluster.leaders[shard]!];
       return leader === undefined ? errorResponse("UNAVAILABLE") : errorResponse("NOT_LEADER", leader);
     }
-    return this.#cluster.execute(request);
+    return request.kind === "openSnapshot"
+      ? this.#cluster.openSnapshot(request.keyspace, this)
+      : this.#cluster.execute(request);
   }
 
   /** The shard whose leader must serve the request. */
   #shardOf(request: ClientRequest): number | undefined {
-    if (request.kind === "openSession") return request.shard;
+    if (request.kind === "openSession" || request.kind === "openSnapshot") return request.shard;
     if (request.kind === "scan" && request.consistency !== "stale") return request.shard;
     if (request.kind === "batch") return this.#cluster.shardOf(request.entries[0]!.key);
     if (!("key" in request)) return undefined;

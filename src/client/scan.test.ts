@@ -127,3 +127,83 @@ test("a shard that answers with an error ends the scan, which can go on after it
   const rest = await world.until(keysOf(client, { prefix: "k", after: keys.at(-1)! }));
   expect([...keys, ...rest]).toEqual(firstKeys(100));
 });
+
+/** Scans everything; `midway` happens after 20 entries. The keys with their values, and the error at the end. */
+async function scanned(
+  { world, client }: Awaited<ReturnType<typeof filled>>,
+  snapshot: ScanOptions["snapshot"],
+  midway: () => void,
+): Promise<{ entries: Map<string, string>; error: FlotillaError | undefined }> {
+  const entries = new Map<string, string>();
+  const scan = client.scan({ prefix: "k", ...(snapshot === undefined ? {} : { snapshot }) });
+  try {
+    for (let i = 0; ; i++) {
+      if (i === 20) midway();
+      const { value, done } = await world.until(scan.next());
+      if (done) return { entries, error: undefined };
+      entries.set(fromUtf8(value.key), fromUtf8(value.value));
+    }
+  } catch (error) {
+    return { entries, error: error as FlotillaError };
+  }
+}
+
+test("with a snapshot every shard is what it was at the beginning, and it is let go of at the end", async () => {
+  const set = await filled(200, 3, 4);
+  set.cluster.scanEntriesMax = 10;
+  const { entries, error } = await scanned(set, true, () => {
+    for (let i = 0; i < 200; i++) set.cluster.set(keyOf(i), "changed");
+    set.cluster.set("k0999", "new");
+    // Who leads does not matter any more.
+    set.cluster.leaders.reverse();
+  });
+  expect(error).toBeUndefined();
+  expect([...entries.keys()]).toEqual(firstKeys(200));
+  expect(new Set(entries.values()).has("changed")).toBe(false);
+  await set.world.pass(100);
+  expect(set.cluster.snapshots.size).toBe(0);
+  // Without one, what is read late is what it is by then.
+  const late = await scanned(set, undefined, () => set.cluster.set(keyOf(199), "late"));
+  expect(late.entries.get(keyOf(199))).toBe("late");
+});
+
+test("a scan that the caller leaves lets go of its snapshots, too", async () => {
+  const { world, cluster, client } = await filled(50, 2, 4);
+  const scan = client.scan({ snapshot: true });
+  await world.until(scan.next());
+  expect(cluster.snapshots.size).toBe(4);
+  await world.until(scan.return());
+  await world.pass(100);
+  expect(cluster.snapshots.size).toBe(0);
+});
+
+test("when the node of a snapshot dies the scan says that the snapshot is gone", async () => {
+  const set = await filled(200, 3, 4);
+  set.cluster.scanEntriesMax = 10;
+  const { entries, error } = await scanned(set, true, () => set.cluster.nodes[0]!.stop());
+  expect(error?.code).toBe("SNAPSHOT_GONE");
+  expect(error?.message).toContain("the snapshot of shard");
+  expect([...entries.keys()]).toEqual(firstKeys(entries.size));
+});
+
+test("or goes on without it, if the caller wants that, and is told which shard it is", async () => {
+  const set = await filled(200, 3, 4);
+  set.cluster.scanEntriesMax = 10;
+  const lost: number[] = [];
+  const { entries, error } = await scanned(set, { fallback: (shard) => lost.push(shard) }, () => {
+    set.cluster.nodes[0]!.stop();
+    set.cluster.term++;
+    for (const shard of set.cluster.leaders.keys()) set.cluster.leaders[shard] = 1 + (shard % 2);
+  });
+  expect(error).toBeUndefined();
+  expect([...entries.keys()]).toEqual(firstKeys(200));
+  // Those that the first node led.
+  expect(lost.sort()).toEqual([0, 3]);
+});
+
+test("a lease that has ended is a snapshot that is gone", async () => {
+  const set = await filled(200, 2, 2);
+  set.cluster.scanEntriesMax = 10;
+  const { error } = await scanned(set, { leaseMs: 5 }, () => set.cluster.snapshots.clear());
+  expect(error?.code).toBe("SNAPSHOT_GONE");
+});

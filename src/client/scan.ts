@@ -9,7 +9,7 @@ import { Heap } from "../lib/heap.ts";
 import { type Bytes, toBytes } from "./bytes.ts";
 import { FlotillaError } from "./errors.ts";
 import type { KeyRunner } from "./key-runner.ts";
-import { afterKey, ShardPages } from "./shard-pages.ts";
+import { afterKey, ShardPages, type SnapshotRequest } from "./shard-pages.ts";
 
 /** What to scan: all keys with `prefix`, or those from `start` (included) up to `end` (excluded); all keys without any. */
 export interface ScanOptions {
@@ -26,7 +26,22 @@ export interface ScanOptions {
   /** Leaves the values out: they come as empty. */
   readonly keysOnly?: boolean;
   readonly consistency?: Consistency;
+  /**
+   * Read each shard as it was at the beginning, however long the scan takes (between shards there is no such promise). The
+   * node that leads a shard at the beginning keeps that for it; where it is lost, with the node, the scan fails with
+   * SNAPSHOT_GONE. Default false.
+   */
+  readonly snapshot?: boolean | SnapshotOptions;
 }
+
+export interface SnapshotOptions {
+  /** How long the nodes keep it if nothing is asked of them. Default 30,000 ms, at most ten minutes. */
+  readonly leaseMs?: number;
+  /** Go on with what a shard has then if its snapshot is lost; this is told which shard it is. */
+  readonly fallback?: (shard: number) => void;
+}
+
+const SNAPSHOT_LEASE_MS = 30_000;
 
 /** Entries that the first pages of all shards have together, and that the first page of each has at least. */
 const FIRST_ENTRIES = 1000;
@@ -35,7 +50,7 @@ const FIRST_PAGE_MIN = 16;
 /** Entries in key order, fetched by the page, as the caller gets to them. */
 export async function* scanShards(runner: KeyRunner, options: ScanOptions): AsyncGenerator<KeyValue, void> {
   const range = rangeOf(options);
-  let left = options.limit ?? Number.POSITIVE_INFINITY;
+  const left = options.limit ?? Number.POSITIVE_INFINITY;
   if (options.limit !== undefined && !(Number.isSafeInteger(left) && left >= 0)) {
     throw new FlotillaError("BAD_REQUEST", `cannot scan: the limit ${left} is no whole number`, "notDone");
   }
@@ -44,6 +59,7 @@ export async function* scanShards(runner: KeyRunner, options: ScanOptions): Asyn
     end: range.end,
     keysOnly: options.keysOnly ?? false,
     consistency: options.consistency ?? "linearizable",
+    snapshot: snapshotRequest(options.snapshot),
   };
   const share = Math.ceil(FIRST_ENTRIES / runner.shards);
   const pageEntries = Math.min(left, Math.max(FIRST_PAGE_MIN, share));
@@ -52,6 +68,16 @@ export async function* scanShards(runner: KeyRunner, options: ScanOptions): Asyn
     (_, shard) => new ShardPages(runner, shard, range.start, pageEntries, request),
   );
   for (const pages of all) pages.begin();
+  try {
+    yield* merged(all, left);
+  } finally {
+    for (const pages of all) pages.close();
+  }
+}
+
+/** The first `limit` entries of all shards, in order. */
+async function* merged(all: readonly ShardPages[], limit: number): AsyncGenerator<KeyValue, void> {
+  let left = limit;
   const heads = new Heap<ShardPages>((a, b) => compareBytes(a.current!.key, b.current!.key));
   for (const pages of all) if (await pages.ready()) heads.add(pages);
   for (let pages = heads.top; pages !== undefined; pages = heads.top) {
@@ -63,6 +89,12 @@ export async function* scanShards(runner: KeyRunner, options: ScanOptions): Asyn
     if (await pages.ready()) heads.topChanged();
     else heads.takeTop();
   }
+}
+
+function snapshotRequest(wanted: ScanOptions["snapshot"]): SnapshotRequest | undefined {
+  if (wanted === undefined || wanted === false) return undefined;
+  const { leaseMs, fallback } = wanted === true ? {} : wanted;
+  return { leaseMs: leaseMs ?? SNAPSHOT_LEASE_MS, fallback };
 }
 
 function rangeOf(

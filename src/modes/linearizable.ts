@@ -111,8 +111,7 @@ export class LinearizableMode {
 }
 
 export function isReadRequest(request: ShardRequest): request is ReadRequest {
-  const { kind } = request;
-  return kind === "get" || kind === "exists" || kind === "scan" || kind === "ttl" || kind === "explain";
+  return "consistency" in request;
 }
 
 function isSoundStamp(stamp: SessionStamp): boolean {

@@ -188,6 +188,8 @@ export class MapHandler implements RequestHandler {
       case "createKeyspace":
       case "dropKeyspace":
       case "explain":
+      case "openSnapshot":
+      case "closeSnapshot":
       case "openSession":
       case "changeMember":
       case "join":

@@ -29,6 +29,7 @@ import { KeyValueMachine } from "./key-value-machine.ts";
 import { SealTracker } from "./seal-tracker.ts";
 import type { Shard } from "./shard.ts";
 import { ShardReader } from "./shard-reader.ts";
+import { NO_SNAPSHOTS } from "./testing/no-snapshots.ts";
 
 const SEED = testSeed("expiry.test.ts");
 const RUNS = Number(process.env.RUNS ?? 12);
@@ -146,7 +147,7 @@ class Replica {
   open(engine: DurableEngine, saved: Saved | undefined): void {
     this.#buffer = new ApplyBuffer(engine);
     this.#machine = new KeyValueMachine(this.shard, this.#buffer, this.keys);
-    this.#reader = new ShardReader(this.shard, engine, this.keys);
+    this.#reader = new ShardReader(this.shard, engine, this.keys, NO_SNAPSHOTS);
     if (saved !== undefined) this.#machine.restore(saved.dump);
     this.applied = saved?.applied ?? 0;
     this.logTimeMs = saved?.timeMs ?? 0;

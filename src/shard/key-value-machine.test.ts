@@ -16,6 +16,7 @@ import { EngineKeys } from "./engine-keys.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 import type { KeyspaceFacts } from "./keyspaces.ts";
 import { ShardReader } from "./shard-reader.ts";
+import { NO_SNAPSHOTS } from "./testing/no-snapshots.ts";
 
 const LIMITS = { idleMs: 1000, sessionsMax: 3, answersMax: 1e6 };
 
@@ -164,7 +165,7 @@ test("keyspaces do not see each other's keys, and one that was dropped leaves no
   const { apply, machine, engine, get: commit } = setUp();
   const [first, second] = [keyspaceId(1), keyspaceId(2)];
   apply(1, put("a", "0"), { ...put("a", "1"), keyspace: first }, { ...put("a", "2"), keyspace: second });
-  const shared = new ShardReader(shardId(2), engine, keys);
+  const shared = new ShardReader(shardId(2), engine, keys, NO_SNAPSHOTS);
   const read = (keyspace: KeyspaceId | undefined) => {
     const get = { kind: "get", key: utf8("a"), consistency: "linearizable", keyspace } as const;
     commit("a");

@@ -1,12 +1,12 @@
 import type { ShardId } from "../../protocol/ids.ts";
-import { SCAN_BYTES_MAX, SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
-import type { ClientResponse, Explain, KeyValue, ReadRequest, Scan, Ttl } from "../../protocol/messages.ts";
+import type { ClientResponse, Explain, ReadRequest, Scan, Ttl } from "../../protocol/messages.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { Engine } from "../storage/engine.ts";
-import { type EngineKeys, prefixBytes } from "./engine-keys.ts";
+import type { EngineKeys } from "./engine-keys.ts";
 import { deadlineIn } from "./expiry.ts";
+import { readEntries } from "./read-entries.ts";
+import type { ReadingSnapshots } from "./reading-snapshots.ts";
 
-const NOTHING = new Uint8Array(0);
 const NEVER = -1n;
 const NO_KEY = -2n;
 
@@ -25,11 +25,13 @@ export class ShardReader {
   readonly #engine: Engine;
   readonly #shard: ShardId;
   readonly #keys: EngineKeys;
+  readonly #snapshots: Pick<ReadingSnapshots, "open">;
 
-  constructor(shard: ShardId, engine: Engine, keys: EngineKeys) {
+  constructor(shard: ShardId, engine: Engine, keys: EngineKeys, snapshots: Pick<ReadingSnapshots, "open">) {
     this.#engine = engine;
     this.#shard = shard;
     this.#keys = keys;
+    this.#snapshots = snapshots;
   }
 
   /**
@@ -56,6 +58,10 @@ export class ShardReader {
         return this.#scan(request, time);
       case "explain":
         return this.#explain(request, time);
+      case "openSnapshot":
+        // The log's time has to be the clock's: what has expired must not be in it.
+        if (time.heedsClock) return undefined;
+        return this.#snapshots.open(this.#shard, request.keyspace, request.leaseMs, time.logMs);
       default:
         return unreachable(request, "a read");
     }
@@ -102,27 +108,10 @@ export class ShardReader {
   }
 
   #scan(request: Scan, time: Readonly<ReadTime>): ClientResponse | undefined {
-    const limit = Math.min(request.limit, SCAN_ENTRIES_MAX);
-    const { keyspace, start, end } = request;
-    const gte = this.#keys.of(this.#shard, keyspace, start).slice();
-    const lt =
-      end === undefined
-        ? this.#keys.keyspaceSpan(this.#shard, keyspace)[1]
-        : this.#keys.of(this.#shard, keyspace, end).slice();
-    const prefix = prefixBytes(keyspace);
-    const entries: KeyValue[] = [];
-    let bytes = 0;
-    using iterator = this.#engine.iterate({ gte, lt, now: time.logMs });
-    while (iterator.next()) {
-      if (entries.length === limit || bytes >= SCAN_BYTES_MAX)
-        return { kind: "entries", entries, more: true };
-      if (isPast(iterator.expiresAt, time)) return undefined;
-      const key = iterator.key.slice(prefix);
-      const value = request.keysOnly ? NOTHING : iterator.value.slice();
-      bytes += key.length + value.length;
-      entries.push({ key, value });
-    }
-    return { kind: "entries", entries, more: false };
+    const [gte, lt] = this.#keys.keyspaceSpan(this.#shard, request.keyspace);
+    return readEntries(this.#engine, gte, lt, request, { now: time.logMs }, (deadline) =>
+      isPast(deadline, time),
+    );
   }
 }
 

@@ -23,6 +23,7 @@ import { ShardReader } from "./shard-reader.ts";
 import { ShardSpace } from "./shard-space.ts";
 import { DEFAULT_SNAPSHOT_SIZES } from "./snapshot-format.ts";
 import { SnapshotSender } from "./snapshot-sender.ts";
+import { NO_SNAPSHOTS } from "./testing/no-snapshots.ts";
 import { entriesFrom, ScriptedCore } from "./testing/scripted-core.ts";
 
 const GROUP = groupId(1);
@@ -68,7 +69,7 @@ function setUp(
     clock: { nowMs: () => time.nowMs, wallMs: () => time.wallMs },
     logStore,
     machine,
-    reader: new ShardReader(SHARD, engine, keys),
+    reader: new ShardReader(SHARD, engine, keys, NO_SNAPSHOTS),
     space: new ShardSpace(SHARD, engine, keys),
     streams: { active: 0, max: 1 },
     snapshots: DEFAULT_SNAPSHOT_SIZES,

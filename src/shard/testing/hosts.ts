@@ -25,6 +25,7 @@ import { ShardReader } from "../shard-reader.ts";
 import { ShardSpace } from "../shard-space.ts";
 import { DEFAULT_SNAPSHOT_SIZES } from "../snapshot-format.ts";
 import { SystemMachine } from "../system-machine.ts";
+import { NO_SNAPSHOTS } from "./no-snapshots.ts";
 
 export const TIMINGS = {
   tickMs: 50,
@@ -175,7 +176,7 @@ export class Member {
           machine: isSystem
             ? new SystemMachine(silent)
             : new KeyValueMachine(shardOfGroup(group), buffer, keys),
-          reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys),
+          reader: isSystem ? undefined : new ShardReader(shardOfGroup(group), engine, keys, NO_SNAPSHOTS),
           send: (of, message) => hosts.send(of, message),
           wake: (shard) => host.wake(shard),
         },
