@@ -11,6 +11,14 @@ export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new AssertionError(message);
 }
 
+/**
+ * A violated assertion by itself: `if (!condition) broken(...)` on paths where making the words for `assert` would cost more
+ * than what they guard.
+ */
+export function broken(message: string): never {
+  throw new AssertionError(message);
+}
+
 /** The default branch of a `switch` over a union: a compile error when a case is missing, an assertion at run time. */
 export function unreachable(value: never, what: string): never {
   throw new AssertionError(`${what}: unexpected ${JSON.stringify(value)}`);

@@ -1,6 +1,6 @@
 import { type LogIndex, type NodeId, nextTerm, type Term } from "../../protocol/ids.ts";
 import type { VoteReply, VoteRequest } from "../../protocol/peer-messages.ts";
-import { assert } from "../lib/assert.ts";
+import { broken } from "../lib/assert.ts";
 import { Ballot } from "./ballot.ts";
 import { votersOf } from "./configuration.ts";
 import { ElectionTimer } from "./election-timer.ts";
@@ -100,7 +100,7 @@ export class Election {
 
   /** `leader` leads this node's term, and was heard just now. */
   hear(leader: NodeId): void {
-    assert(this.#role !== "leader", `raft: ${leader} and ${this.#id} both lead term ${this.#term}`);
+    if (this.#role === "leader") broken(`raft: ${leader} and ${this.#id} both lead term ${this.#term}`);
     this.#role = "follower";
     this.#ballot = undefined;
     this.#leader = leader;

@@ -8,7 +8,7 @@ import {
   type Term,
 } from "../../protocol/ids.ts";
 import type { AppendRequest, Entry } from "../../protocol/peer-messages.ts";
-import { assert } from "../lib/assert.ts";
+import { assert, broken } from "../lib/assert.ts";
 import { ConfigurationHistory, type Membership } from "./configuration.ts";
 import { NOTHING } from "./outbox.ts";
 import type { Install, LogReader, ReceivedSnapshot } from "./types.ts";
@@ -168,10 +168,11 @@ export class RaftLog {
   /** Raises the commit index; a lower one changes nothing. */
   commitTo(index: LogIndex): void {
     if (index <= this.#commit) return;
-    assert(
-      index <= this.#last,
-      `raft log: told to commit ${index}, but the log ends at ${this.#last}: acknowledged entries were lost`,
-    );
+    if (index > this.#last) {
+      broken(
+        `raft log: told to commit ${index}, but the log ends at ${this.#last}: acknowledged entries were lost`,
+      );
+    }
     this.#commit = index;
     this.#history.committed(index);
   }
@@ -238,10 +239,9 @@ export class RaftLog {
     const next = this.#nextToDeliver();
     const high = logIndex(Math.min(this.#persisted, this.#commit) + 1);
     const entries = this.#stored.entries(next, high, bytesMax);
-    assert(
-      entries.length > 0 && entries[0]!.index === next,
-      `raft log: entry ${next} is durable and committed, but its owner doesn't have it`,
-    );
+    if (entries.length === 0 || entries[0]!.index !== next) {
+      broken(`raft log: entry ${next} is durable and committed, but its owner doesn't have it`);
+    }
     this.#delivered = indexPlus(next, entries.length - 1);
     return entries;
   }
@@ -257,10 +257,12 @@ export class RaftLog {
 
   #push(entry: Entry): void {
     if (this.#tail.length === 0) {
-      assert(
-        entry.index > INDEX_ZERO && entry.index <= this.#stored.lastIndex + 1,
-        `raft log: entry ${entry.index} follows on what the owner was handed, but its log ends at ${this.#stored.lastIndex}`,
-      );
+      const { lastIndex } = this.#stored;
+      if (entry.index === INDEX_ZERO || entry.index > lastIndex + 1) {
+        broken(
+          `raft log: entry ${entry.index} follows on what the owner was handed, but its log ends at ${lastIndex}`,
+        );
+      }
     }
     this.#tail.push(entry);
     this.#tailBytes += entry.data.length;
@@ -281,7 +283,9 @@ export class RaftLog {
     }
     for (; at < entries.length; at++, index = indexPlus(index, 1)) {
       const entry = entries[at]!;
-      assert(entry.index === index, `raft log: an append has entry ${entry.index} in the place of ${index}`);
+      if (entry.index !== index) {
+        broken(`raft log: an append has entry ${entry.index} in the place of ${index}`);
+      }
       this.#push(entry);
     }
   }

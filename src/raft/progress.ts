@@ -140,7 +140,9 @@ export class Progress {
       this.#inflightBytes -= this.#inflight[arrived]!.bytes;
       arrived++;
     }
-    if (arrived > 0) this.#inflight.splice(0, arrived);
+    // Mostly all of it: what is on its way was answered before the next was sent.
+    if (arrived === this.#inflight.length) this.#inflight.length = 0;
+    else if (arrived > 0) this.#inflight.splice(0, arrived);
     this.#full = false;
     return news;
   }

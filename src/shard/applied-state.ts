@@ -1,7 +1,7 @@
 import { decodeConfiguration } from "../../protocol/configuration.ts";
 import type { LogIndex, Term } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
-import { assert } from "../lib/assert.ts";
+import { broken } from "../lib/assert.ts";
 import type { Membership } from "../raft/configuration.ts";
 import { CommandBatchReader } from "./command-batch.ts";
 import type { Proposal } from "./proposals.ts";
@@ -61,7 +61,8 @@ export class AppliedState {
   /** Applies the next entry. `proposal`: who waits for its answers. */
   apply(entry: Entry, proposal: Proposal | undefined): void {
     const { group, clock, machine } = this.#parts;
-    assert(entry.index === this.#index + 1, `group ${group}: entry ${entry.index} follows ${this.#index}`);
+    if (entry.index !== this.#index + 1)
+      broken(`group ${group}: entry ${entry.index} follows ${this.#index}`);
     if (entry.kind === "commands") {
       const reader = this.#reader;
       reader.open(entry.data);

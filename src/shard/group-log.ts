@@ -1,7 +1,7 @@
 import type { LogIndex, Term } from "../../protocol/ids.ts";
 import { INDEX_ZERO, indexPlus, TERM_ZERO } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
-import { assert } from "../lib/assert.ts";
+import { assert, broken } from "../lib/assert.ts";
 import { xxh32 } from "../lib/hash.ts";
 import type { HardState, LogFloor, LogReader } from "../raft/types.ts";
 import { NO_FLOOR } from "../raft/types.ts";
@@ -55,11 +55,9 @@ export class GroupLog implements LogReader {
   }
 
   entries(low: LogIndex, high: LogIndex, bytesMax: number): Entry[] {
-    assert(low >= this.firstIndex, `entries from ${low} asked for, but the log begins at ${this.firstIndex}`);
-    assert(
-      high <= this.lastIndex + 1,
-      `entries before ${high} asked for, but the log ends at ${this.lastIndex}`,
-    );
+    const { firstIndex, lastIndex } = this;
+    if (low < firstIndex) broken(`entries from ${low} asked for, but the log begins at ${firstIndex}`);
+    if (high > lastIndex + 1) broken(`entries before ${high} asked for, but the log ends at ${lastIndex}`);
     const found: Entry[] = [];
     let bytes = 0;
     for (let index = low; index < high; index = indexPlus(index, 1)) {
@@ -97,15 +95,13 @@ export class GroupLog implements LogReader {
 
   /** Adds the entry at `index`, dropping what the log had from there on. There is never a gap. */
   put(index: LogIndex, slot: EntrySlot): void {
-    assert(
-      index > this.#compactedIndex,
-      `entry ${index} was compacted already (up to ${this.#compactedIndex})`,
-    );
+    if (index <= this.#compactedIndex) {
+      broken(`entry ${index} was compacted already (up to ${this.#compactedIndex})`);
+    }
     const place = this.#head + index - this.#compactedIndex - 1;
-    assert(
-      place <= this.#slots.length,
-      `entry ${index} would leave a gap: the log ends at ${this.lastIndex}`,
-    );
+    if (place > this.#slots.length) {
+      broken(`entry ${index} would leave a gap: the log ends at ${this.lastIndex}`);
+    }
     this.#slots.length = place;
     this.#slots.push(slot);
   }
