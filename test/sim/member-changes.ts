@@ -47,6 +47,20 @@ export class MemberChanges {
     });
   }
 
+  /** An operator removes nodes whose disks are lost: what was to go to them could never get there. */
+  removeLost(): void {
+    this.#isDone = false;
+    this.#removeLost().then(() => {
+      this.#isDone = true;
+    });
+  }
+
+  async #removeLost(): Promise<void> {
+    for (const { isExcused, name } of this.#parts.machines) {
+      if (isExcused && this.#states.has(name)) await this.#change("remove", name);
+    }
+  }
+
   /** Whether no change is under way, or still to come. */
   get isDone(): boolean {
     return this.#isDone;

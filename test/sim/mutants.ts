@@ -15,6 +15,7 @@ import { ENGINE_MUTANTS } from "./mutants/engine.ts";
 import { EXPIRY_MUTANTS } from "./mutants/expiry.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { type Mutant, plant } from "./mutants/mutant.ts";
+import { REPLICA_MUTANTS } from "./mutants/replicas.ts";
 import { SESSION_MUTANTS } from "./mutants/sessions.ts";
 import { SNAPSHOT_MUTANTS } from "./mutants/snapshots.ts";
 
@@ -26,6 +27,7 @@ const MUTANTS = [
   ...SESSION_MUTANTS,
   ...EXPIRY_MUTANTS,
   ...SNAPSHOT_MUTANTS,
+  ...REPLICA_MUTANTS,
 ];
 
 const given = new Command("sim:mutants")

@@ -12,6 +12,7 @@ import { CORE_MUTANTS } from "./mutants/core.ts";
 import { ENGINE_MUTANTS } from "./mutants/engine.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { plant } from "./mutants/mutant.ts";
+import { REPLICA_MUTANTS } from "./mutants/replicas.ts";
 import { SESSION_MUTANTS } from "./mutants/sessions.ts";
 import { SNAPSHOT_MUTANTS } from "./mutants/snapshots.ts";
 import { DEFAULT_OPTIONS, flagsOf, parseFaults, type SimulationOptions } from "./options.ts";
@@ -117,6 +118,7 @@ test("every mutant applies, and has a name of its own", () => {
     ...ENGINE_MUTANTS,
     ...SESSION_MUTANTS,
     ...SNAPSHOT_MUTANTS,
+    ...REPLICA_MUTANTS,
   ];
   for (const mutant of mutants) {
     const text = readFileSync(join(ROOT, mutant.file), "utf8");

@@ -218,6 +218,8 @@ class Simulation {
     this.#faults.healAll();
     this.#off = [];
     await this.#until(() => this.#areUp(), ANSWERS_MS, "all nodes have come back");
+    if (this.#profile.kinds.includes("members")) this.#members.removeLost();
+    await this.#until(() => this.#members.isDone, ANSWERS_MS, "nodes that are lost are removed");
     await this.#until(() => this.#members.haveFollowed(), FOLLOW_MS, "every shard is where it should be");
     await this.#becomeEqual();
     // A node that was removed in the middle of its work finds out only by waiting for others.

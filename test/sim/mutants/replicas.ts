@@ -1,0 +1,42 @@
+/** Bugs of replicas that come to a node and go. */
+import { type Mutant, mutant } from "./mutant.ts";
+
+export const REPLICA_MUTANTS: readonly Mutant[] = [
+  mutant("replica-comes-back-without-a-floor", "src/replicas.ts", "            floor,\n", ""),
+  mutant(
+    "term-goes-with-the-replica",
+    "src/shard/group-log.ts",
+    "this.hardState = { ...this.hardState, commit: INDEX_ZERO };",
+    "this.hardState = EMPTY_HARD_STATE;",
+  ),
+  mutant(
+    "replica-goes-while-it-is-needed",
+    "src/replicas.ts",
+    "!replica.isLeftBehindBy(set.actual)",
+    "replica.isLeader",
+  ),
+  mutant(
+    "data-go-before-the-note-is-durable",
+    "src/shard/replica-removals.ts",
+    "    this.#noted.push(group);\n",
+    "    this.#clear([group]);\n",
+  ),
+  mutant(
+    "start-forgets-what-was-being-destroyed",
+    "src/shard/shard-host.ts",
+    "if (this.#parts.logStore.group(group).mustClear) this.#removals.resume(group);",
+    "",
+  ),
+  mutant(
+    "report-of-what-is-not-committed",
+    "src/shard/shard.ts",
+    "if (!this.isLeader || isJoint(configuration) || index > this.#state.index) return undefined;",
+    "if (!this.isLeader || isJoint(configuration)) return undefined;",
+  ),
+  mutant(
+    "sealed-index-of-a-former-replica",
+    "src/shard/seal-tracker.ts",
+    "if (this.#shards.has(shard)) this.#flushed.set(shard.group, applied);",
+    "this.#flushed.set(shard.group, applied);",
+  ),
+];
