@@ -85,3 +85,24 @@ test.each([
   env.fs.writeFile(`${DIRECTORY}/identity.json`, utf8(text));
   expect(() => readIdentity(env, config())).toThrow(sentence);
 });
+
+test("any changed bit is noticed, or changes nothing that is said", () => {
+  const env = directory();
+  const { identity } = readIdentity(env, config());
+  writeIdentity(env.fs, DIRECTORY, identity);
+  const path = `${DIRECTORY}/identity.json`;
+  const whole = env.fs.readFile(path);
+  for (let bit = 0; bit < 8 * whole.length; bit++) {
+    const bytes = whole.slice();
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+    env.fs.writeFile(path, bytes);
+    let found: unknown;
+    try {
+      found = readIdentity(env, config()).identity;
+    } catch (error) {
+      expect((error as Error).message).toStartWith(`cannot read ${path}: `);
+      continue;
+    }
+    expect(found).toEqual(identity);
+  }
+});

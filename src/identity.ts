@@ -13,6 +13,7 @@ import {
 } from "./config.ts";
 import type { Env, FileSystem } from "./env/env.ts";
 import { fromUtf8, utf8 } from "./lib/bytes.ts";
+import { xxh64 } from "./lib/hash.ts";
 import type { KeptFacts } from "./membership.ts";
 import type { Settings } from "./shard/system-facts.ts";
 import { StartError } from "./start-error.ts";
@@ -45,6 +46,18 @@ const NOTHING_KEPT: KeptFacts = {
   nodes: {},
   first: [],
 };
+
+/** As it is in the file. */
+interface Stored extends Identity {
+  /** XXH64 of the rest, as JSON without spaces: a wrong bit must not make another node of this one, or of its peers. */
+  readonly checksum: string;
+}
+
+function checksumOf(identity: Identity): string {
+  return xxh64(utf8(JSON.stringify(identity)))
+    .toString(16)
+    .padStart(16, "0");
+}
 
 /** A new incarnation or cluster id: 16 hexadecimal digits. */
 export function randomId(random: Env["random"]): string {
@@ -131,7 +144,7 @@ function check(identity: Identity, config: NodeConfig): void {
 
 /** Writes the identity durably, replacing the old one as a whole. */
 export function writeIdentity(fs: FileSystem, directory: string, identity: Identity): void {
-  const bytes = utf8(`${JSON.stringify(identity, null, 2)}\n`);
+  const bytes = utf8(`${JSON.stringify({ ...identity, checksum: checksumOf(identity) }, null, 2)}\n`);
   const path = `${directory}/${FILE}`;
   fs.remove(`${path}.new`);
   const file = fs.open(`${path}.new`, "create");
@@ -165,7 +178,7 @@ function parse(fs: FileSystem, path: string): Identity {
 
 /** The file is small and people look into it: what an editor or a disk made of it must not get far. */
 function checked(json: unknown): Identity {
-  const found = (typeof json === "object" && json !== null ? json : {}) as Partial<Identity>;
+  const { checksum, ...found } = (typeof json === "object" && json !== null ? json : {}) as Partial<Stored>;
   const { format, node, incarnation, founders, seeds, settings, promiseMs, facts } = found;
   if (typeof format === "number" && format !== FORMAT) {
     throw new Error(`it has format ${format}, and this program knows ${FORMAT} only`);
@@ -191,5 +204,9 @@ function checked(json: unknown): Identity {
     isObject(facts.nodes) &&
     Array.isArray(facts.first);
   if (!isWhole) throw new Error("it is not as a node writes it");
+  const expected = checksumOf(found as Identity);
+  if (checksum !== expected) {
+    throw new Error(`its checksum is ${checksum ?? "missing"}, and what it says gives ${expected}`);
+  }
   return found as Identity;
 }

@@ -82,11 +82,14 @@ describe("log store", () => {
     const path = join(directory, segments()[0]!);
     const before = readFileSync(path).length;
     store.append(G1, undefined, [entry(2, 1), entry(3, 1)]);
+    // As it is when the power fails before anybody noted how far the log is durable.
+    const noted = readFileSync(join(directory, "end"));
     await store.flush();
     store.close();
     const whole = readFileSync(path);
     for (let length = before; length < whole.length; length++) {
       writeFileSync(path, whole.subarray(0, length));
+      writeFileSync(join(directory, "end"), noted);
       const cut = open();
       expect(contents(cut)).toEqual(["1/1:data 1 of term 1"]);
       // It goes on from there.
@@ -97,7 +100,7 @@ describe("log store", () => {
       expect(again.group(G1).lastIndex).toBe(logIndex(2));
       again.close();
     }
-  });
+  }, 60_000);
 
   test("any flipped byte before a record that vouches for it is damage, named with file and offset", async () => {
     const store = open();
@@ -116,6 +119,81 @@ describe("log store", () => {
       expect(() => open()).toThrow(LogDamageError);
       expect(() => open()).toThrow(path);
       expect(readFileSync(path)).toEqual(flipped);
+    }
+  });
+
+  test("once it is noted how far the log is durable, damage to the last record is no torn tail either", async () => {
+    const store = open();
+    const path = join(directory, segments()[0]!);
+    store.append(G1, hardState(1, "n1"), [entry(1, 1)]);
+    await store.flush();
+    await store.noteEnd();
+    const whole = readFileSync(path);
+    const refuses = (what: string) => {
+      expect(() => open()).toThrow(LogDamageError);
+      expect(() => open()).toThrow(what);
+    };
+    for (let at = 0; at < whole.length; at++) {
+      const flipped = Buffer.from(whole);
+      flipped[at]! ^= 0x10;
+      writeFileSync(path, flipped);
+      refuses(path);
+      expect(readFileSync(path)).toEqual(flipped);
+      writeFileSync(path, whole.subarray(0, at));
+      refuses(path);
+    }
+    rmSync(path);
+    refuses(`${path} is missing`);
+    writeFileSync(path, whole);
+    const again = open();
+    expect(contents(again)).toHaveLength(1);
+    // What is written behind the note is torn, as it always was.
+    again.append(G1, undefined, [entry(2, 1)]);
+    await again.flush();
+    const longer = readFileSync(path);
+    writeFileSync(path, longer.subarray(0, longer.length - 1));
+    const cut = open();
+    expect(contents(cut)).toHaveLength(1);
+    cut.close();
+  }, 60_000);
+
+  test("of the two notes either one will do; with none of them, or no file for them, the log is refused", async () => {
+    const store = open();
+    const path = join(directory, "end");
+    const notes: Buffer[] = [];
+    for (let index = 1; index <= 3; index++) {
+      store.append(G1, undefined, [entry(index, 1)]);
+      await store.flush();
+      await store.noteEnd();
+      notes.push(readFileSync(path));
+    }
+    // By turns: each time another half of the file stays as it was.
+    const half = notes[0]!.length / 2;
+    const changed = [1, 2].map((at) => notes[at]!.subarray(0, half).equals(notes[at - 1]!.subarray(0, half)));
+    expect(changed.toSorted()).toEqual([false, true]);
+    const whole = notes.at(-1)!;
+    const damagedIn = (...places: readonly number[]): Buffer => {
+      const bytes = Buffer.from(whole);
+      for (const place of places) bytes[place * half + 25]! ^= 1;
+      return bytes;
+    };
+    for (const place of [0, 1]) {
+      writeFileSync(path, damagedIn(place));
+      expect(contents(open())).toHaveLength(3);
+    }
+    writeFileSync(path, damagedIn(0, 1));
+    expect(() => open()).toThrow(`${path}, offset 0: neither of its two notes has the right checksum`);
+    rmSync(path);
+    expect(() => open()).toThrow(`${path}, offset 0: the file is missing`);
+    expect(() => open()).toThrow(LogDamageError);
+  });
+
+  test("a log whose directory was made, and nothing else, begins", () => {
+    for (const bytes of [Buffer.alloc(0), Buffer.alloc(8192), Buffer.alloc(100, 7)]) {
+      writeFileSync(join(directory, "end"), bytes);
+      open().close();
+      expect(segments()).toHaveLength(1);
+      rmSync(join(directory, segments()[0]!));
     }
   });
 

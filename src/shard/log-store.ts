@@ -20,6 +20,7 @@ import { removeQuietly, settleTail } from "../storage/record-log.ts";
 import type { RecordReader } from "../storage/record-reader.ts";
 import { removeSpares, SpareFiles, unfinishedPath } from "../storage/spare-files.ts";
 import { type EntrySlot, GroupLog } from "./group-log.ts";
+import { type EndOfLog, NotedEnd } from "./log-end.ts";
 import {
   beginEntries,
   type ItemVisitor,
@@ -82,6 +83,8 @@ export class LogStore {
   readonly #options: LogStoreOptions;
   readonly #groups = new Map<GroupId, GroupLog>();
   readonly #segments: Segment[] = [];
+  /** There once recovery has begun. */
+  #noted!: NotedEnd;
   readonly #spare: SpareFiles;
   /** The record that is being gathered, its slots, and where in the record their data is. */
   #gathering = new ByteWriter();
@@ -252,9 +255,33 @@ export class LogStore {
     return found.map(([group]) => group).sort((a, b) => a - b);
   }
 
+  /**
+   * Notes apart from the log how far it is durable, if nobody has since: a last record that goes bad is told from a torn
+   * tail by that. To be called about once a second. A full disk is no matter, any other failure is final (`LogSyncError`).
+   */
+  async noteEnd(): Promise<void> {
+    try {
+      await this.#noted.note(this.#durableEnd);
+    } catch (error) {
+      if (!isDiskFull(error)) throw syncFailed(this.#directory, error);
+    }
+  }
+
   close(): void {
+    if (this.#segments.length === 0) return;
+    try {
+      this.#noted.noteNow(this.#durableEnd);
+    } catch {
+      // What was noted before still holds, and nobody goes on with this log now.
+    }
+    this.#noted.close();
     for (const segment of this.#segments) segment.file.close();
     this.#segments.length = 0;
+  }
+
+  get #durableEnd(): EndOfLog {
+    const { number, durable } = this.#segments.at(-1)!;
+    return { number, offset: durable };
   }
 
   /** What was gathered becomes the record to flush, and a new one is begun. */
@@ -371,7 +398,14 @@ export class LogStore {
       .filter((number) => number !== undefined)
       .sort((a, b) => a - b);
     const newest = numbers.at(-1);
-    if (newest !== undefined && this.#reading(newest, wasInterrupted)) {
+    this.#noted = NotedEnd.open(fs, this.#directory, newest !== undefined);
+    if ((newest ?? 0) < this.#noted.number) {
+      throw new LogDamageError(
+        `cannot read the Raft log: ${this.#directory}/${segmentName(this.#noted.number)} is missing, which was durable up to offset ${this.#noted.offset}`,
+      );
+    }
+    const isNoted = newest === this.#noted.number;
+    if (newest !== undefined && !isNoted && this.#reading(newest, wasInterrupted)) {
       fs.remove(`${this.#directory}/${segmentName(newest)}`);
       numbers.pop();
     }
@@ -390,6 +424,11 @@ export class LogStore {
     // The last process may have ended between naming its newest segment and making the name durable.
     this.#syncDirectory();
     if (this.#segments.length === 0) this.#beginSegment((newest ?? 0) + 1, 0);
+    try {
+      this.#noted.noteNow(this.#durableEnd);
+    } catch (error) {
+      if (!isDiskFull(error)) throw syncFailed(this.#directory, error);
+    }
   }
 
   /** Reads a segment back; `next` is the number of the one behind it, which says where this one ends. */
@@ -407,6 +446,12 @@ export class LogStore {
         const { bytes, base, start, end } = reader;
         readItems(bytes.subarray(start, end), base + start, visitor);
       });
+      const { number: notedIn, offset } = this.#noted;
+      if (notedIn === number && reader.tail < offset) {
+        reader.refuse(
+          `it was noted that the segment was durable up to offset ${offset}, so this is no torn tail`,
+        );
+      }
       segment.end = reader.tail;
       return reader.vouchedFor;
     });

@@ -370,6 +370,11 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     this.#parts.onMaintenance();
     // Compaction marks wait in the log store: they leave with the next flush, or with one of their own.
     this.#flush();
+    logStore.noteEnd().catch((error: Error) => {
+      if (this.#stopped) return;
+      this.#stopped = true;
+      this.#parts.onFatal(error);
+    });
   }
 
   #spreadLeaders(nowMs: number): void {

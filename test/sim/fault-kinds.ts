@@ -34,6 +34,8 @@ export const FAULT_KINDS = [
   "diskfull",
   /** A bit of a file changes on the disk of one node. */
   "bitflip",
+  /** A block of a file is overwritten with what was meant for another place. */
+  "misdirect",
   /** One node comes back with an empty disk. */
   "wipe",
   /** A node is added, gets a vote, and another one is removed. */

@@ -274,7 +274,10 @@ export class SimulatedFaults {
       this.#after(lastingMs, () => machine.limitDisk(undefined));
     },
     bitflip: (machine, _, random) => {
-      if (this.#mayDamage(machine)) machine.flipBit(random);
+      if (this.#mayDamage(machine)) machine.damage("bitflip", random);
+    },
+    misdirect: (machine, _, random) => {
+      if (this.#mayDamage(machine)) machine.damage("misdirect", random);
     },
     wipe: (machine) => {
       if (this.#mayDamage(machine)) machine.wipe();

@@ -12,6 +12,7 @@ import { type Random, seededRandom } from "../../src/lib/prng.ts";
 import { createNode, type FlotillaNode, type NodeOptions } from "../../src/node.ts";
 import { inlineBackground } from "../support/inline-background.ts";
 import { MemoryFileSystem } from "../support/memory-fs.ts";
+import { type Damage, damageDisk, mustRefuse } from "./disk-damage.ts";
 import { DurableLog } from "./durable-log.ts";
 import type { MemoryNetwork } from "./network.ts";
 import { SimulatedProcess } from "./process.ts";
@@ -71,8 +72,7 @@ export class SimulatedMachine implements ReplySink {
   /** When its wall clock was set, and until when it was suspended: not both at once. */
   #clockSetAtMs = Number.NEGATIVE_INFINITY;
   #suspendedUntilMs = Number.NEGATIVE_INFINITY;
-  /** The path of a file of which a bit was changed. */
-  #damaged: string | undefined;
+  readonly #damages: Damage[] = [];
   #isWiped = false;
   #failedStarts = 0;
   /** What went wrong that no injected fault explains. */
@@ -136,7 +136,7 @@ export class SimulatedMachine implements ReplySink {
     this.#tell("boots");
     // A start may put other files in the place of those that are there.
     this.#durableLog = undefined;
-    this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY || this.#damaged !== undefined;
+    this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY || this.#damages.length > 0;
     const { network, random, member, members, joins, shards, replicas, sizes } = this.#parts;
     const { leaseDriftPercent = 0 } = this.#parts;
     const process = new SimulatedProcess(network.clock, (error) => this.#failed("uncaught", error));
@@ -174,6 +174,7 @@ export class SimulatedMachine implements ReplySink {
       logLevel: "error",
       timings: { leaseDriftPercent },
     };
+    const damages = [...this.#damages];
     process.run(() => {
       const node = createNode(env, config, {
         ...sizes,
@@ -185,11 +186,17 @@ export class SimulatedMachine implements ReplySink {
           if (this.#node !== node) return;
           this.#tell("has started");
           this.#failedStarts = 0;
+          const missed = damages.find((damage) => mustRefuse(this.#disk, damage));
+          if (missed !== undefined) {
+            this.failures.push(
+              `${this.name} has started, though ${missed.path} is damaged at ${missed.start}`,
+            );
+          }
           this.#isServing = true;
         },
         (error) =>
           process.run(() => {
-            if (this.#damaged !== undefined) this.#failedStarts++;
+            if (this.#damages.length > 0) this.#failedStarts++;
             this.#failed("start", error);
           }),
       );
@@ -198,14 +205,19 @@ export class SimulatedMachine implements ReplySink {
 
   /** Whether its disk was damaged or lost: the cluster has to do without it, and may do so for ever. */
   get isExcused(): boolean {
-    return this.#isWiped || this.#damaged !== undefined;
+    return this.#isWiped || this.#damages.length > 0;
   }
 
   /** Whether this node's disk says which data directory the node `name` came with: only then is it missed when it is gone. */
   knowsDirectoryOf(name: string): boolean {
     if (!this.#disk.exists(IDENTITY)) return false;
-    const identity = JSON.parse(fromUtf8(this.#disk.readFile(IDENTITY)));
-    return identity.facts.incarnations[name] !== undefined;
+    try {
+      const identity = JSON.parse(fromUtf8(this.#disk.readFile(IDENTITY)));
+      return identity.facts.incarnations[name] !== undefined;
+    } catch {
+      // It is damaged.
+      return false;
+    }
   }
 
   /** The node comes back with an empty disk. */
@@ -218,21 +230,14 @@ export class SimulatedMachine implements ReplySink {
     this.#watchDisk();
   }
 
-  /**
-   * Changes a bit of a file that was written for good: not of the log segment and the manifest at whose ends is written,
-   * where nobody could tell it from a write that the power cut short.
-   */
-  flipBit(random: Random): void {
-    const paths = this.#disk.paths().filter((path) => SETTLED_FILE.test(path));
-    const path = paths[random.below(Math.max(1, paths.length))];
-    if (path === undefined) return;
-    const size = this.#disk.readFile(path).length;
-    if (size === 0) return;
-    const position = random.below(size);
-    this.#disk.flip(path, position, 1 << random.below(8));
-    this.#damaged = path;
+  /** Changes a bit of a file, or writes a block over it that was meant for another place. */
+  damage(how: "bitflip" | "misdirect", random: Random): void {
+    const damage = damageDisk(this.#disk, how, random);
+    if (damage === undefined) return;
+    this.#damages.push(damage);
     this.#mayFail = true;
-    this.#tell(`has a wrong bit in byte ${position} of ${path}, of ${size}`);
+    const { path, start, bytes } = damage;
+    this.#tell(`has ${bytes.length} wrong bytes at ${start} of ${path}`);
   }
 
   /** The monotonic clock runs `rate` times as fast as time. */
@@ -429,8 +434,6 @@ const silent = (): void => {};
 const CLOCKS_APART_MS = 200;
 
 const IDENTITY = "/data/identity.json";
-/** Tables are written once; of what else there is, the end is still being written. */
-const SETTLED_FILE = /\.table$/;
 /** How often a node whose disk is damaged is started again. */
 const STARTS_MAX = 3;
 

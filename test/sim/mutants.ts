@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { CORE_MUTANTS } from "./mutants/core.ts";
+import { DISK_DAMAGE_MUTANTS } from "./mutants/disk-damage.ts";
 import { ENGINE_MUTANTS } from "./mutants/engine.ts";
 import { EXPIRY_MUTANTS } from "./mutants/expiry.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
@@ -28,6 +29,7 @@ const MUTANTS = [
   ...EXPIRY_MUTANTS,
   ...SNAPSHOT_MUTANTS,
   ...REPLICA_MUTANTS,
+  ...DISK_DAMAGE_MUTANTS,
 ];
 
 const given = new Command("sim:mutants")

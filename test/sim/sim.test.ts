@@ -9,6 +9,7 @@ import { testSeed } from "../support/seed.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { runMany } from "./many-runs.ts";
 import { CORE_MUTANTS } from "./mutants/core.ts";
+import { DISK_DAMAGE_MUTANTS } from "./mutants/disk-damage.ts";
 import { ENGINE_MUTANTS } from "./mutants/engine.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { plant } from "./mutants/mutant.ts";
@@ -119,6 +120,7 @@ test("every mutant applies, and has a name of its own", () => {
     ...SESSION_MUTANTS,
     ...SNAPSHOT_MUTANTS,
     ...REPLICA_MUTANTS,
+    ...DISK_DAMAGE_MUTANTS,
   ];
   for (const mutant of mutants) {
     const text = readFileSync(join(ROOT, mutant.file), "utf8");

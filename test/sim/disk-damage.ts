@@ -1,0 +1,129 @@
+/**
+ * What a disk does to bytes that it has said are safe: a bit of them changes, or a block that was meant for another place is
+ * written over them. Any file may be hit: tables, the manifest, the Raft log, the identity.
+ *
+ * One place is left out. Bytes of the Raft log that nothing on the disk vouches for yet look like a write that the power cut
+ * short, and what was acknowledged through them may be lost with them (`docs/formats/raft-log.md`).
+ */
+import type { Random } from "../../src/lib/prng.ts";
+import { NotedEnd } from "../../src/shard/log-end.ts";
+import { previousEnd, readSegment } from "../../src/shard/log-segment.ts";
+import { MemoryFileSystem } from "../support/memory-fs.ts";
+
+const BLOCK_BYTES = 512;
+const LOG = "/data/raft-log";
+const IDENTITY = "/data/identity.json";
+const SEGMENT = /^\/data\/raft-log\/(\d{12})\.log$/;
+
+/** Bytes of a file that are not what was written. */
+export interface Damage {
+  readonly path: string;
+  readonly start: number;
+  /** What is there now. */
+  readonly bytes: Uint8Array;
+}
+
+/** Damages a file, by `how`; `undefined` if what chance chose has nothing to damage. */
+export function damageDisk(
+  disk: MemoryFileSystem,
+  how: "bitflip" | "misdirect",
+  random: Random,
+): Damage | undefined {
+  const path = choosePath(disk, random);
+  if (path === undefined) return undefined;
+  const end = SEGMENT.test(path) ? vouchedEnd(disk, path) : disk.readFile(path).length;
+  if (end === 0) return undefined;
+  const before = disk.readFile(path);
+  if (how === "bitflip") {
+    const start = random.below(end);
+    return change(disk, path, start, Uint8Array.of(before[start]! ^ (1 << random.below(8))));
+  }
+  const start = random.below(Math.ceil(end / BLOCK_BYTES)) * BLOCK_BYTES;
+  const length = Math.min(BLOCK_BYTES, before.length - start);
+  if (SEGMENT.test(path) && start + length > end) return undefined;
+  const block = blockOf(disk, random).subarray(0, length);
+  const bytes = before.slice(start, start + length);
+  bytes.set(block);
+  return change(disk, path, start, bytes);
+}
+
+/** Whether a node that starts on `disk` can't do so without reading what is damaged. */
+export function mustRefuse(disk: MemoryFileSystem, { path, start, bytes }: Damage): boolean {
+  if (!disk.exists(path)) return false;
+  const found = disk.readFile(path).subarray(start, start + bytes.length);
+  if (Buffer.compare(found, bytes) !== 0) return false;
+  if (path === IDENTITY) return true;
+  const number = Number(SEGMENT.exec(path)?.[1] ?? 0);
+  if (number === 0) return false;
+  // Segments before a gap are not needed any more.
+  const numbers = segmentNumbers(disk);
+  for (let next = number; next < Math.max(...numbers); next++) if (!numbers.includes(next)) return false;
+  return true;
+}
+
+function choosePath(disk: MemoryFileSystem, random: Random): string | undefined {
+  const kinds = [
+    /\.table$/,
+    /\.table$/,
+    SEGMENT,
+    SEGMENT,
+    /\.manifest$|\/CURRENT$/,
+    /\/identity\.json$|\/end$/,
+  ];
+  const kind = kinds[random.below(kinds.length)]!;
+  const paths = disk.paths().filter((path) => kind.test(path));
+  return paths[random.below(Math.max(1, paths.length))];
+}
+
+/** A block of any file, or zeros: what was meant for somewhere else. */
+function blockOf(disk: MemoryFileSystem, random: Random): Uint8Array {
+  const paths = disk.paths();
+  const file = disk.readFile(paths[random.below(paths.length)]!);
+  const blocks = Math.floor(file.length / BLOCK_BYTES);
+  if (blocks === 0 || random.below(3) === 0) return new Uint8Array(BLOCK_BYTES);
+  const start = random.below(blocks) * BLOCK_BYTES;
+  return file.slice(start, start + BLOCK_BYTES);
+}
+
+function change(disk: MemoryFileSystem, path: string, start: number, bytes: Uint8Array): Damage | undefined {
+  const before = disk.readFile(path);
+  let isChanged = false;
+  for (let at = 0; at < bytes.length; at++) {
+    const mask = before[start + at]! ^ bytes[at]!;
+    if (mask === 0) continue;
+    disk.flip(path, start + at, mask);
+    isChanged = true;
+  }
+  return isChanged ? { path, start, bytes } : undefined;
+}
+
+/** Up to where something that a power loss leaves says that the segment at `path` was durable. */
+function vouchedEnd(disk: MemoryFileSystem, path: string): number {
+  const safe = new MemoryFileSystem();
+  for (const [name, { bytes, size }] of disk.durableFiles(LOG)) {
+    safe.writeFile(`${LOG}/${name}`, bytes.subarray(0, size));
+  }
+  const number = Number(SEGMENT.exec(path)![1]);
+  if (!safe.exists(path)) return 0;
+  try {
+    const reader = readSegment(safe, path, number);
+    let end = 0;
+    while (reader.next()) end = Math.max(end, reader.vouchedFor);
+    reader.close();
+    const noted = NotedEnd.open(safe, LOG, true);
+    if (noted.number === number) end = Math.max(end, noted.offset);
+    const next = path.replace(/\d{12}/, String(number + 1).padStart(12, "0"));
+    if (safe.exists(next)) end = Math.max(end, previousEnd(readSegment(safe, next, number + 1)));
+    return end;
+  } catch {
+    // Something is damaged already.
+    return 0;
+  }
+}
+
+function segmentNumbers(disk: MemoryFileSystem): number[] {
+  return disk.paths().flatMap((path) => {
+    const match = SEGMENT.exec(path);
+    return match === null ? [] : [Number(match[1])];
+  });
+}
