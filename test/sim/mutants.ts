@@ -14,6 +14,7 @@ import { CORE_MUTANTS } from "./mutants/core.ts";
 import { DISK_DAMAGE_MUTANTS } from "./mutants/disk-damage.ts";
 import { ENGINE_MUTANTS } from "./mutants/engine.ts";
 import { EXPIRY_MUTANTS } from "./mutants/expiry.ts";
+import { KEYSPACE_MUTANTS } from "./mutants/keyspaces.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { type Mutant, plant } from "./mutants/mutant.ts";
 import { REPLICA_MUTANTS } from "./mutants/replicas.ts";
@@ -27,6 +28,7 @@ const MUTANTS = [
   ...ENGINE_MUTANTS,
   ...SESSION_MUTANTS,
   ...EXPIRY_MUTANTS,
+  ...KEYSPACE_MUTANTS,
   ...SNAPSHOT_MUTANTS,
   ...REPLICA_MUTANTS,
   ...DISK_DAMAGE_MUTANTS,
