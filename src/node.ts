@@ -495,6 +495,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       ...{ self: id, host },
       holdersOf: (shard) => membership.facts.shards[shard]?.actual.voters ?? [],
       isConnected: (node) => Number.isFinite(this.#peers.silentMs(node)),
+      heardOf: (shard) => this.#gossip.view.leaderHintOf(shard),
     });
     const mode = new LinearizableMode({
       self: id,
@@ -558,15 +559,16 @@ function topologySource(host: ShardHost, membership: Membership, leaders: Leader
       nodes: membership.connected,
     }),
     marksOf: (shard) => [
-      leaders.leaderOf(shard),
+      leaders.claimOf(shard)?.leader,
       host.shard(shard)?.members ?? membership.facts.shards[shard],
     ],
     place: (shard) => {
       const replica = host.shard(shard)?.status();
       const { voters, learners } = replica ?? membership.facts.shards[shard]!.actual;
+      const claim = leaders.claimOf(shard);
       return {
-        leader: leaders.leaderOf(shard) ?? null,
-        term: replica?.term ?? 0,
+        leader: claim?.leader ?? null,
+        term: claim?.term ?? replica?.term ?? 0,
         replicas: [...voters, ...learners].sort(),
       };
     },
