@@ -1,5 +1,7 @@
 /** What clients ask and nodes answer, decoded. `client.ts` turns these into frame bodies and back. */
+
 import type { ErrorName } from "./errors.ts";
+import type { MemberState, NodeLoad } from "./gossip-messages.ts";
 import type { KeyspaceId, NodeId, ShardId } from "./ids.ts";
 
 /**
@@ -450,13 +452,18 @@ export interface StorageStatus {
 }
 export interface ClusterStatus {
   readonly clusterId: string;
-  /** All members; `status` is absent for those that did not answer in time, and `error` says why. */
+  /**
+   * All members. How each is and what it carries is what the asked node has heard by gossip. Those that are neither dead nor
+   * left were asked for the rest; `status` is absent for who was not, or did not answer in time, and `error` says why.
+   */
   readonly nodes: readonly {
     readonly id: NodeId;
     readonly address: string;
-    readonly alive: boolean;
+    readonly state: MemberState;
     /** Milliseconds since any answering node heard of it; `null`: never. */
     readonly lastSeenMs: number | null;
+    /** As it was told last, up to a minute ago; `null` where it was not heard of. */
+    readonly load: NodeLoad | null;
     readonly status: NodeStatus | null;
     readonly error: string | null;
   }[];

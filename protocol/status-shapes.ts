@@ -1,4 +1,5 @@
 /** The shapes of what travels as maps: topology, status, hello. `messages.ts` says what the fields mean. */
+import { DISK_STATES, MEMBER_STATES, type NodeLoad } from "./gossip-messages.ts";
 import { type KeyspaceId, keyspaceId } from "./ids.ts";
 import { KEYSPACE_ID_MAX, SHARDS_MAX } from "./limits.ts";
 import type {
@@ -137,14 +138,25 @@ export const nodeStatusShape: Shape<NodeStatus> = record<NodeStatus>({
   memory: record<NodeStatus["memory"]>({ residentBytes: number, heapBytes: number }),
 });
 
+const nodeLoad = record<NodeLoad>({
+  shards: number,
+  leaders: number,
+  dataBytes: number,
+  requestsPerSecond: number,
+  disk: oneOf(...DISK_STATES),
+  startedAtMs: number,
+  version: text,
+});
+
 export const clusterStatusShape: Shape<ClusterStatus> = record<ClusterStatus>({
   clusterId: text,
   nodes: list(
     record<ClusterStatus["nodes"][number]>({
       id: node,
       address: text,
-      alive: boolean,
+      state: oneOf(...MEMBER_STATES),
       lastSeenMs: nullable(number),
+      load: nullable(nodeLoad),
       status: nullable(nodeStatusShape),
       error: nullable(text),
     }),

@@ -1,7 +1,6 @@
 /** Arbitrary gossip for property tests. */
 import fc from "fast-check";
 import {
-  DISK_STATES,
   type GossipMessage,
   type LeaderHint,
   type LoadFact,
@@ -9,7 +8,7 @@ import {
   type MemberFact,
 } from "./gossip-messages.ts";
 import { nodeId, shardId, term } from "./ids.ts";
-import { wholeNumber } from "./test-values.ts";
+import { nodeLoad, wholeNumber } from "./test-values.ts";
 
 export const FROM = nodeId("n1");
 export const TO = nodeId("n2");
@@ -30,12 +29,7 @@ export const anyLoadFact: fc.Arbitrary<LoadFact> = fc.record({
   node,
   incarnation: u32,
   version: wholeNumber,
-  load: fc.record({
-    ...{ shards: fc.nat(1024), leaders: fc.nat(1024) },
-    ...{ dataBytes: wholeNumber, requestsPerSecond: wholeNumber, startedAtMs: wholeNumber },
-    disk: fc.constantFrom(...DISK_STATES),
-    version: fc.stringMatching(/^[ -~]{0,64}$/),
-  }),
+  load: nodeLoad,
 });
 
 export const anyLeaderHint: fc.Arbitrary<LeaderHint> = fc.record({

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { encodeConfiguration } from "./configuration.ts";
 import { ERRORS, type ErrorName } from "./errors.ts";
+import { DISK_STATES, MEMBER_STATES } from "./gossip-messages.ts";
 import { groupId, indexPlus, keyspaceId, logIndex, nodeId, shardId, term } from "./ids.ts";
 import { SNAPSHOT_LEASE_MS_MAX } from "./limits.ts";
 import type { ClientRequest, ClientResponse, WriteRequest } from "./messages.ts";
@@ -197,6 +198,12 @@ const shardStatus = {
     maxLength: 2,
   }),
 };
+export const nodeLoad = fc.record({
+  ...{ shards: fc.nat(1024), leaders: fc.nat(1024) },
+  ...{ dataBytes: wholeNumber, requestsPerSecond: wholeNumber, startedAtMs: wholeNumber },
+  disk: fc.constantFrom(...DISK_STATES),
+  version: fc.stringMatching(/^[ -~]{0,64}$/),
+});
 const nodeStatus = fc.record({
   id: node,
   address: text,
@@ -321,8 +328,9 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
         fc.record({
           id: node,
           address: text,
-          alive: fc.boolean(),
+          state: fc.constantFrom(...MEMBER_STATES),
           lastSeenMs: fc.option(wholeNumber),
+          load: fc.option(nodeLoad),
           status: fc.option(nodeStatus),
           error: fc.option(text),
         }),

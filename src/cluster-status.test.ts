@@ -3,7 +3,10 @@ import { nodeId } from "../protocol/ids.ts";
 import type { NodeStatus, ShardStatus } from "../protocol/messages.ts";
 import { clusterStatus } from "./cluster-status.ts";
 
-const members = ["n1", "n2", "n3"].map((id) => ({ id: nodeId(id), address: `${id}:7001` }));
+const members = ["n1", "n2", "n3"].map((id) => ({
+  ...{ id: nodeId(id), address: `${id}:7001`, load: undefined },
+  state: id === "n3" ? ("suspect" as const) : ("alive" as const),
+}));
 
 function shardView(
   role: ShardStatus["role"],
@@ -73,7 +76,7 @@ test("a leader that reaches a majority serves; lag is measured in entries", () =
   expect(status.available).toBe(1);
   expect(status.shards[0]).toMatchObject({ leader: nodeId("n1"), term: 3 });
   expect(status.shards[0]!.lag.map((row) => row.entries)).toEqual([0, 0, 6]);
-  expect(status.nodes[2]).toMatchObject({ alive: false, lastSeenMs: 900, error: "connection refused" });
+  expect(status.nodes[2]).toMatchObject({ state: "suspect", lastSeenMs: 900, error: "connection refused" });
 });
 
 test("a leader that reaches no majority is no leader, whatever it says of itself", () => {

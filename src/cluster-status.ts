@@ -1,17 +1,21 @@
+import type { MemberState, NodeLoad } from "../protocol/gossip-messages.ts";
 import type { ReplySink } from "../protocol/handler.ts";
 import type { NodeId } from "../protocol/ids.ts";
 import type { ClientResponse, ClusterStatus, NodeStatus, ShardStatus } from "../protocol/messages.ts";
 import type { PeerNetwork } from "../protocol/peer-network.ts";
 import type { Clock, Timer } from "./env/env.ts";
 
+/** A member, as this node knows it without asking. */
 export interface ClusterMember {
   readonly id: NodeId;
   readonly address: string;
+  readonly state: MemberState;
+  readonly load: NodeLoad | undefined;
 }
 
 /**
- * Asks every other member for its status, and answers when all have answered or the deadline has passed. As its request
- * ids it uses the places of the members in the list.
+ * Asks the other members that are there for their status, and answers when all of them have answered or the deadline has
+ * passed. As its request ids it uses the places of the members in the list.
  */
 export class GatherStatus implements ReplySink {
   readonly #members: readonly ClusterMember[];
@@ -39,13 +43,13 @@ export class GatherStatus implements ReplySink {
     this.#members = members;
     this.#shards = parts.shards;
     this.#statuses = members.map((member) => (member.id === own.id ? own : undefined));
-    this.#errors = members.map(() => undefined);
+    this.#errors = members.map(({ state }) => (isGone(state) ? GONE[state] : undefined));
     this.#sink = parts.sink;
     this.#requestId = parts.requestId;
     this.#missing = members.length;
     this.#timer = parts.clock.timer(parts.deadlineMs, () => this.#answer());
     for (const [place, member] of members.entries()) {
-      if (member.id === own.id) this.#arrived();
+      if (member.id === own.id || isGone(member.state)) this.#arrived();
       else network.forward(member.id, { kind: "status", scope: "node" }, this, place);
     }
   }
@@ -70,6 +74,12 @@ export class GatherStatus implements ReplySink {
   }
 }
 
+const GONE = { dead: "it answers nobody", left: "it was stopped" } as const;
+
+function isGone(state: MemberState): state is keyof typeof GONE {
+  return state in GONE;
+}
+
 /** What the answers of the members amount to. Nothing is assumed of a member that did not answer. */
 export function clusterStatus(
   members: readonly ClusterMember[],
@@ -85,8 +95,9 @@ export function clusterStatus(
     nodes: members.map((member, place) => ({
       id: member.id,
       address: member.address,
-      alive: statuses[place] !== undefined,
+      state: member.state,
       lastSeenMs: statuses[place] !== undefined ? 0 : lastSeenMs(member.id, answered),
+      load: member.load ?? null,
       status: statuses[place] ?? null,
       error: statuses[place] !== undefined ? null : (errors[place] ?? "no answer in time"),
     })),

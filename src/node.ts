@@ -6,7 +6,7 @@ import { version } from "../package.json";
 import { errorResponse } from "../protocol/errors.ts";
 import type { NodeLoad } from "../protocol/gossip-messages.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
-import { type GroupId, type NodeId, shardOfGroup } from "../protocol/ids.ts";
+import { type GroupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
 import { ASK_TOPOLOGY, type ClientRequest, type JoinedCluster } from "../protocol/messages.ts";
 import type { ConfigurationReport, GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
@@ -432,7 +432,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   /** What this node tells the others of itself. */
   #load(): NodeLoad {
     const { host, engine } = this.#running!;
-    const [, ...shards] = host.shards;
+    const shards = host.shards.filter(({ group }) => group !== SYSTEM_GROUP);
     const { memtableBytes, tableBytes } = engine.stats();
     return {
       shards: shards.length,
@@ -446,8 +446,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   }
 
   #led(): LedShard[] {
-    const [, ...shards] = this.#running!.host.shards;
-    const led = shards.filter((shard) => shard.isLeader);
+    const led = this.#running!.host.shards.filter(
+      ({ group, isLeader }) => group !== SYSTEM_GROUP && isLeader,
+    );
     return led.map(({ group, term }) => ({ shard: shardOfGroup(group), term }));
   }
 
@@ -520,6 +521,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         engine,
         logStore,
       });
+    const { view } = this.#gossip;
     const topology = topologySource(host, membership, leaders);
     return new Router({
       shards: () => membership.facts.shards.length,
@@ -538,7 +540,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         new GatherStatus({
           clock,
           network: this.#peers,
-          members: membership.nodes,
+          members: membership.nodes.map(({ id: node, address }) => ({
+            ...{ id: node, address, state: view.stateOf(node) ?? "alive", load: view.loadOf(node) },
+          })),
           shards: membership.facts.shards.length,
           own: status(),
           deadlineMs: this.#timings.statusTimeoutMs,

@@ -1,12 +1,13 @@
 /** Members and logs of groups, as tables. */
-import pc from "picocolors";
+import type { MemberState } from "../../protocol/gossip-messages.ts";
 import type { ClusterStatus, GroupLogStatus, ShardStatus } from "../../protocol/messages.ts";
 import { plainTable, type Reply } from "./reply.ts";
+import { stateWord } from "./state-word.ts";
 
 interface MemberRow {
   readonly node: string;
   readonly address: string;
-  readonly alive: boolean;
+  readonly state: MemberState;
   /** In how many groups it votes, and gets copies without a vote. */
   readonly votes: number;
   readonly learns: number;
@@ -16,26 +17,19 @@ interface MemberRow {
 export function membersReply(status: ClusterStatus): Reply {
   const groups = leadersViews(status);
   const changing = groups.filter(({ outgoing }) => outgoing.length > 0).length;
-  const members: MemberRow[] = status.nodes.map(({ id, address, alive }) => ({
+  const members: MemberRow[] = status.nodes.map(({ id, address, state }) => ({
     node: id,
     address,
-    alive,
+    state,
     votes: groups.filter(({ voters }) => voters.includes(id)).length,
     learns: groups.filter(({ learners }) => learners.includes(id)).length,
   }));
   return {
     ok: true,
     text: (look) => {
-      const colors = pc.createColors(look.colors);
-      const table = plainTable(["node", "address", "alive", "votes in", "copies without a vote in"], [3, 4]);
-      for (const { node, address, alive, votes, learns } of members) {
-        table.push([
-          node,
-          address,
-          alive ? colors.green("yes") : colors.red("no"),
-          String(votes),
-          String(learns),
-        ]);
+      const table = plainTable(["node", "address", "state", "votes in", "copies without a vote in"], [3, 4]);
+      for (const { node, address, state, votes, learns } of members) {
+        table.push([node, address, stateWord(state, look), String(votes), String(learns)]);
       }
       const note = changing === 0 ? "" : `; the members of ${changing} are changing`;
       return `${groups.length} groups with a leader, the system group included${note}\n\n${table.toString()}`;

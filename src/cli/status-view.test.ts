@@ -75,12 +75,19 @@ const nodeStatus: NodeStatus = {
 const clusterStatus: ClusterStatus = {
   clusterId: "c0ffee",
   nodes: [
-    { id: n1, address: "127.0.0.1:7001", alive: true, lastSeenMs: 0, status: nodeStatus, error: null },
+    {
+      ...{ id: n1, address: "127.0.0.1:7001", state: "alive", lastSeenMs: 0, load: null },
+      ...{ status: nodeStatus, error: null },
+    },
     {
       id: n3,
       address: "127.0.0.1:7003",
-      alive: false,
+      state: "dead",
       lastSeenMs: null,
+      load: {
+        ...{ shards: 2, leaders: 1, dataBytes: 1000, requestsPerSecond: 10, disk: "ok" },
+        ...{ startedAtMs: 1_700_000_000_000, version: "0.0.9" },
+      },
       status: null,
       error: "no answer in 1000 ms",
     },
@@ -109,10 +116,10 @@ describe("status", () => {
       cluster c0ffee: 1 of 2 nodes alive, 1 of 2 shards led, 99.9% available
 
       ┌──────┬────────────────┬───────┬───────────┬───────────┬─────────┬───────┬───────┬─────────────┬──────────────────────────┐
-      │ node │ address        │ alive │ last seen │    up for │ version │ holds │ leads │ of the keys │ note                     │
+      │ node │ address        │ state │ last seen │    up for │ version │ holds │ leads │ of the keys │ note                     │
       ├──────┼────────────────┼───────┼───────────┼───────────┼─────────┼───────┼───────┼─────────────┼──────────────────────────┤
-      │ n1   │ 127.0.0.1:7001 │ yes   │ now       │ 1 h 2 min │ 0.1.0   │     1 │     1 │         50% │ slow disk: does not lead │
-      │ n3   │ 127.0.0.1:7003 │ no    │ never     │         - │ -       │     - │     0 │           - │ no answer in 1000 ms     │
+      │ n1   │ 127.0.0.1:7001 │ alive │ now       │ 1 h 2 min │ 0.1.0   │     1 │     1 │         50% │ slow disk: does not lead │
+      │ n3   │ 127.0.0.1:7003 │ dead  │ never     │         - │ 0.0.9   │     2 │     0 │        100% │ no answer in 1000 ms     │
       └──────┴────────────────┴───────┴───────────┴───────────┴─────────┴───────┴───────┴─────────────┴──────────────────────────┘
 
       ┌──────┬────────────┬────────────────┬───────────────┬────────────┬─────────┬───────┬───────────┐

@@ -8,6 +8,7 @@ import type {
   Topology,
 } from "../../protocol/messages.ts";
 import { type Look, plainTable, type Reply } from "./reply.ts";
+import { stateWord } from "./state-word.ts";
 
 const NONE = "-";
 
@@ -39,7 +40,7 @@ export function topologyReply(topology: Topology): Reply {
 
 function summary(status: ClusterStatus, look: Look): string {
   const colors = pc.createColors(look.colors);
-  const alive = status.nodes.filter((node) => node.alive).length;
+  const alive = status.nodes.filter(({ state }) => state === "alive").length;
   const led = status.shards.filter(({ leader }) => leader !== null).length;
   const changing = changingGroups(status);
   const full = status.nodes.filter((node) => node.status?.readOnly === true).length;
@@ -57,21 +58,22 @@ function summary(status: ClusterStatus, look: Look): string {
 function nodesTable(status: ClusterStatus, look: Look): string {
   const colors = pc.createColors(look.colors);
   const table = plainTable(
-    ["node", "address", "alive", "last seen", "up for", "version", "holds", "leads", "of the keys", "note"],
+    ["node", "address", "state", "last seen", "up for", "version", "holds", "leads", "of the keys", "note"],
     [4, 6, 7, 8],
   );
   const shards = status.shards.length;
   for (const node of status.nodes) {
     const own = node.status;
-    const held = own?.shards.filter(({ shard }) => shard >= 0).length;
+    // Of who does not answer there is what it told last.
+    const held = own === null ? node.load?.shards : own.shards.filter(({ shard }) => shard >= 0).length;
     const led = status.shards.filter(({ leader }) => leader === node.id).length;
     table.push([
       node.id,
       node.address,
-      node.alive ? colors.green("yes") : colors.red("no"),
+      stateWord(node.state, look),
       ago(node.lastSeenMs),
       own === null ? NONE : duration(own.uptimeMs),
-      own?.version ?? NONE,
+      own?.version ?? node.load?.version ?? NONE,
       held === undefined ? NONE : String(held),
       String(led),
       held === undefined || shards === 0 ? NONE : percent(held / shards),

@@ -166,8 +166,9 @@ export class MapHandler implements RequestHandler {
                   {
                     id: nodeId("n1"),
                     address: "127.0.0.1:7001",
-                    alive: true,
+                    state: "alive",
                     lastSeenMs: 0,
+                    load: null,
                     status: NODE_STATUS,
                     error: null,
                   },

@@ -2,10 +2,10 @@ import type { ClusterStatus } from "../../protocol/messages.ts";
 
 /** The state of the cluster, for people who have only redis-cli at hand. */
 export function statusText(status: ClusterStatus): string {
-  const nodes = status.nodes.map(({ id, address, alive, lastSeenMs, error }) => [
+  const nodes = status.nodes.map(({ id, address, state, lastSeenMs, error }) => [
     id,
     address,
-    alive ? "alive" : "not alive",
+    state,
     lastSeenMs === null ? "never seen" : `seen ${lastSeenMs} ms ago`,
     error ?? "",
   ]);

@@ -75,7 +75,12 @@ test("put, get and status, with a majority and without", async () => {
       const { code, output } = await cli(at, "status", "--json");
       const { nodes, available } = JSON.parse(output);
       return (
-        code === 1 && available === 0 && nodes.filter((node: { alive: boolean }) => node.alive).length === 1
+        code === 1 &&
+        available === 0 &&
+        nodes
+          .map((node: { state: string }) => node.state)
+          .sort()
+          .join() === "alive,dead,dead"
       );
     });
     const refused = await cli(at, "put", "k", "w", "--timeout", "1000");
