@@ -51,8 +51,14 @@ export async function runOnce(args: readonly string[], around: Surroundings): Pr
     try {
       const { keyspace } = parsed.settings;
       const wanted = keyspace === undefined ? client : await client.keyspace(keyspace);
-      const reply = await parsed.action({ client: wanted, readInput: around.readInput });
+      let reply = await parsed.action({ client: wanted, readInput: around.readInput });
       show(reply);
+      while (reply.next !== undefined) {
+        // So that no more is fetched than its reader takes.
+        await around.flush();
+        reply = await reply.next();
+        show(reply);
+      }
       if (reply.again !== undefined) await watch(reply.again, around, show, fail);
       return reply.ok ? EXIT_OK : EXIT_NO;
     } finally {

@@ -9,7 +9,8 @@ import { EXPIRY_COMMANDS } from "./expiry-commands.ts";
 import { KEYSPACE_COMMANDS } from "./keyspace-commands.ts";
 import { MEMBER_COMMANDS } from "./member-commands.ts";
 import { PLACE_COMMANDS } from "./place-commands.ts";
-import { entriesReply, integerReply, type Reply, textReply, valueReply } from "./reply.ts";
+import { integerReply, type Reply, textReply, valueReply } from "./reply.ts";
+import { scanReply } from "./scan-pages.ts";
 import { nodeStatusReply, statusReply, topologyReply } from "./status-view.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -135,6 +136,7 @@ export const COMMANDS: readonly Command[] = [
       { flags: "--to <key>", summary: "the last key (excluded)" },
       { flags: "--limit <n>", summary: `most entries to print, default ${SCAN_LIMIT}` },
       { flags: "--keys-only", summary: "leave the values out" },
+      { flags: "--snapshot", summary: "read each shard as it is when the scan begins" },
       ...READ_OPTIONS,
     ],
     summary: "print keys and values in the order of the keys",
@@ -291,17 +293,16 @@ function planScan(args: readonly Uint8Array[], options: Options): Action {
   const start = later(prefix, from);
   const end = earlier(prefix === undefined ? undefined : prefixEnd(prefix), to);
   return async ({ client }) => {
-    const entries = [];
     const scan = client.scan({
       ...(start === undefined ? {} : { start }),
       ...(end === undefined ? {} : { end }),
       // One more than is shown tells whether there is more.
       limit: limit + 1,
       keysOnly,
+      snapshot: options.snapshot === true,
       ...how,
     });
-    for await (const entry of scan) entries.push(entry);
-    return entriesReply(entries.slice(0, limit), keysOnly, entries.length > limit);
+    return scanReply(scan, limit, keysOnly);
   };
 }
 

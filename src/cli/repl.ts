@@ -146,8 +146,12 @@ export class Repl {
     const startMs = this.#parts.nowMs();
     try {
       this.#client ??= await this.#connected();
-      const reply = await action({ client: this.#client, readInput: undefined });
+      let reply = await action({ client: this.#client, readInput: undefined });
       this.#parts.print(reply.text(this.#parts.look));
+      while (reply.next !== undefined) {
+        reply = await reply.next();
+        this.#parts.print(reply.text(this.#parts.look));
+      }
       return "done";
     } catch (error) {
       this.#parts.printError(`error: ${failureText(error)}`);

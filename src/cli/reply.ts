@@ -16,6 +16,8 @@ export interface Reply {
   text(look: Look): string;
   /** What `JSON.stringify` understands. */
   json(): unknown;
+  /** What follows on it, if anything does: to be asked for when this was shown. */
+  readonly next?: () => Promise<Reply>;
   /** The answer changes, and is wanted again after a while (`--watch`). */
   readonly again?: { readonly afterMs: number; ask(): Promise<Reply> };
   /** The bytes alone, for `--raw`; without it the text serves. */
