@@ -128,7 +128,7 @@ export class StateChecks {
     let log = machine.describe(shard, 0);
     if (log === undefined) {
       // It has no replica, or had one that is gone: the next one has a life of its own.
-      if (machine.status() !== undefined) groups[group] = undefined;
+      if (machine.process?.isPaused === false) groups[group] = undefined;
       return;
     }
     if (before !== undefined && isSame(before.status, log)) return;
