@@ -1,5 +1,5 @@
 /**
- * Keys that expire, against an oracle that is a map: two shards over one engine whose logs' times are far apart, flushes and
+ * Keys that expire, against an oracle that is a map: shards over one engine whose logs' times are far apart, one of which comes later, flushes and
  * compactions that drop what has expired, and crashes after which what was not in tables is applied again. Every answer
  * has to be the oracle's, the second time as well. `RUNS` and `SEED` as everywhere.
  */
@@ -315,8 +315,18 @@ async function run(seed: number): Promise<void> {
     for (const replica of replicas) replica.catchUp();
   };
   await open();
+  /** Another shard comes to this node, whose log's time is far behind. */
+  const join = (): void => {
+    const replica = new Replica(2, keys);
+    replica.open(engine, undefined);
+    replicas.push(replica);
+    clocks.push(900_000);
+    seals.attach(replica.asShard);
+    engine.rewindTime(seals.flushedTimeMs);
+  };
+  const joinsAt = random.below(STEPS);
   const write = (): void => {
-    const number = random.below(2);
+    const number = random.below(replicas.length);
     clocks[number]! += random.below(800);
     // Now and then the clock of another leader, which is behind.
     const timeMs = clocks[number]! - (random.below(5) === 0 ? 600 : 0);
@@ -324,6 +334,7 @@ async function run(seed: number): Promise<void> {
     replicas[number]!.write(timeMs, requests);
   };
   for (let step = 0; step < STEPS; step++) {
+    if (step === joinsAt) join();
     write();
     const dice = random.below(12);
     if (dice < 2) await engine!.flush();

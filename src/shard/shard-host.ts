@@ -111,6 +111,8 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     this.#groups.set(shard.group, shard);
     this.#shards = [...this.#groups.values()].sort((a, b) => a.group - b.group);
     this.#parts.seals.attach(shard);
+    // A new replica's group may live in an earlier time than those that were here: nothing that comes may count as expired.
+    this.#parts.engine.rewindTime(this.#parts.seals.flushedTimeMs);
     this.#plan.added(shard, this.#parts.env.clock.nowMs());
     this.wake(shard);
   }

@@ -196,6 +196,11 @@ export interface Engine {
    * the start it is 0, and nothing has expired.
    */
   advanceTime(now: number): void;
+  /**
+   * Moves the store's own time back, for data that live in an earlier time than what was here before and are written from
+   * now on (a later one is passed over). What was dropped stays dropped: whoever reads older data goes on to say the time.
+   */
+  rewindTime(now: number): void;
   /** Seals the memtable and resolves when everything is in durable tables whose writing was begun, logged or not. */
   flush(): Promise<void>;
   /**

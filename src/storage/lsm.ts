@@ -234,6 +234,10 @@ class LsmEngine implements DurableEngine {
     this.#compactor.timeMoved(now);
   }
 
+  rewindTime(now: number): void {
+    if (now < this.#time) this.#time = now;
+  }
+
   writeUnlogged(batch: WriteBatch): void {
     if (this.#health.refusal !== undefined) throw this.#health.refusal;
     const { bytes, byteLength, count } = encoded(batch);

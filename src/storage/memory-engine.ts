@@ -103,6 +103,10 @@ export class MemoryEngine implements Engine {
     if (now > this.#time) this.#time = now;
   }
 
+  rewindTime(now: number): void {
+    if (now < this.#time) this.#time = now;
+  }
+
   getSync(key: Uint8Array, snapshot?: Snapshot, now?: number): Uint8Array | undefined {
     const entries = this.#at(snapshot);
     const entry = entries[lowerBound(entries, key)];
