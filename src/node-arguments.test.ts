@@ -65,10 +65,11 @@ describe("flags", () => {
     const { timings } = configOf(
       ...["--id", "n1", "--tick-ms", "20", "--heartbeat-ms=40", "--election-timeout-ms", "200"],
       ...["--request-timeout-ms", "3000", "--idle-ms", "1000", "--lease-drift-percent", "5"],
+      ...["--lost-after-ms", "9000"],
     );
     expect(timings).toEqual({
       ...{ tickMs: 20, heartbeatMs: 40, electionTimeoutMs: 200, requestTimeoutMs: 3_000, idleMs: 1_000 },
-      leaseDriftPercent: 5,
+      ...{ lostAfterMs: 9_000, leaseDriftPercent: 5 },
     });
   });
 

@@ -149,6 +149,10 @@ function addSettings(command: Command): Command {
       timingHelp("a group in which nothing happens for so long falls asleep", "idleMs"),
     )
     .option(
+      "--lost-after-ms <ms>",
+      timingHelp("what a node that is silent for so long holds is made elsewhere", "lostAfterMs"),
+    )
+    .option(
       "--request-timeout-ms <ms>",
       timingHelp("how long a request may wait inside of a node", "requestTimeoutMs"),
     )

@@ -14,7 +14,7 @@ import { Administration } from "./administration.ts";
 import { ClusterGossip, gossipOptions, type LedShard } from "./cluster-gossip.ts";
 import { GatherStatus } from "./cluster-status.ts";
 import { addressOf, DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
-import { drive, firstSets } from "./driver.ts";
+import { createDriver, firstSets } from "./driven-facts.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
 import { joinCluster } from "./joining.ts";
@@ -24,6 +24,7 @@ import { parseAddress } from "./lib/address.ts";
 import { type KeptFacts, Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
 import { nodeStatus } from "./node-status.ts";
+import type { PlacementDriver } from "./placement-driver.ts";
 import { Replicas } from "./replicas.ts";
 import { Router } from "./router.ts";
 import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
@@ -87,6 +88,7 @@ interface Running {
   readonly membership: Membership;
   readonly replicas: Replicas;
   readonly keyspaces: Keyspaces;
+  readonly driver: PlacementDriver;
 }
 
 class Node implements FlotillaNode, RequestHandler, PeerListener {
@@ -357,6 +359,10 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     });
     const running: Running = {
       ...{ lock, engine, logStore, host, membership, replicas, keyspaces },
+      driver: createDriver({
+        ...{ host, membership, clock: env.clock, heard: this.#gossip.view },
+        lostAfterMs: this.#timings.lostAfterMs,
+      }),
       router: this.#buildRouter(host, engine, logStore, membership, keyspaces, replicas.readings),
     };
     replicas.recover();
@@ -380,15 +386,14 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     else if (leader !== undefined) this.#peers.report(leader, news);
   }
 
-  #maintain({ host, membership, keyspaces }: Running): void {
+  #maintain({ host, membership, keyspaces, driver }: Running): void {
     // Groups have let go of nodes that were removed, perhaps, or others have told of nodes.
     this.#follow();
     this.#keepFacts(membership);
     if (this.#metStranger) this.#askWho(membership);
     keyspaces.carryOut();
-    if (!host.systemShard.isLeader) return;
-    this.#proposeFacts();
-    for (const command of drive(membership.facts)) host.systemShard.proposeRaw(encodeSystemCommand(command));
+    if (host.systemShard.isLeader) this.#proposeFacts();
+    driver.turn();
   }
 
   #proposeFacts(): void {
@@ -418,7 +423,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     }
     if (membership.isRemoved) this.#noteRemoval(`${this.#config.id} was removed from the cluster, for good`);
     this.#peers.membersChanged();
-    this.#gossip.membersChanged(membership.nodes.map(({ id }) => id));
+    // Of who was removed it has to be known for a while yet whether it could still give what it has.
+    this.#gossip.membersChanged(membership.connected.map(({ id }) => id));
   }
 
   #noteRemoval(message: string): void {

@@ -33,6 +33,7 @@ test("a relation that is broken is told by the flags and what they are", () => {
       "--lease-drift-percent (10) leaves no time for a lease within --election",
     ],
     [{ idleMs: 450 }, "--idle-ms (450) must be at least --election-timeout-ms (500)"],
+    [{ lostAfterMs: 1999 }, "--lost-after-ms (1999) must be at least 4 times --election-timeout-ms (500)"],
   ];
   for (const [options, message] of broken) expect(fault(options)).toContain(message);
 });

@@ -17,6 +17,8 @@ export interface TimingOptions {
   readonly requestTimeoutMs: number;
   /** A group in which nothing happened for so long falls asleep: no heartbeats until something does. */
   readonly idleMs: number;
+  /** What a node that is silent for so long holds is made elsewhere, where there is a node for it. */
+  readonly lostAfterMs: number;
   /**
    * No monotonic clock of the cluster runs faster or slower than time by more than so many percent: leaders may answer reads
    * that ask for it by a lease. 0: nobody can say, and there are no leases.
@@ -30,6 +32,7 @@ export const DEFAULT_TIMING_OPTIONS: TimingOptions = {
   electionTimeoutMs: 500,
   requestTimeoutMs: 5_000,
   idleMs: 2_000,
+  lostAfterMs: 300_000,
   leaseDriftPercent: 0,
 };
 
@@ -40,6 +43,7 @@ export const TIMING_FLAGS = {
   electionTimeoutMs: "election-timeout-ms",
   requestTimeoutMs: "request-timeout-ms",
   idleMs: "idle-ms",
+  lostAfterMs: "lost-after-ms",
   leaseDriftPercent: "lease-drift-percent",
 } as const satisfies Record<keyof TimingOptions, string>;
 
@@ -51,7 +55,7 @@ const DRIFT_PERCENT_MAX = 40;
 
 /** A lost heartbeat, and the next one too, must not cost a leader its office. */
 const HEARTBEATS_PER_ELECTION = 3;
-/** A request must survive the longest election timeout, which is twice the shortest, and the election after it. */
+/** A request, and a node's absence, must survive the longest election timeout, which is twice the shortest, and the election after it. */
 const ELECTIONS_PER_REQUEST = 4;
 
 /** Which relation these times break, as a sentence that names the flags and what they are; `undefined` if none. */
@@ -69,7 +73,8 @@ export function faultOfTimings(options: TimingOptions): string | undefined {
       return `${name(key)} must be a multiple of ${name("tickMs")}: it is counted in ticks`;
     }
   }
-  const { heartbeatMs, electionTimeoutMs, requestTimeoutMs, idleMs, leaseDriftPercent } = options;
+  const { heartbeatMs, electionTimeoutMs, requestTimeoutMs, idleMs, lostAfterMs, leaseDriftPercent } =
+    options;
   if (
     !Number.isInteger(leaseDriftPercent) ||
     leaseDriftPercent < 0 ||
@@ -88,6 +93,9 @@ export function faultOfTimings(options: TimingOptions): string | undefined {
   }
   if (idleMs < electionTimeoutMs) {
     return `${name("idleMs")} must be at least ${name("electionTimeoutMs")}: a group must not fall asleep before it can know that all are well`;
+  }
+  if (lostAfterMs < ELECTIONS_PER_REQUEST * electionTimeoutMs) {
+    return `${name("lostAfterMs")} must be at least ${ELECTIONS_PER_REQUEST} times ${name("electionTimeoutMs")}: who only restarts must not be given up`;
   }
   return undefined;
 }
@@ -130,6 +138,8 @@ export interface NodeTimings {
   readonly promiseMs: number;
   /** How often logs are compacted, leaders balanced and the system group's facts completed. */
   readonly maintenanceMs: number;
+  /** What a node that is silent for so long holds is made elsewhere. */
+  readonly lostAfterMs: number;
   /** A full disk is tried again this often. */
   readonly diskFullRetryMs: number;
   /** Most time that handing leadership over may take when a node stops. */
@@ -165,6 +175,7 @@ export function timingsOf(options: TimingOptions): NodeTimings {
     leaseMs,
     promiseMs: leaseMs === 0 ? 0 : promiseMsOf(options),
     maintenanceMs: 1_000,
+    lostAfterMs: options.lostAfterMs,
     diskFullRetryMs: 500,
     handoverMs: Math.max(2_000, 2 * electionTimeoutMs),
     settleMs: 200,

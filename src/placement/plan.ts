@@ -163,6 +163,28 @@ export function neededMoves(view: PlacementView): readonly Move[] {
   return moves.sort((a, b) => REASONS.indexOf(a.reason) - REASONS.indexOf(b.reason) || a.shard - b.shard);
 }
 
+/** A move under way. */
+export type MoveUnderWay = Pick<Move, "shard" | "add" | "remove" | "bytes">;
+
+/** What is under way, what is still to come, and what both together cost. */
+export interface PlanReport {
+  readonly underWay: readonly MoveUnderWay[];
+  readonly toCome: readonly Move[];
+  readonly estimate: PlanEstimate;
+}
+
+/** What the cluster is about to do, for who wants to know. */
+export function reportOf(view: PlacementView, limits: MoveLimits): PlanReport {
+  const underWay = view.shards.flatMap((row, shard) => {
+    if (!isMoving(row)) return [];
+    const add = newcomersOf(row)[0];
+    const remove = row.actual.voters.find((id) => !row.wanted.includes(id));
+    return [{ shard, add, remove, bytes: add === undefined ? 0 : row.bytes }];
+  });
+  const toCome = neededMoves(view);
+  return { underWay, toCome, estimate: estimateOf([...underWay, ...toCome], limits) };
+}
+
 export interface PlanEstimate {
   readonly moves: number;
   readonly bytes: number;

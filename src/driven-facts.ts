@@ -1,0 +1,105 @@
+/** The system group's facts as placement looks at them: with what was heard of the nodes, and how much there is to move. */
+import type { GossipView } from "../protocol/gossip-view.ts";
+import { type NodeId, nodeId } from "../protocol/ids.ts";
+import type { Configuration } from "../protocol/peer-messages.ts";
+import type { Clock } from "./env/env.ts";
+import { parseAddress } from "./lib/address.ts";
+import type { Membership, PlacedNode } from "./membership.ts";
+import type { RingNode } from "./placement/failure-domains.ts";
+import { MOVE_LIMITS, type PlanNode } from "./placement/plan.ts";
+import { placeShards } from "./placement/ring.ts";
+import { type DrivenFacts, PlacementDriver } from "./placement-driver.ts";
+import type { ShardHost } from "./shard/shard-host.ts";
+import { isNamed, type Settings, type SystemCommand, type SystemFacts } from "./shard/system-facts.ts";
+import { encodeSystemCommand } from "./shard/system-machine.ts";
+
+export interface FactSources {
+  /** What was heard of the nodes; its times are on the clock of `nowMs`. */
+  readonly heard: Pick<GossipView, "stateOf" | "deadSinceMs" | "loadOf">;
+  readonly nowMs: number;
+  /** After how long a silence a node's replicas are made elsewhere. */
+  readonly lostAfterMs: number;
+}
+
+/** The driver of this node, which drives while the node leads the system group. */
+export function createDriver(
+  parts: {
+    readonly host: Pick<ShardHost, "systemShard">;
+    readonly membership: Pick<Membership, "facts">;
+    readonly clock: Pick<Clock, "nowMs">;
+  } & Pick<FactSources, "heard" | "lostAfterMs">,
+): PlacementDriver {
+  const { host, membership, clock } = parts;
+  const propose = (command: SystemCommand) => host.systemShard.proposeRaw(encodeSystemCommand(command));
+  return new PlacementDriver({
+    limits: MOVE_LIMITS,
+    nowMs: () => clock.nowMs(),
+    facts: () => {
+      const { systemShard } = host;
+      if (!systemShard.isLeader || membership.facts.clusterId === "") return undefined;
+      return drivenFacts(membership.facts, systemShard.members, { ...parts, nowMs: clock.nowMs() });
+    },
+    proposeReplicas: (changes) => propose({ kind: "wanted", changes }),
+    proposeSystemVoters: (voters) => propose({ kind: "systemVoters", voters }),
+  });
+}
+
+/** Where a node is on the ring: nodes without labels are on the hosts that their addresses name. */
+export function ringNode({ id, address, labels }: PlacedNode): RingNode {
+  return { id, host: labels.host ?? parseAddress(address)?.host ?? id, zone: labels.zone ?? "", weight: 1 };
+}
+
+/** The replica sets that a cluster of `nodes` begins with. */
+export function firstSets(nodes: readonly PlacedNode[], settings: Settings): readonly (readonly NodeId[])[] {
+  return placeShards(settings.shards, nodes.map(ringNode), settings);
+}
+
+/** What placement decides about. `system`: the members of the system group. */
+export function drivenFacts(
+  { nodes, shards, settings, systemVoters }: SystemFacts,
+  system: Configuration,
+  sources: FactSources,
+): DrivenFacts {
+  const ids = Object.keys(nodes).map(nodeId);
+  // Of those that were removed, the ones that have nothing any more are nobody's concern.
+  const isRemoved = (id: NodeId) => nodes[id]!.state === "removed";
+  const isHeld = (id: NodeId) => systemVoters.includes(id) || shards.some((set) => isNamed(set, id));
+  const concerned = ids.filter((id) => !isRemoved(id) || isHeld(id));
+  const bytes = new Map(concerned.map((id) => [id, bytesOfReplica(id, sources)]));
+  return {
+    nodes: concerned.map((id) => ({
+      ...ringNode({ id, ...nodes[id]! }),
+      isLeaving: nodes[id]!.state !== "member",
+      replacement: nodes[id]!.successor === "" ? undefined : nodes[id]!.successor,
+      health: healthOf(id, sources),
+    })),
+    shards: shards.map(({ wanted, actual, version }) => {
+      return {
+        wanted,
+        actual,
+        version,
+        bytes: Math.max(0, ...actual.voters.map((id) => bytes.get(id) ?? 0)),
+      };
+    }),
+    ring: settings,
+    systemVoters,
+    areSystemVotersSettled:
+      system.outgoing.length === 0 &&
+      system.voters.length === systemVoters.length &&
+      system.voters.every((id) => systemVoters.includes(id)),
+  };
+}
+
+/** Who is suspected counts as up: it may contradict yet, and often does. */
+function healthOf(id: NodeId, { heard, nowMs, lostAfterMs }: FactSources): PlanNode["health"] {
+  const state = heard.stateOf(id);
+  if (state === "alive" || state === "suspect") return "up";
+  const sinceMs = heard.deadSinceMs(id);
+  return sinceMs !== undefined && nowMs - sinceMs >= lostAfterMs ? "lost" : "down";
+}
+
+/** What a replica on the node takes on average: nodes tell how much they have, not how it is spread. */
+function bytesOfReplica(id: NodeId, { heard }: FactSources): number {
+  const load = heard.loadOf(id);
+  return load === undefined || load.shards === 0 ? 0 : Math.round(load.dataBytes / load.shards);
+}
