@@ -70,7 +70,8 @@ export class Router implements RequestHandler {
     }
     const { keyspace } = request as InKeyspace;
     const refusal = keyspace === undefined ? undefined : this.#parts.keyspaces.refusal(keyspace);
-    if (refusal !== undefined) {
+    // What is sent on is judged where it comes to: this node may be the last to hear of a new keyspace.
+    if (refusal !== undefined && (routing === "redirect" || refusal.error === "NO_KEYSPACE")) {
       sink.reply(requestId, refusal);
       return;
     }

@@ -45,6 +45,22 @@ test("Bun's RedisClient", async () => {
   }
 }, 20_000);
 
+test("a client that names a database works in the keyspace of that name", async () => {
+  const { nodes } = cluster();
+  const admin = await cluster().connect();
+  await admin.createKeyspace("7");
+  const client = new RedisClient(`redis://${nodes[1]!.address}/7`);
+  await client.set("db", "seven");
+  expect(await client.get("db")).toBe("seven");
+  expect(await (await admin.keyspace("7")).getText("db")).toBe("seven");
+  expect(await admin.get("db")).toBeUndefined();
+  client.close();
+  const lost = new RedisClient(`redis://${nodes[0]!.address}/8`, { autoReconnect: false });
+  expect(lost.get("db")).rejects.toThrow();
+  lost.close();
+  await admin.dropKeyspace("7");
+}, 20_000);
+
 test("every command answers as Redis does", async () => {
   await withCluster({ shards: 4 }, async (fresh) => {
     const connection = await RawConnection.open(fresh.nodes[1]!.port);
