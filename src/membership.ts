@@ -168,6 +168,13 @@ export class Membership {
     return { voters, learners: known.filter(isLearner).map(({ id }) => id) };
   }
 
+  /** In which order nodes should lead a group: those that stay, as they are wanted; nobody where nothing is known. */
+  leaderPreference(group: GroupId): readonly NodeId[] {
+    const { shards, systemVoters, nodes } = this.#facts;
+    const wanted = group === SYSTEM_GROUP ? systemVoters : (shards[shardOfGroup(group)]?.wanted ?? []);
+    return wanted.filter((id) => nodes[id]?.state === "member");
+  }
+
   /** What the system group's machine says now; whether that is news. One that replays its log may say what was long ago. */
   learn(facts: SystemFacts): boolean {
     if (facts.clusterId === "") return false;

@@ -328,6 +328,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       env,
       self: id,
       desiredMembers: (group) => membership.desired(group),
+      leaderPreference: (group) => membership.leaderPreference(group),
       timings: this.#timings,
       engine,
       buffer,

@@ -21,7 +21,7 @@ function shard(
 
 /** A plan of n1, with shards that began at 0. */
 function planOf(...shards: readonly Shard[]): LeaderPlan {
-  const plan = new LeaderPlan(n1, SETTLE_MS);
+  const plan = new LeaderPlan(n1, SETTLE_MS, () => []);
   for (const each of shards) plan.added(each, 0);
   return plan;
 }
@@ -73,7 +73,7 @@ test("of a replica that is gone nothing is known", () => {
 });
 
 test("what prefers another member goes there, once that is steady and has the whole log", () => {
-  const plan = new LeaderPlan(n1, SETTLE_MS);
+  const plan = new LeaderPlan(n1, SETTLE_MS, () => []);
   const shards = [
     shard(0, { leads: true }),
     shard(1, { leads: true }),
@@ -90,7 +90,7 @@ test("what prefers another member goes there, once that is steady and has the wh
 });
 
 test("a member whose connection comes and goes has to be steady again first", () => {
-  const plan = new LeaderPlan(n1, SETTLE_MS);
+  const plan = new LeaderPlan(n1, SETTLE_MS, () => []);
   const shards = [shard(1, { leads: true })];
   plan.connected(n2, 0);
   plan.disconnected(n2);
@@ -101,14 +101,14 @@ test("a member whose connection comes and goes has to be steady again first", ()
 });
 
 test("few leaderships move at a time", () => {
-  const plan = new LeaderPlan(n1, SETTLE_MS);
+  const plan = new LeaderPlan(n1, SETTLE_MS, () => []);
   plan.connected(n2, 0);
   const shards = Array.from({ length: 20 }, (_, i) => shard(1 + 3 * i, { leads: true }));
   expect(plan.toTransfer(shards, LONG_MS)).toHaveLength(4);
 });
 
 test("what was moved here on purpose stays a while, unless the preferred member goes meanwhile", () => {
-  const plan = new LeaderPlan(n1, SETTLE_MS);
+  const plan = new LeaderPlan(n1, SETTLE_MS, () => []);
   plan.connected(n2, 0);
   const given = [shard(1, { leads: true })];
   plan.hold(given[0]!, LONG_MS);
@@ -118,4 +118,21 @@ test("what was moved here on purpose stays a while, unless the preferred member 
   plan.disconnected(n2);
   plan.connected(n2, LONG_MS);
   expect(plan.toTransfer(given, 2 * LONG_MS)).toHaveLength(1);
+});
+
+test("what the facts say comes first, of those who have a vote", () => {
+  const n4 = nodeId("n4");
+  const orders: Readonly<Record<number, readonly NodeId[]>> = { 1: [n3, n2], 2: [n4, n2], 4: [n1, n3] };
+  const plan = new LeaderPlan(n1, SETTLE_MS, (group) => orders[group] ?? []);
+  const shards = [1, 2, 4, 5].map((group) => shard(group, { leads: true }));
+  for (const node of [n2, n3, n4]) plan.connected(node, 0);
+  const transfers = plan.toTransfer(shards, LONG_MS);
+  expect(transfers.map(({ shard, to }) => [Number(shard.group), to])).toEqual([
+    [1, n3],
+    [2, n2],
+    [5, n3],
+  ]);
+  const young = [4, 1, 3].map((group) => shard(group));
+  for (const each of young) plan.added(each, LONG_MS);
+  expect(groups(plan.toCampaign(2 * LONG_MS))).toEqual([4, 3]);
 });

@@ -1,4 +1,4 @@
-import type { NodeId } from "../../protocol/ids.ts";
+import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import type { Shard } from "./shard.ts";
 
 /** How long a member must have been connected before leadership moves back to it. */
@@ -8,9 +8,13 @@ export const HELD_MS = 300_000;
 /** Most leaderships that one node gives away in one round, so that clients meet few redirects at a time. */
 const TRANSFERS_MAX = 4;
 
+/** In which order nodes should lead a group, the first one of its voters before the others; nobody, where nothing is known. */
+export type LeaderPreference = (group: GroupId) => readonly NodeId[];
+
 /**
- * Spreads leaders over the members: every group prefers one of its voters, in turn. The preferred one campaigns first where
- * a replica begins, and whoever else leads hands over once the preferred one is back and has the whole log.
+ * Spreads leaders over the members: every group prefers one of its voters, as the cluster's facts say or, while there are none,
+ * in turn. The preferred one campaigns first where a replica begins, and whoever else leads hands over once the preferred one
+ * is back and has the whole log.
  */
 export class LeaderPlan {
   readonly #self: NodeId;
@@ -21,9 +25,12 @@ export class LeaderPlan {
   /** Until when groups stay that this node was given on demand. */
   readonly #held = new Map<Shard, number>();
 
+  readonly #preference: LeaderPreference;
+
   /** `settleMs`: how long after a majority of a group was connected its preferred member campaigns. */
-  constructor(self: NodeId, settleMs: number) {
+  constructor(self: NodeId, settleMs: number, preference: LeaderPreference) {
     this.#self = self;
+    this.#preference = preference;
     this.#settleMs = settleMs;
   }
 
@@ -43,7 +50,7 @@ export class LeaderPlan {
 
   disconnected(node: NodeId): void {
     this.#connectedSinceMs.delete(node);
-    for (const shard of this.#held.keys()) if (preferred(shard) === node) this.#held.delete(shard);
+    for (const shard of this.#held.keys()) if (this.#preferred(shard) === node) this.#held.delete(shard);
   }
 
   /** Somebody wants this node to lead the group: it stays here for a while, or until the preferred member goes. */
@@ -59,7 +66,7 @@ export class LeaderPlan {
       const dueMs = this.#dueMs(shard, addedMs);
       if (shard.leader === undefined && nowMs < dueMs) continue;
       this.#young.delete(shard);
-      if (shard.leader === undefined && preferred(shard) === this.#self) campaigners.push(shard);
+      if (shard.leader === undefined && this.#preferred(shard) === this.#self) campaigners.push(shard);
     }
     return campaigners;
   }
@@ -72,7 +79,7 @@ export class LeaderPlan {
     const transfers: { shard: Shard; to: NodeId }[] = [];
     for (const shard of shards) {
       if (!shard.isLeader || transfers.length === TRANSFERS_MAX) continue;
-      const to = preferred(shard);
+      const to = this.#preferred(shard);
       if (to === undefined || to === this.#self) continue;
       const sinceMs = this.#connectedSinceMs.get(to);
       if (sinceMs === undefined || nowMs < sinceMs + STEADY_MS) continue;
@@ -93,10 +100,11 @@ export class LeaderPlan {
     const needed = Math.floor(voters.length / 2);
     return Math.max(addedMs, sinceMs[needed - 1]!) + this.#settleMs;
   }
-}
 
-/** Who should lead a group: one of its voters; nobody where it has none yet. */
-function preferred(shard: Shard): NodeId | undefined {
-  const { voters } = shard.members;
-  return voters[shard.group % voters.length];
+  /** Who should lead a group: one of its voters; nobody where it has none yet. */
+  #preferred(shard: Shard): NodeId | undefined {
+    const { voters } = shard.members;
+    const first = this.#preference(shard.group).find((node) => voters.includes(node));
+    return first ?? voters[shard.group % voters.length];
+  }
 }

@@ -12,7 +12,7 @@ import type { Members } from "../raft/configuration.ts";
 import type { Engine } from "../storage/engine.ts";
 import type { ApplyBuffer } from "./apply-buffer.ts";
 import { DiskPace } from "./disk-pace.ts";
-import { LeaderPlan } from "./leader-plan.ts";
+import { LeaderPlan, type LeaderPreference } from "./leader-plan.ts";
 import { isDiskFull, type LogStore } from "./log-store.ts";
 import { ReplicaRemovals } from "./replica-removals.ts";
 import type { RequestStats } from "./request-stats.ts";
@@ -43,6 +43,7 @@ export interface HostParts {
   readonly self: NodeId;
   /** Who the members of a group should be; `undefined` while nobody has said so. */
   readonly desiredMembers: (group: GroupId) => Members | undefined;
+  readonly leaderPreference: LeaderPreference;
   readonly timings: HostTimings;
   readonly engine: Engine;
   readonly buffer: ApplyBuffer;
@@ -92,7 +93,7 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
   constructor(parts: HostParts) {
     this.#parts = parts;
     this.#pace = new DiskPace(parts.timings, parts.timings.tickMs);
-    this.#plan = new LeaderPlan(parts.self, parts.timings.settleMs);
+    this.#plan = new LeaderPlan(parts.self, parts.timings.settleMs, parts.leaderPreference);
     const { engine, logStore } = parts;
     this.#removals = new ReplicaRemovals({ engine, logStore, fail: (error) => this.#fail(error) });
   }

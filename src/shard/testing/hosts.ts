@@ -145,6 +145,7 @@ export class Member {
       env: { clock, log: { debug: silent, info: silent, warn: silent, error: silent } },
       self: id,
       desiredMembers: () => hosts.desired,
+      leaderPreference: () => [],
       timings: TIMINGS,
       ...{ engine, buffer, logStore, seals, stats, logBytesMax: hosts.logBytesMax },
       network: {
