@@ -41,7 +41,7 @@ test("SELECT chooses a keyspace by its name, and nothing shows of the others", a
     ["scan 0", all],
     ["dbsize", ":1\r\n"],
     ["incr b", ":4\r\n"],
-    ["set b 5 ex 100 get", "$1\r\n4\r\n"],
+    ["set b 5 px 100499 get", "$1\r\n4\r\n"],
     ["ttl b", ":100\r\n"],
     ["select 3", "+OK\r\n"],
     ["dbsize", ":0\r\n"],
