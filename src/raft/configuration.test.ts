@@ -14,7 +14,13 @@ import {
   votersOf,
 } from "./configuration.ts";
 
-const [n1, n2, n3, n4] = ["n1", "n2", "n3", "n4"].map(nodeId) as [NodeId, NodeId, NodeId, NodeId];
+const [n1, n2, n3, n4, n5] = ["n1", "n2", "n3", "n4", "n5"].map(nodeId) as [
+  NodeId,
+  NodeId,
+  NodeId,
+  NodeId,
+  NodeId,
+];
 const at = logIndex;
 
 function entry(index: number, configuration: Configuration): Entry {
@@ -44,10 +50,34 @@ describe("a change", () => {
 
   test("goes by way of learners", () => {
     const now = { voters: [n1, n2], outgoing: [], learners: [n3] };
-    const step = (voters: NodeId[], learners: NodeId[]) => stepTowards(now, { voters, learners });
-    expect(step([n1, n4], [])).toEqual({ voters: [n1, n2], learners: [n3, n4] });
+    const step = (voters: NodeId[], learners: NodeId[]) => stepTowards(now, { voters, learners }, () => true);
+    expect(step([n1, n3, n4], [])).toEqual({ voters: [n1, n2], learners: [n3, n4] });
     expect(step([n1, n3], [])).toEqual({ voters: [n1, n3], learners: [] });
     expect(step([n1, n2], [n3])).toBeUndefined();
+    expect(step([n1], [n2, n3])).toEqual({ voters: [n1], learners: [n2, n3] });
+  });
+
+  test("lets learners go that are wanted no more, whoever else is still to come", () => {
+    const now = { voters: [n1, n2], outgoing: [], learners: [n3] };
+    const next = stepTowards(now, { voters: [n1, n4], learners: [] }, () => false);
+    expect(next).toEqual({ voters: [n1, n2], learners: [n4] });
+  });
+
+  test("waits for nobody who does not catch up: one that was to leave keeps its vote, and the rest happens", () => {
+    const now = { voters: [n1, n2, n3], outgoing: [], learners: [n4, n5] };
+    const step = (ready: NodeId[], voters: NodeId[], learners: NodeId[] = [], from: Configuration = now) =>
+      stepTowards(from, { voters, learners }, (node) => ready.includes(node));
+    // n3 is dead, n2 is not.
+    expect(step([n1, n2, n4], [n1, n4, n5])).toEqual({ voters: [n1, n2, n4], learners: [n5] });
+    const half = { voters: [n1, n2, n4], outgoing: [], learners: [n5] };
+    expect(step([n1, n2, n4], [n1, n4, n5], [], half)).toBeUndefined();
+    expect(step([n1, n2, n4, n5], [n1, n4, n5], [], half)).toEqual({ voters: [n1, n4, n5], learners: [] });
+    // Nobody has caught up: nothing is possible, but for those who need no successor.
+    expect(step([n1, n2], [n1, n4, n5])).toBeUndefined();
+    expect(step([n1, n2], [n1, n4])).toEqual({ voters: [n1, n2], learners: [n4] });
+    // Nor does a voter become a learner before its successor votes.
+    expect(step([n1, n2], [n1, n2, n4], [n3, n5])).toBeUndefined();
+    expect(step([n1, n2, n4], [n1, n2, n4], [n3, n5])).toEqual({ voters: [n1, n2, n4], learners: [n3, n5] });
   });
 
   test("names no more nodes than an entry may, which nobody could read otherwise", () => {

@@ -61,15 +61,32 @@ export function towards(now: Configuration, members: Members): Configuration {
 }
 
 /**
- * What to change `now` to on the way to `desired`: new members come as learners first; then all the rest happens at once,
- * which those who are to vote must have caught up for. `undefined`: nothing, they are the same.
+ * What to change `now` to on the way to `desired`: new members come as learners first, and learners that are wanted no more go;
+ * then all the rest that is possible happens at once. Who is to vote has to have caught up (`mayVote`). Nobody waits for one
+ * that has not, and perhaps never will: it stays a learner, and in its place stays one of those who were to give up their
+ * votes, of which the ones that are alive are the better ones, so that there are as many voters as there should be.
+ * `undefined`: there is nothing to do, or nothing possible now.
  */
-export function stepTowards(now: Configuration, desired: Members): Members | undefined {
-  const { voters, learners } = now;
-  const newcomers = [...desired.voters, ...desired.learners].filter((node) => !isMember(now, node));
-  if (newcomers.length > 0) return { voters, learners: [...learners, ...newcomers] };
-  const isSame = sameNodes(voters, desired.voters) && sameNodes(learners, desired.learners);
-  return isSame ? undefined : desired;
+export function stepTowards(
+  now: Configuration,
+  desired: Members,
+  mayVote: (node: NodeId) => boolean,
+): Members | undefined {
+  const wanted = [...desired.voters, ...desired.learners];
+  const newcomers = wanted.filter((node) => !isMember(now, node));
+  if (newcomers.length > 0) {
+    const stay = now.learners.filter((node) => wanted.includes(node));
+    return { voters: now.voters, learners: [...stay, ...newcomers].sort() };
+  }
+  const isLate = (node: NodeId) => !now.voters.includes(node) && !mayVote(node);
+  const late = desired.voters.filter(isLate);
+  const leaving = now.voters.filter((node) => !desired.voters.includes(node));
+  const isAlive = (node: NodeId) => (mayVote(node) ? 0 : 1);
+  const standIns = leaving.sort((a, b) => isAlive(a) - isAlive(b)).slice(0, late.length);
+  const voters = [...desired.voters.filter((node) => !isLate(node)), ...standIns].sort();
+  const learners = [...desired.learners.filter((node) => !standIns.includes(node)), ...late].sort();
+  const isSame = sameNodes(voters, now.voters) && sameNodes(learners, now.learners);
+  return isSame || voters.length === 0 ? undefined : { voters, learners };
 }
 
 /** What follows on a joint configuration: the new voters alone. */

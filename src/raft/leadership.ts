@@ -135,19 +135,19 @@ export class Leadership {
       return "unchanged";
     }
     for (const voter of next.voters) {
-      if (!configuration.voters.includes(voter) && !this.#isCaughtUp(voter, index)) return "notCaughtUp";
+      if (!configuration.voters.includes(voter) && !this.isCaughtUp(voter)) return "notCaughtUp";
     }
     return this.#reconfigure(next);
   }
 
   /**
-   * A learner that is heard, and has all that this leader had an election timeout ago or more recently. Whether it is being
+   * A member that is heard, knows the members, and has all that this leader had an election timeout ago or more recently. Whether it is being
    * probed since its connection broke says nothing: in a group at rest no append would ever end that.
    */
-  #isCaughtUp(node: NodeId, since: LogIndex): boolean {
+  isCaughtUp(node: NodeId): boolean {
     const follower = this.#find(node);
     if (follower === undefined || !this.isActive(follower)) return false;
-    return follower.match >= this.#endBefore && follower.match >= since;
+    return follower.match >= this.#endBefore && follower.match >= this.#log.membership.index;
   }
 
   #reconfigure(configuration: Configuration): LogIndex {

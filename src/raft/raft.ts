@@ -207,6 +207,10 @@ class Raft implements RaftCore {
     return this.#leadership.changeMembers(members);
   }
 
+  mayVote(node: NodeId): boolean {
+    return this.#leadership !== undefined && (node === this.#config.id || this.#leadership.isCaughtUp(node));
+  }
+
   readIndex(now = 0, byLease = false): number | undefined {
     if (this.#leadership === undefined) return undefined;
     const round = this.#leadership.readIndex(now, byLease);

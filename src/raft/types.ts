@@ -192,6 +192,8 @@ export interface RaftCore {
    * by itself. A leader that is no voter any more steps down when that is committed, and has another one stand.
    */
   changeMembers(members: Members): LogIndex | MembershipRefusal;
+  /** On a leader: whether `node` may be given a vote: it is this node, or a member that is heard and has caught up. */
+  mayVote(node: NodeId): boolean;
   /**
    * Opens a read round, or joins the one that was opened since the last takeOutput: its number, to be found in a later
    * Output's `reads`. `undefined` when this node is not the leader. The round waits for the leader's own term's first

@@ -313,6 +313,31 @@ test("a group follows who its members should be", async () => {
   await untilMembers([n3], []);
 });
 
+test("a group waits for nobody who does not come, whatever else its members should be", async () => {
+  const hosts = new Hosts(3);
+  for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);
+  const [n1, n2, n3] = [...hosts.members.keys()] as [NodeId, NodeId, NodeId];
+  const members = () =>
+    [...hosts.members.values()].map(({ host }) => host.group(groupId(1))?.settledMembers).find(Boolean);
+  const until = (voters: readonly NodeId[], learners: readonly NodeId[]): Promise<void> =>
+    hosts.clock.until(
+      () => String(members()?.voters) === String(voters) && String(members()?.learners) === String(learners),
+      20_000,
+    );
+  hosts.desired = { voters: [n1], learners: [] };
+  await until([n1], []);
+  // n3 is dead.
+  hosts.passes = ({ from, to }) => from !== n3 && to !== n3;
+  hosts.desired = { voters: [n1, n2, n3], learners: [] };
+  await until([n1, n2], [n3]);
+  // n1 has to stay until there is somebody in its place.
+  hosts.desired = { voters: [n2, n3], learners: [n1] };
+  await hosts.pass(5_000);
+  expect(members()).toMatchObject({ voters: [n1, n2], learners: [n3] });
+  hosts.desired = { voters: [n2], learners: [n1] };
+  await until([n2], [n1]);
+});
+
 describe("groups in which nothing happens", () => {
   async function asleep(): Promise<Hosts> {
     const hosts = new Hosts(3);

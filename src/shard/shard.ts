@@ -409,7 +409,9 @@ export class Shard {
   /** On a leader: goes a step towards what the group's members should be, if none is under way. */
   followMembers(desired: Members): void {
     if (!this.isLeader || this.#installation.isUnderWay) return;
-    const next = stepTowards(this.members, desired);
+    // Until a joint configuration is left there is no next step.
+    if (isJoint(this.members)) return;
+    const next = stepTowards(this.members, desired, (node) => this.#core.mayVote(node));
     if (next === undefined || typeof this.#core.changeMembers(next) !== "number") return;
     this.#parts.log.info("changes the members of a group", { group: this.group, ...next });
     this.#parts.wake(this);

@@ -3,6 +3,7 @@ import { type LogIndex, logIndex, nextTerm, term } from "../../../protocol/ids.t
 import type { Configuration, Entry, RaftMessage } from "../../../protocol/peer-messages.ts";
 import { assert } from "../../lib/assert.ts";
 import { fromUtf8, utf8 } from "../../lib/bytes.ts";
+import { type Members, stepTowards } from "../configuration.ts";
 import type { Output, RaftCore } from "../types.ts";
 import { Cluster, type ClusterConfig, type Node } from "./cluster.ts";
 
@@ -25,6 +26,7 @@ import { Cluster, type ClusterConfig, type Node } from "./cluster.ts";
  *     > drop [FROM|* [TO|*]]             loses it
  *     > sync NODE [COUNT]                its oldest log writes become durable (all of them)
  *     > members NODE VOTER ... [+ LEARNER ...]    asks NODE to make these the members
+ *     > follow NODE VOTER ... [+ LEARNER ...]     has NODE go the next step towards these, as an owner does
  *     > quiesce NODE                     asks it to fall asleep
  *     > compact NODE INDEX               its log forgets everything up to there
  *     > stream TO                        the snapshot on its way to TO arrives;  > lose TO  doesn't
@@ -132,7 +134,10 @@ class Transcript {
         else this.#say(node, "refuses the read");
         return;
       case "members":
-        this.#changeMembers(cluster, node, words);
+        this.#changeMembers(node, namedMembers(cluster, words));
+        return;
+      case "follow":
+        this.#follow(node, namedMembers(cluster, words));
         return;
       case "compact":
         cluster.compactTo(node, logIndex(Number(word)));
@@ -167,15 +172,17 @@ class Transcript {
     }
   }
 
-  #changeMembers(cluster: Cluster, node: Node, words: readonly string[]): void {
-    const plus = words.indexOf("+");
-    const end = plus < 0 ? words.length : plus;
-    const nodes = words.map((word) => (word === "+" ? node.id : cluster.node(word).id));
-    const result = node.core?.changeMembers({
-      voters: nodes.slice(0, end),
-      learners: nodes.slice(end + 1),
-    });
+  #changeMembers(node: Node, members: Members): void {
+    const result = node.core?.changeMembers(members);
     if (typeof result === "string") this.#say(node, `refuses: ${result}`);
+  }
+
+  #follow(node: Node, desired: Members): void {
+    const core = node.core;
+    if (core === undefined) return;
+    const next = stepTowards(core.membership.configuration, desired, (other) => core.mayVote(other));
+    if (next === undefined) this.#say(node, "has nothing to change now");
+    else this.#changeMembers(node, next);
   }
 
   #endStream(cluster: Cluster, to: Node, arrives: boolean): void {
@@ -355,4 +362,12 @@ function described(message: RaftMessage): string {
     case "timeoutNow":
       return `take over from term ${message.term} to ${nextTerm(message.term)}`;
   }
+}
+
+/** Names of voters, and behind a plus those of learners. */
+function namedMembers(cluster: Cluster, words: readonly string[]): Members {
+  const plus = words.indexOf("+");
+  const end = plus < 0 ? words.length : plus;
+  const nodes = (names: readonly string[]) => names.map((name) => cluster.node(name).id);
+  return { voters: nodes(words.slice(0, end)), learners: nodes(words.slice(end + 1)) };
 }

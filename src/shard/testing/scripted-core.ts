@@ -49,6 +49,9 @@ export class ScriptedCore implements RaftCore {
     this.term = term(inTerm);
   }
 
+  mayVote(): boolean {
+    return true;
+  }
   tick(): void {
     this.ticks++;
   }
