@@ -79,15 +79,6 @@ test("a replica is as long as those of its holders are on average, and nothing w
   expect(drivenFacts(facts, SYSTEM, sources()).shards[0]!.bytes).toBe(0);
 });
 
-test("votes are settled when the system group's voters are those of the facts", () => {
-  const facts = factsOf(NODES);
-  const isSettled = (members: typeof SYSTEM) => drivenFacts(facts, members, sources()).areSystemVotersSettled;
-  expect(isSettled(SYSTEM)).toBe(true);
-  expect(isSettled({ ...SYSTEM, voters: [n1, n2] })).toBe(false);
-  expect(isSettled({ ...SYSTEM, voters: [n1, n2, n4] })).toBe(false);
-  expect(drivenFacts(facts, { ...SYSTEM, outgoing: [n4] }, sources()).areSystemVotersSettled).toBe(false);
-});
-
 test("a replacement is who was named", () => {
   const nodes = { ...NODES, n2: { ...fact("b", "removed"), successor: n4 } };
   const driven = drivenFacts(factsOf(nodes), SYSTEM, sources());

@@ -83,10 +83,7 @@ export function drivenFacts(
     }),
     ring: settings,
     systemVoters,
-    areSystemVotersSettled:
-      system.outgoing.length === 0 &&
-      system.voters.length === systemVoters.length &&
-      system.voters.every((id) => systemVoters.includes(id)),
+    systemMembers: system,
   };
 }
 

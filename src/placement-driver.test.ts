@@ -13,7 +13,9 @@ class Facts {
   isLeader = true;
   nodes: PlanNode[];
   shards: DrivenShard[];
+  /** Who shall vote in the system group, and who does. */
   voters: readonly NodeId[] = [];
+  members: readonly NodeId[] = [];
   readonly proposals: WantedSet[] = [];
   driver = this.#newDriver();
 
@@ -41,7 +43,8 @@ class Facts {
   }
 
   get facts(): DrivenFacts {
-    return { ...this, ring: RING, systemVoters: this.voters, areSystemVotersSettled: true };
+    const systemMembers = { voters: this.members, outgoing: [] };
+    return { ...this, ring: RING, systemVoters: this.voters, systemMembers };
   }
 
   /** The driver dies and another one takes over. */
@@ -234,15 +237,39 @@ describe("leaders", () => {
 });
 
 describe("the system group's votes", () => {
-  test("follow the nodes, and wait while they are being changed", () => {
-    const facts = new Facts(5);
-    facts.voters = ["n1", "n2", "n3"].map(nodeId);
+  const ids = (...names: string[]) => names.map(nodeId);
+
+  function voting(nodes: number, ...voters: string[]): Facts {
+    const facts = new Facts(nodes);
+    facts.voters = ids(...voters);
+    facts.members = facts.voters;
+    return facts;
+  }
+
+  test("follow the nodes, one change after the other", () => {
+    const facts = voting(5, "n1", "n2", "n3");
     facts.turn();
-    expect(facts.voters).toEqual(["n1", "n2", "n3", "n4", "n5"].map(nodeId));
-    facts.turn();
+    expect(facts.voters).toEqual(ids("n1", "n2", "n3", "n4", "n5"));
     facts.set("n1", { isLeaving: true });
+    facts.turn();
+    expect(facts.voters).toHaveLength(5);
+    facts.members = facts.voters;
     facts.turn();
     expect(facts.voters).toHaveLength(3);
     expect(facts.voters).not.toContain(nodeId("n1"));
+  });
+
+  test("are not waited for when a newcomer is not there", () => {
+    const facts = voting(4, "n1", "n2", "n3");
+    facts.set("n2", { isLeaving: true });
+    facts.turn();
+    expect(facts.voters).toEqual(ids("n1", "n3", "n4"));
+    facts.set("n4", { health: "down" });
+    facts.nodes.push(nodeOf("n5"));
+    facts.turn();
+    expect(facts.voters).toEqual(ids("n1", "n3", "n5"));
+    facts.set("n5", { isLeaving: true });
+    facts.turn();
+    expect(facts.voters).toEqual(ids("n1", "n2", "n3"));
   });
 });

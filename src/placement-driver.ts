@@ -32,9 +32,9 @@ export interface DrivenShard extends PlanShard {
 /** What the cluster has agreed on, as far as placement needs it. */
 export interface DrivenFacts extends PlacementView {
   readonly shards: readonly DrivenShard[];
-  /** Who should vote in the system group, and whether its members are these already. */
+  /** Who shall vote in the system group, and who does. */
   readonly systemVoters: readonly NodeId[];
-  readonly areSystemVotersSettled: boolean;
+  readonly systemMembers: Pick<PlanShard["actual"], "voters" | "outgoing">;
 }
 
 export interface PlacementDriverParts {
@@ -133,10 +133,17 @@ export class PlacementDriver {
     return changes;
   }
 
-  #moveVotes({ systemVoters: current, areSystemVotersSettled, nodes }: DrivenFacts): void {
-    if (!areSystemVotersSettled) return;
-    const next = systemVoters(current, nodes);
-    if (next.length === current.length && next.every((id) => current.includes(id))) return;
+  /** One change of votes at a time; one that waits for a node which is not there is given up. */
+  #moveVotes({ systemVoters: wanted, systemMembers, nodes }: DrivenFacts): void {
+    const { voters, outgoing } = systemMembers;
+    if (outgoing.length > 0) return;
+    const newcomers = wanted.filter((id) => !voters.includes(id));
+    const isSettled = newcomers.length === 0 && voters.length === wanted.length;
+    const canCome = (id: NodeId) =>
+      nodes.some((node) => node.id === id && isWanted(node) && node.health === "up");
+    if (!isSettled && newcomers.every(canCome)) return;
+    const next = systemVoters(voters, nodes);
+    if (next.length === wanted.length && next.every((id) => wanted.includes(id))) return;
     this.#parts.proposeSystemVoters(next);
   }
 
