@@ -17,7 +17,10 @@ export interface PeerNetwork {
   forward(node: NodeId, request: ClientRequest, sink: ReplySink, requestId: number): void;
   /** Tells `node` who the members of shards are. Lost where there is no connection. */
   report(node: NodeId, reports: readonly ConfigurationReport[]): void;
-  /** How long ago anything was heard from `node`, in milliseconds; a node that is connected and has nothing to say pings. */
+  /**
+   * How long nothing was heard from `node`, in milliseconds, since this is asked several times a second: a node that is
+   * connected and has nothing to say answers pings, and who is asked about gets more of them.
+   */
   silentMs(node: NodeId): number;
 }
 

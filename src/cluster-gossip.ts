@@ -7,25 +7,19 @@ import { Gossip } from "./gossip/gossip.ts";
 import { DEFAULT_GOSSIP, type GossipOptions, slowedDown } from "./gossip/options.ts";
 import { DEFAULT_TIMING_OPTIONS, type NodeTimings } from "./timings.ts";
 
-/** A shard that this node leads. */
-export interface LedShard {
-  readonly shard: ShardId;
-  readonly term: Term;
-}
-
 export interface ClusterGossipParts {
   readonly env: Pick<Env, "clock" | "random" | "log">;
   readonly self: NodeId;
   readonly options: GossipOptions;
   readonly network: GossipNetwork;
-  /** What this node does and has, and what it leads; both are asked for twice a second. */
+  /** What this node does and has, asked for twice a second, and tells each shard that it leads, at each tick. */
   readonly load: () => NodeLoad;
-  readonly led: () => Iterable<LedShard>;
+  readonly led: (note: (shard: ShardId, term: Term) => void) => void;
   readonly onFatal: (error: Error) => void;
 }
 
-/** How often this node looks at itself. */
-const FACTS_MS = 500;
+/** How often this node looks at its load. */
+const LOAD_MS = 500;
 
 /** Who waits longer until a leader is missed waits as much longer until a node is. */
 export function gossipOptions({ electionTicks, tickMs }: NodeTimings): GossipOptions {
@@ -37,8 +31,9 @@ export function gossipOptions({ electionTicks, tickMs }: NodeTimings): GossipOpt
 export class ClusterGossip {
   readonly #parts: ClusterGossipParts;
   readonly #gossip: Gossip;
+  readonly #note = (shard: ShardId, term: Term) => this.#gossip.noteLeader(shard, term);
   #timer: Timer | undefined;
-  #lookedMs = Number.NEGATIVE_INFINITY;
+  #loadMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: ClusterGossipParts) {
     const { env, self, options } = parts;
@@ -97,11 +92,11 @@ export class ClusterGossip {
 
   #tick(): void {
     const nowMs = this.#nowMs;
-    if (nowMs >= this.#lookedMs + FACTS_MS) {
-      this.#lookedMs = nowMs;
+    if (nowMs >= this.#loadMs + LOAD_MS) {
+      this.#loadMs = nowMs;
       this.#gossip.setLoad(this.#parts.load(), nowMs);
-      for (const { shard, term } of this.#parts.led()) this.#gossip.noteLeader(shard, term);
     }
+    this.#parts.led(this.#note);
     this.#send(this.#gossip.tick(nowMs));
   }
 

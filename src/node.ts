@@ -11,7 +11,7 @@ import { ASK_TOPOLOGY, type ClientRequest, type JoinedCluster } from "../protoco
 import type { ConfigurationReport, GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { Administration } from "./administration.ts";
-import { ClusterGossip, gossipOptions, type LedShard } from "./cluster-gossip.ts";
+import { ClusterGossip, gossipOptions } from "./cluster-gossip.ts";
 import { GatherStatus } from "./cluster-status.ts";
 import { addressOf, DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
 import { createDriver, firstSets } from "./driven-facts.ts";
@@ -156,7 +156,11 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       ...{ env, self: config.id, network: this.#peers, onFatal: options.onFatal },
       options: gossipOptions(this.#timings),
       load: () => this.#load(),
-      led: () => this.#led(),
+      led: (note) => {
+        for (const { group, isLeader, term } of this.#running!.host.shards) {
+          if (isLeader && group !== SYSTEM_GROUP) note(shardOfGroup(group), term);
+        }
+      },
     });
     this.#server = createServer({
       env,
@@ -450,13 +454,6 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       startedAtMs: this.#startedAtMs,
       version,
     };
-  }
-
-  #led(): LedShard[] {
-    const led = this.#running!.host.shards.filter(
-      ({ group, isLeader }) => group !== SYSTEM_GROUP && isLeader,
-    );
-    return led.map(({ group, term }) => ({ shard: shardOfGroup(group), term }));
   }
 
   /** Asks the others who the nodes are. */

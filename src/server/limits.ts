@@ -44,8 +44,9 @@ export interface ServerLimits {
   readonly forwardMsMax: number;
   /** From the start of connecting until both hellos are through. */
   readonly peerHandshakeMsMax: number;
-  /** A peer that was silent for this long is pinged. */
+  /** A peer that was silent for this long is pinged: one that somebody watches, since groups that it leads are asleep, and others. */
   readonly peerPingMs: number;
+  readonly peerIdlePingMs: number;
   /** A peer that was silent for this long is given up, and its connection is made anew. */
   readonly peerSilentMsMax: number;
   /** The first wait before connecting again; it doubles up to the second. Each is jittered downwards by up to a half. */
@@ -78,6 +79,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   forwardMsMax: 5_000,
   peerHandshakeMsMax: 2_000,
   peerPingMs: 100,
+  peerIdlePingMs: 500,
   peerSilentMsMax: 2_000,
   reconnectMsMin: 50,
   reconnectMsMax: 1_000,
@@ -94,7 +96,11 @@ export function assertServerLimits(limits: ServerLimits): void {
     "unread replies alone must not keep any from gathering",
   );
   assert(limits.sweepMs > 0, "deadlines must be looked at");
-  assert(limits.peerPingMs * 2 <= limits.peerSilentMsMax, "a lost ping alone must not end a peer connection");
+  assert(limits.peerPingMs <= limits.peerIdlePingMs, "who is watched must not be heard more seldom");
+  assert(
+    limits.peerIdlePingMs * 4 <= limits.peerSilentMsMax,
+    "a peer must have most of the time that it may be silent for its answer to a ping",
+  );
   assert(limits.peerBundleBytes <= limits.peerQueuedBytesMax, "a bundle must fit into a peer's queue");
   assert(limits.reconnectMsMin <= limits.reconnectMsMax, "the first wait must not be the longest");
 }

@@ -27,6 +27,9 @@ import { expectHello, judgeHello } from "./peer-hello.ts";
 import type { PeerAddress, PeersParts } from "./peers.ts";
 import type { Turn, TurnMember } from "./turn.ts";
 
+/** Somebody who asks this often how long a node was silent watches it. */
+const WATCHED_MS = 1_000;
+
 /**
  * This node's way of sending to one other: it keeps a connection there, makes a new one with growing pauses when it
  * breaks, and notices by pings when the other side is silent (a cut cable, a stopped process), since TCP alone would
@@ -58,6 +61,9 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   #linkHeardMs = 0;
   #nodeHeardMs: number | undefined;
   #pingedMs = 0;
+  /** When somebody last asked how long the node was silent, and since when that is asked again and again. */
+  #askedMs = Number.NEGATIVE_INFINITY;
+  #watchedSinceMs = 0;
   /** The last reason why there is no connection, so that the log tells it once and not at each attempt. */
   #toldReason = "";
   /** Since when there is no connection. */
@@ -107,10 +113,16 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     };
   }
 
-  /** How long ago anything was heard from the node, over either connection. */
+  /**
+   * How long nothing was heard from the node, over either connection, while somebody wanted to know: who is asked about is
+   * pinged more often from then on.
+   */
   get silentMs(): number {
+    const nowMs = this.#parts.env.clock.nowMs();
+    if (!this.#isWatched(nowMs)) this.#watchedSinceMs = nowMs;
+    this.#askedMs = nowMs;
     if (this.#nodeHeardMs === undefined) return Number.POSITIVE_INFINITY;
-    return this.#parts.env.clock.nowMs() - this.#nodeHeardMs;
+    return nowMs - Math.max(this.#nodeHeardMs, this.#watchedSinceMs);
   }
 
   /** The node was heard over the connection that it dialled. */
@@ -196,9 +208,12 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     const { limits } = this.#parts;
     if (this.#phase === "ready") {
       const silentMs = nowMs - this.#linkHeardMs;
-      if (silentMs > limits.peerSilentMsMax) this.#lose(`nothing was heard for ${Math.round(silentMs)} ms`);
-      else if (silentMs >= limits.peerPingMs && nowMs - this.#pingedMs >= limits.peerPingMs)
-        this.#ping(nowMs);
+      if (silentMs > limits.peerSilentMsMax) {
+        this.#lose(`nothing was heard for ${Math.round(silentMs)} ms`);
+        return;
+      }
+      const pingMs = this.#isWatched(nowMs) ? limits.peerPingMs : limits.peerIdlePingMs;
+      if (silentMs >= pingMs && nowMs - this.#pingedMs >= pingMs) this.#ping(nowMs);
     } else if (this.#connection !== undefined && nowMs - this.#startedMs > limits.peerHandshakeMsMax) {
       this.#lose(`no answer within ${limits.peerHandshakeMsMax} ms (${this.#phase})`);
     }
@@ -349,6 +364,10 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     if (how === "finish") connection?.finish();
     else connection?.destroy();
     this.#forwards.failAll("the connection was lost");
+  }
+
+  #isWatched(nowMs: number): boolean {
+    return nowMs - this.#askedMs <= WATCHED_MS;
   }
 
   #ping(nowMs: number): void {

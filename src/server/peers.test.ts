@@ -362,7 +362,8 @@ test("a peer that falls silent is noticed, and found again", async () => {
     },
   });
   const a = await new Node(A, [[B, { host: "127.0.0.1", port: silent.port }]]).start(0, {
-    peerPingMs: 1_000,
+    peerPingMs: 100,
+    peerIdlePingMs: 1_000,
     peerSilentMsMax: 5_000,
   });
   nodes.push(a);
@@ -381,6 +382,16 @@ test("a peer that falls silent is noticed, and found again", async () => {
   }
   expect(greetings).toBe(before);
   expect(a.connected).toBe(true);
+  // Who is asked about is pinged sooner, and counts as silent only from when it is.
+  a.clock.push(900);
+  expect(a.peers.silentMs(B)).toBe(0);
+  const unwatched = pings;
+  a.clock.push(200);
+  expect(a.peers.silentMs(B)).toBeGreaterThanOrEqual(200);
+  await eventually(() => pings > unwatched && a.peers.silentMs(B) < 100);
+  a.clock.push(200);
+  await eventually(() => a.peers.silentMs(B) < 100);
+  expect(pings).toBeGreaterThanOrEqual(unwatched + 2);
   silent.stop(true);
 });
 
