@@ -460,6 +460,8 @@ export interface ClusterStatus {
     readonly id: NodeId;
     readonly address: string;
     readonly state: MemberState;
+    /** What the cluster has decided about it: `draining`, its shards go to others; `removed`, for good. */
+    readonly standing: "member" | "draining" | "removed";
     /** Milliseconds since any answering node heard of it; `null`: never. */
     readonly lastSeenMs: number | null;
     /** As it was told last, up to a minute ago; `null` where it was not heard of. */
@@ -475,6 +477,17 @@ export interface ClusterStatus {
     readonly appliedIndex: number;
     /** Entries that each replica is behind the leader; `null` where it is not known. */
     readonly lag: readonly { readonly node: NodeId; readonly entries: number | null }[];
+  }[];
+  /** Shards that are on their way to other nodes. */
+  readonly moves: readonly {
+    readonly shard: number;
+    /** Who shall hold it and has no vote yet, and who has one, or a copy, and shall not. */
+    readonly joining: readonly NodeId[];
+    readonly leaving: readonly NodeId[];
+    /** How many entries the last of those who join is behind the leader; `null`: not known. */
+    readonly entriesBehind: number | null;
+    /** About how much each of those who join is to get; `null`: not known. */
+    readonly bytes: number | null;
   }[];
   /** The fraction of the key space (0 to 1) whose shard has a leader that can reach a majority. */
   readonly available: number;

@@ -155,6 +155,7 @@ export const clusterStatusShape: Shape<ClusterStatus> = record<ClusterStatus>({
       id: node,
       address: text,
       state: oneOf(...MEMBER_STATES),
+      standing: oneOf("member", "draining", "removed"),
       lastSeenMs: nullable(number),
       load: nullable(nodeLoad),
       status: nullable(nodeStatusShape),
@@ -169,6 +170,15 @@ export const clusterStatusShape: Shape<ClusterStatus> = record<ClusterStatus>({
       commitIndex: number,
       appliedIndex: number,
       lag: list(record<ClusterStatus["shards"][number]["lag"][number]>({ node, entries: nullable(number) })),
+    }),
+  ),
+  moves: list(
+    record<ClusterStatus["moves"][number]>({
+      shard: number,
+      joining: list(node),
+      leaving: list(node),
+      entriesBehind: nullable(number),
+      bytes: nullable(number),
     }),
   ),
   available: number,

@@ -2,11 +2,21 @@ import { expect, test } from "bun:test";
 import { nodeId } from "../protocol/ids.ts";
 import type { NodeStatus, ShardStatus } from "../protocol/messages.ts";
 import { clusterStatus } from "./cluster-status.ts";
+import type { HeldSet } from "./shard-moves.ts";
 
 const members = ["n1", "n2", "n3"].map((id) => ({
-  ...{ id: nodeId(id), address: `${id}:7001`, load: undefined },
+  ...{ id: nodeId(id), address: `${id}:7001`, load: undefined, standing: "member" as const },
   state: id === "n3" ? ("suspect" as const) : ("alive" as const),
 }));
+
+/** All hold every shard, and shall. */
+function sets(shards: number): HeldSet[] {
+  const voters = members.map(({ id }) => id);
+  return Array.from({ length: shards }, () => ({
+    wanted: voters,
+    actual: { voters, outgoing: [], learners: [] },
+  }));
+}
 
 function shardView(
   role: ShardStatus["role"],
@@ -72,7 +82,7 @@ test("a leader that reaches a majority serves; lag is measured in entries", () =
     node("n2", shardView("follower", 3), { n3: 900 }),
     undefined,
   ];
-  const status = clusterStatus(members, statuses, [undefined, undefined, "connection refused"], 1);
+  const status = clusterStatus(members, statuses, [undefined, undefined, "connection refused"], sets(1));
   expect(status.available).toBe(1);
   expect(status.shards[0]).toMatchObject({ leader: nodeId("n1"), term: 3 });
   expect(status.shards[0]!.lag.map((row) => row.entries)).toEqual([0, 0, 6]);
@@ -84,7 +94,7 @@ test("a leader that reaches no majority is no leader, whatever it says of itself
     ["n2", 10, false],
     ["n3", 10, false],
   ]);
-  const status = clusterStatus(members, [node("n1", alone), undefined, undefined], [], 1);
+  const status = clusterStatus(members, [node("n1", alone), undefined, undefined], [], sets(1));
   expect(status.available).toBe(0);
   expect(status.shards[0]!.leader).toBeNull();
 });
@@ -99,7 +109,7 @@ test("of two that say they lead, the one of the higher term is believed", () => 
     node("n2", shardView("leader", 4, replicas)),
     undefined,
   ];
-  expect(clusterStatus(members, statuses, [], 1).shards[0]!.leader).toBe(nodeId("n2"));
+  expect(clusterStatus(members, statuses, [], sets(1)).shards[0]!.leader).toBe(nodeId("n2"));
 });
 
 test("what a member lacks is not known while its leader has not heard of it", () => {
@@ -107,7 +117,7 @@ test("what a member lacks is not known while its leader has not heard of it", ()
     ["n2", 0, true],
     ["n3", 0, false],
   ]);
-  const status = clusterStatus(members, [node("n1", leader), undefined, undefined], [], 1);
+  const status = clusterStatus(members, [node("n1", leader), undefined, undefined], [], sets(1));
   expect(status.shards[0]!.lag.map((row) => row.entries)).toEqual([0, 10, null]);
 });
 
@@ -117,7 +127,7 @@ test("a shard is told of by those that hold it, and one of whose holders nobody 
     members,
     [node("n1", held), undefined, node("n3", { ...held, shard: 5 })],
     [],
-    2,
+    sets(2),
   );
   expect(status.available).toBe(0.5);
   expect(status.shards[0]!.lag.map((row) => row.node)).toEqual(["n1", "n2"].map(nodeId));

@@ -4,12 +4,14 @@ import type { NodeId } from "../protocol/ids.ts";
 import type { ClientResponse, ClusterStatus, NodeStatus, ShardStatus } from "../protocol/messages.ts";
 import type { PeerNetwork } from "../protocol/peer-network.ts";
 import type { Clock, Timer } from "./env/env.ts";
+import { type HeldSet, movesOf } from "./shard-moves.ts";
 
 /** A member, as this node knows it without asking. */
 export interface ClusterMember {
   readonly id: NodeId;
   readonly address: string;
   readonly state: MemberState;
+  readonly standing: ClusterStatus["nodes"][number]["standing"];
   readonly load: NodeLoad | undefined;
 }
 
@@ -19,7 +21,7 @@ export interface ClusterMember {
  */
 export class GatherStatus implements ReplySink {
   readonly #members: readonly ClusterMember[];
-  readonly #shards: number;
+  readonly #sets: readonly HeldSet[];
   readonly #statuses: (NodeStatus | undefined)[];
   readonly #errors: (string | undefined)[];
   readonly #sink: ReplySink;
@@ -32,8 +34,8 @@ export class GatherStatus implements ReplySink {
     readonly clock: Clock;
     readonly network: Pick<PeerNetwork, "forward">;
     readonly members: readonly ClusterMember[];
-    /** How many there are. */
-    readonly shards: number;
+    /** By shard. */
+    readonly sets: readonly HeldSet[];
     readonly own: NodeStatus;
     readonly deadlineMs: number;
     readonly sink: ReplySink;
@@ -41,7 +43,7 @@ export class GatherStatus implements ReplySink {
   }) {
     const { members, own, network } = parts;
     this.#members = members;
-    this.#shards = parts.shards;
+    this.#sets = parts.sets;
     this.#statuses = members.map((member) => (member.id === own.id ? own : undefined));
     this.#errors = members.map(({ state }) => (isGone(state) ? GONE[state] : undefined));
     this.#sink = parts.sink;
@@ -69,7 +71,7 @@ export class GatherStatus implements ReplySink {
     if (this.#answered) return;
     this.#answered = true;
     this.#timer.cancel();
-    const status = clusterStatus(this.#members, this.#statuses, this.#errors, this.#shards);
+    const status = clusterStatus(this.#members, this.#statuses, this.#errors, this.#sets);
     this.#sink.reply(this.#requestId, { kind: "clusterStatus", status });
   }
 }
@@ -85,10 +87,10 @@ export function clusterStatus(
   members: readonly ClusterMember[],
   statuses: readonly (NodeStatus | undefined)[],
   errors: readonly (string | undefined)[],
-  shardCount: number,
+  sets: readonly HeldSet[],
 ): ClusterStatus {
   const answered = statuses.filter((status) => status !== undefined);
-  const shards = Array.from({ length: shardCount }, (_, shard) => shardSummary(shard, members, answered));
+  const shards = sets.map((_, shard) => shardSummary(shard, members, answered));
   const served = shards.filter((shard) => shard.leader !== null).length;
   return {
     clusterId: answered.find((status) => status.clusterId !== "")?.clusterId ?? "",
@@ -96,13 +98,15 @@ export function clusterStatus(
       id: member.id,
       address: member.address,
       state: member.state,
+      standing: member.standing,
       lastSeenMs: statuses[place] !== undefined ? 0 : lastSeenMs(member.id, answered),
       load: member.load ?? null,
       status: statuses[place] ?? null,
       error: statuses[place] !== undefined ? null : (errors[place] ?? "no answer in time"),
     })),
     shards,
-    available: served / shardCount,
+    moves: movesOf(sets, shards, answered),
+    available: shards.length === 0 ? 0 : served / shards.length,
   };
 }
 

@@ -546,8 +546,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
           network: this.#peers,
           members: membership.nodes.map(({ id: node, address }) => ({
             ...{ id: node, address, state: view.stateOf(node) ?? "alive", load: view.loadOf(node) },
+            standing: membership.facts.nodes[node]?.state ?? "member",
           })),
-          shards: membership.facts.shards.length,
+          sets: membership.facts.shards,
           own: status(),
           deadlineMs: this.#timings.statusTimeoutMs,
           sink,

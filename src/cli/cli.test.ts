@@ -208,6 +208,7 @@ test("what is watched is shown again and again, and a failure on the way is told
     clusterId: "c1",
     nodes: [],
     shards: [],
+    moves: [],
     available,
   });
   let asked = 0;

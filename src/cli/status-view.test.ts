@@ -76,13 +76,21 @@ const clusterStatus: ClusterStatus = {
   clusterId: "c0ffee",
   nodes: [
     {
-      ...{ id: n1, address: "127.0.0.1:7001", state: "alive", lastSeenMs: 0, load: null },
+      ...{
+        id: n1,
+        address: "127.0.0.1:7001",
+        state: "alive",
+        standing: "draining",
+        lastSeenMs: 0,
+        load: null,
+      },
       ...{ status: nodeStatus, error: null },
     },
     {
       id: n3,
       address: "127.0.0.1:7003",
       state: "dead",
+      standing: "member",
       lastSeenMs: null,
       load: {
         ...{ shards: 2, leaders: 1, dataBytes: 1000, requestsPerSecond: 10, disk: "ok" },
@@ -106,6 +114,10 @@ const clusterStatus: ClusterStatus = {
     },
     { shard: 1, leader: null, term: 7, commitIndex: 0, appliedIndex: 0, lag: [] },
   ],
+  moves: [
+    { shard: 1, joining: [n3], leaving: [n1], entriesBehind: 1200, bytes: 4096 },
+    { shard: 0, joining: [], leaving: [n2], entriesBehind: null, bytes: 0 },
+  ],
   available: 0.99996,
 };
 
@@ -113,20 +125,27 @@ describe("status", () => {
   test("shows nodes, shards and what is available, rounded down", () => {
     expect(`\n${statusReply(clusterStatus).text(PLAIN)}\n`).toMatchInlineSnapshot(`
       "
-      cluster c0ffee: 1 of 2 nodes alive, 1 of 2 shards led, 99.9% available
+      cluster c0ffee: 1 of 2 nodes alive, 1 of 2 shards led, 99.9% available, 2 shards are moving
 
-      ┌──────┬────────────────┬───────┬───────────┬───────────┬─────────┬───────┬───────┬─────────────┬──────────────────────────┐
-      │ node │ address        │ state │ last seen │    up for │ version │ holds │ leads │ of the keys │ note                     │
-      ├──────┼────────────────┼───────┼───────────┼───────────┼─────────┼───────┼───────┼─────────────┼──────────────────────────┤
-      │ n1   │ 127.0.0.1:7001 │ alive │ now       │ 1 h 2 min │ 0.1.0   │     1 │     1 │         50% │ slow disk: does not lead │
-      │ n3   │ 127.0.0.1:7003 │ dead  │ never     │         - │ 0.0.9   │     2 │     0 │        100% │ no answer in 1000 ms     │
-      └──────┴────────────────┴───────┴───────────┴───────────┴─────────┴───────┴───────┴─────────────┴──────────────────────────┘
+      ┌──────┬────────────────┬───────┬───────────┬───────────┬─────────┬───────┬───────┬─────────────┬────────────────────────────────────┐
+      │ node │ address        │ state │ last seen │    up for │ version │ holds │ leads │ of the keys │ note                               │
+      ├──────┼────────────────┼───────┼───────────┼───────────┼─────────┼───────┼───────┼─────────────┼────────────────────────────────────┤
+      │ n1   │ 127.0.0.1:7001 │ alive │ now       │ 1 h 2 min │ 0.1.0   │     1 │     1 │         50% │ draining; slow disk: does not lead │
+      │ n3   │ 127.0.0.1:7003 │ dead  │ never     │         - │ 0.0.9   │     2 │     0 │        100% │ no answer in 1000 ms               │
+      └──────┴────────────────┴───────┴───────────┴───────────┴─────────┴───────┴───────┴─────────────┴────────────────────────────────────┘
 
       ┌──────┬────────────┬────────────────┬───────────────┬────────────┬─────────┬───────┬───────────┐
       │ node │ requests/s │   read p50/p99 │ write p50/p99 │ cache hits │    data │   log │    memory │
       ├──────┼────────────┼────────────────┼───────────────┼────────────┼─────────┼───────┼───────────┤
       │ n1   │       1234 │ 0.21 / 1.50 ms │             - │      98.7% │ 3.0 MiB │ 500 B │ 120.0 MiB │
       └──────┴────────────┴────────────────┴───────────────┴────────────┴─────────┴───────┴───────────┘
+
+      ┌──────────────┬──────────┬────────┬────────────────┬─────────┐
+      │ moving shard │ comes to │ leaves │ entries behind │   about │
+      ├──────────────┼──────────┼────────┼────────────────┼─────────┤
+      │            1 │ n3       │ n1     │           1200 │ 4.0 KiB │
+      │            0 │          │ n2     │              - │     0 B │
+      └──────────────┴──────────┴────────┴────────────────┴─────────┘
 
       ┌───────┬────────┬──────┬────────┬─────────┬────────────────┐
       │ shard │ leader │ term │ commit │ applied │ entries behind │
@@ -140,7 +159,7 @@ describe("status", () => {
 
   test("is not ok as long as a shard has no leader", () => {
     expect(statusReply(clusterStatus).ok).toBe(false);
-    const led = { ...clusterStatus, shards: clusterStatus.shards.slice(0, 1), available: 1 };
+    const led = { ...clusterStatus, shards: clusterStatus.shards.slice(0, 1), moves: [], available: 1 };
     expect(statusReply(led).ok).toBe(true);
     expect(statusReply(led).text(PLAIN)).toContain("1 of 2 nodes alive, 1 of 1 shards led, 100% available\n");
   });
@@ -213,6 +232,6 @@ test("topology shows who leads what, in runs, and what nobody leads", () => {
 test("a cluster that serves but takes no writes on a node says so in its first line", () => {
   const [first, ...others] = clusterStatus.nodes;
   const full = { ...first!, status: { ...nodeStatus, readOnly: true } };
-  const text = statusReply({ ...clusterStatus, nodes: [full, ...others] }).text(PLAIN);
+  const text = statusReply({ ...clusterStatus, moves: [], nodes: [full, ...others] }).text(PLAIN);
   expect(text.split("\n")[0]).toEndWith("99.9% available, 1 read-only: disk full");
 });

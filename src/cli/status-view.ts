@@ -17,9 +17,13 @@ export function statusReply(status: ClusterStatus): Reply {
   return {
     ok: status.shards.every(({ leader }) => leader !== null) && status.shards.length > 0,
     text: (look) =>
-      [summary(status, look), nodesTable(status, look), loadTable(status), shardsTable(status, look)].join(
-        "\n\n",
-      ),
+      [
+        summary(status, look),
+        nodesTable(status, look),
+        loadTable(status),
+        ...(status.moves.length === 0 ? [] : [movesTable(status)]),
+        shardsTable(status, look),
+      ].join("\n\n"),
     json: () => status,
   };
 }
@@ -42,7 +46,7 @@ function summary(status: ClusterStatus, look: Look): string {
   const colors = pc.createColors(look.colors);
   const alive = status.nodes.filter(({ state }) => state === "alive").length;
   const led = status.shards.filter(({ leader }) => leader !== null).length;
-  const changing = changingGroups(status);
+  const moving = status.moves.length;
   const full = status.nodes.filter((node) => node.status?.readOnly === true).length;
   const whole =
     alive === status.nodes.length && led === status.shards.length && status.available === 1 && full === 0;
@@ -50,13 +54,12 @@ function summary(status: ClusterStatus, look: Look): string {
   return (
     `${clusterName(status.clusterId)}: ${alive} of ${status.nodes.length} nodes alive, ` +
     `${led} of ${status.shards.length} shards led, ${paint(`${percent(status.available)} available`)}` +
-    (changing === 0 ? "" : `, the members of ${changing} groups are changing`) +
+    (moving === 0 ? "" : `, ${moving} shard${moving === 1 ? " is" : "s are"} moving`) +
     (full === 0 ? "" : `, ${colors.yellow(`${full} read-only: disk full`)}`)
   );
 }
 
 function nodesTable(status: ClusterStatus, look: Look): string {
-  const colors = pc.createColors(look.colors);
   const table = plainTable(
     ["node", "address", "state", "last seen", "up for", "version", "holds", "leads", "of the keys", "note"],
     [4, 6, 7, 8],
@@ -77,10 +80,19 @@ function nodesTable(status: ClusterStatus, look: Look): string {
       held === undefined ? NONE : String(held),
       String(led),
       held === undefined || shards === 0 ? NONE : percent(held / shards),
-      trouble(own) === undefined ? noteOf(node) : colors.yellow(trouble(own)!),
+      notesOf(node, look),
     ]);
   }
   return table.toString();
+}
+
+/** What there is to say of a node. */
+function notesOf(node: ClusterStatus["nodes"][number], look: Look): string {
+  const colors = pc.createColors(look.colors);
+  const standing = node.standing === "member" ? undefined : colors.yellow(node.standing);
+  const wrong = trouble(node.status);
+  const problem = wrong === undefined ? noteOf(node) : colors.yellow(wrong);
+  return [standing, problem].filter((note) => note !== undefined && note !== "").join("; ");
 }
 
 /** What is wrong with a node that answers. */
@@ -112,15 +124,18 @@ function loadTable(status: ClusterStatus): string {
   return table.toString();
 }
 
-/** How many groups are about to have other members: their leaders say so. */
-function changingGroups(status: ClusterStatus): number {
-  const changing = new Set<number>();
-  for (const { status: own } of status.nodes) {
-    for (const { role, shard, outgoing } of own?.shards ?? []) {
-      if (role === "leader" && outgoing.length > 0) changing.add(shard);
-    }
+function movesTable({ moves }: ClusterStatus): string {
+  const table = plainTable(["moving shard", "comes to", "leaves", "entries behind", "about"], [0, 3, 4]);
+  for (const { shard, joining, leaving, entriesBehind, bytes: size } of moves) {
+    table.push([
+      shardName(shard),
+      joining.join(", "),
+      leaving.join(", "),
+      entriesBehind === null ? NONE : String(entriesBehind),
+      size === null ? NONE : bytes(size),
+    ]);
   }
-  return changing.size;
+  return table.toString();
 }
 
 /** Why a node does not answer; the row has said already which one. */

@@ -167,6 +167,7 @@ export class MapHandler implements RequestHandler {
                     id: nodeId("n1"),
                     address: "127.0.0.1:7001",
                     state: "alive",
+                    standing: "member",
                     lastSeenMs: 0,
                     load: null,
                     status: NODE_STATUS,
@@ -176,6 +177,7 @@ export class MapHandler implements RequestHandler {
                 shards: [
                   { shard: 0, leader: nodeId("n1"), term: 3, commitIndex: 9, appliedIndex: 9, lag: [] },
                 ],
+                moves: [],
                 available: 1,
               },
             };

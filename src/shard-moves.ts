@@ -1,0 +1,47 @@
+import type { NodeId } from "../protocol/ids.ts";
+import type { ClusterStatus, NodeStatus } from "../protocol/messages.ts";
+
+/** Who shall hold a shard, and who holds it. */
+export interface HeldSet {
+  readonly wanted: readonly NodeId[];
+  readonly actual: {
+    readonly voters: readonly NodeId[];
+    readonly outgoing: readonly NodeId[];
+    readonly learners: readonly NodeId[];
+  };
+}
+
+/**
+ * The shards that are on their way to other nodes: who shall hold one and has no vote yet, or has one and shall not. How far
+ * a newcomer is, its leader knows, if that has answered; how much there is to bring is about the leader's share of its data.
+ */
+export function movesOf(
+  sets: readonly HeldSet[],
+  shards: ClusterStatus["shards"],
+  answered: readonly NodeStatus[],
+): ClusterStatus["moves"] {
+  return sets.flatMap(({ wanted, actual }, shard) => {
+    const { voters, outgoing, learners } = actual;
+    const joining = wanted.filter((node) => !voters.includes(node));
+    const present = [...new Set([...voters, ...outgoing, ...learners])];
+    const leaving = present.filter((node) => !wanted.includes(node)).sort();
+    if (joining.length === 0 && leaving.length === 0) return [];
+    const { leader, lag } = shards[shard]!;
+    const behind = lag.filter(({ node }) => joining.includes(node)).map(({ entries }) => entries);
+    const known = behind.filter((entries) => entries !== null);
+    return [
+      {
+        ...{ shard, joining, leaving },
+        entriesBehind: known.length === 0 || known.length < joining.length ? null : Math.max(...known),
+        bytes: joining.length === 0 ? 0 : bytesOfShard(answered.find(({ id }) => id === leader)),
+      },
+    ];
+  });
+}
+
+/** About how many bytes one of a node's shards has: they are cut by a hash, and so of one size. */
+function bytesOfShard(holder: NodeStatus | undefined): number | null {
+  const held = holder?.shards.filter(({ shard }) => shard >= 0).length ?? 0;
+  if (holder === undefined || held === 0) return null;
+  return Math.round((holder.storage.tableBytes + holder.storage.memtableBytes) / held);
+}
