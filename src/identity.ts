@@ -12,6 +12,7 @@ import {
   type NodeConfig,
 } from "./config.ts";
 import type { Env, FileSystem } from "./env/env.ts";
+import { type FoundingState, NOTHING_NOTED } from "./founding.ts";
 import { fromUtf8, utf8 } from "./lib/bytes.ts";
 import { xxh64 } from "./lib/hash.ts";
 import type { KeptFacts } from "./membership.ts";
@@ -32,6 +33,7 @@ export interface Identity {
   readonly seeds: readonly string[];
   /** What this node would found the cluster with. */
   readonly settings: Settings;
+  readonly founding: FoundingState;
   /** What it promised to leaders the last time it ran, as `NodeTimings` has it: they may rely on it a little longer. */
   readonly promiseMs: number;
   /** What the system group has agreed on, as far as this node had applied it. */
@@ -105,6 +107,7 @@ function newIdentity(env: Pick<Env, "random">, config: NodeConfig): Identity {
     founders: listed.length > 0 ? listed : alone,
     seeds,
     settings,
+    founding: NOTHING_NOTED,
     promiseMs: 0,
     facts: NOTHING_KEPT,
   };
@@ -179,7 +182,7 @@ function parse(fs: FileSystem, path: string): Identity {
 /** The file is small and people look into it: what an editor or a disk made of it must not get far. */
 function checked(json: unknown): Identity {
   const { checksum, ...found } = (typeof json === "object" && json !== null ? json : {}) as Partial<Stored>;
-  const { format, node, incarnation, founders, seeds, settings, promiseMs, facts } = found;
+  const { format, node, incarnation, founders, seeds, settings, founding, promiseMs, facts } = found;
   if (typeof format === "number" && format !== FORMAT) {
     throw new Error(`it has format ${format}, and this program knows ${FORMAT} only`);
   }
@@ -196,6 +199,8 @@ function checked(json: unknown): Identity {
     Array.isArray(seeds) &&
     seeds.every(isText) &&
     areSettings(settings) &&
+    isObject(founding?.noted) &&
+    typeof founding?.isNotedByAll === "boolean" &&
     typeof promiseMs === "number" &&
     Number.isInteger(facts?.version) &&
     typeof facts?.clusterId === "string" &&

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { groupId, type NodeId, nodeId, SYSTEM_GROUP } from "../protocol/ids.ts";
 import type { ChangeMember } from "../protocol/messages.ts";
 import type { PeerHello } from "../protocol/peer-messages.ts";
+import { Founding } from "./founding.ts";
 import { firstVoters, type KeptFacts, Membership } from "./membership.ts";
 import { NO_FACTS, type NodeState, type SystemFacts } from "./shard/system-facts.ts";
 import { applied } from "./shard/system-machine.ts";
@@ -21,8 +22,18 @@ const fact = (id: string, state: NodeState = "member") =>
 const NODES: SystemFacts["nodes"] = Object.fromEntries(members.map((id) => [id, fact(id)]));
 const NOTHING: KeptFacts = { ...NO_FACTS, first: [] };
 
-const membership = (kept: Partial<KeptFacts> = {}, inGroup?: NodeId, self = n1) =>
+const foundingOf = (self: NodeId, founders: readonly NodeId[], noted: Record<string, string> = {}) =>
+  new Founding({
+    self,
+    founders,
+    state: { noted, isNotedByAll: false },
+    log: { info: () => {} },
+    write: () => true,
+  });
+
+const membership = (kept: Partial<KeptFacts> = {}, inGroup?: NodeId, self = n1, founding?: Founding) =>
   new Membership({
+    founding: founding ?? foundingOf(self, self === n1 ? members : []),
     ...{ self, incarnation: "one", address: `${self}:7001`, labels: { zone: "a" }, listed: [], settings },
     founders: self === n1 ? listed : [],
     facts: { ...NOTHING, ...(kept.clusterId === undefined ? {} : { settings }), ...kept },
@@ -77,6 +88,24 @@ test("a member that was let in can't come wiped before it is bound either", () =
   expect(fresh.admit(hello())).toBeUndefined();
   expect(fresh.admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
   expect(fresh.admit(hello())).toBeUndefined();
+});
+
+test("nor after this node was restarted; and who can't be noted is not let in yet", () => {
+  const parts = {
+    ...{ self: n1, founders: members },
+    state: { noted: { n2: "two" }, isNotedByAll: false },
+    log: { info: () => {} },
+  };
+  const restarted = membership({}, undefined, n1, new Founding({ ...parts, write: () => false }));
+  expect(restarted.mayTakePart).toBe(false);
+  expect(restarted.admit(hello({ incarnation: "other" }))?.error).toBe("WRONG_INCARNATION");
+  expect(restarted.admit(hello())).toBeUndefined();
+  expect(restarted.admit(hello({ node: n3 }))?.error).toBe("UNAVAILABLE");
+  // What the system group has agreed on counts before what this node saw.
+  restarted.learn(founded({ incarnations: { n2: "other" } }));
+  expect(restarted.mayTakePart).toBe(true);
+  expect(restarted.admit(hello({ incarnation: "other" }))).toBeUndefined();
+  expect(restarted.admit(hello({ node: n3 }))).toBeUndefined();
 });
 
 test("what was agreed on stays known while a machine replays how it came about", () => {

@@ -2,6 +2,7 @@ import type { ErrorName } from "../protocol/errors.ts";
 import { type GroupId, type NodeId, nodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
 import type { ChangeMember, Join, JoinedCluster } from "../protocol/messages.ts";
 import type { PeerHello } from "../protocol/peer-messages.ts";
+import type { Founding } from "./founding.ts";
 import type { Members } from "./raft/configuration.ts";
 import {
   faultOf,
@@ -37,6 +38,7 @@ export interface MembershipParts {
   readonly labels: Readonly<Record<string, string>>;
   /** The founders, this node included; nobody of a node that joined. */
   readonly founders: readonly { readonly id: NodeId; readonly address: string }[];
+  readonly founding: Founding;
   /** Nodes whose address the command line says: it knows better how to reach them from here. */
   readonly listed: readonly { readonly id: NodeId; readonly address: string }[];
   /** What this node would found the cluster with. */
@@ -113,6 +115,11 @@ export class Membership {
       if (!this.#known.some((node) => node.id === id)) known.push({ id, address, state: "member" });
     }
     return known;
+  }
+
+  /** Whether this node may vote and acknowledge: the cluster is founded, or nobody could take its place unnoticed. */
+  get mayTakePart(): boolean {
+    return this.#facts.clusterId !== "" || this.#parts.founding.mayTakePart;
   }
 
   /** Whether this node was removed. */
@@ -250,8 +257,10 @@ export class Membership {
         `the data of ${hello.node} belong to cluster ${hello.clusterId}, those of ${self} to ${clusterId}`,
       );
     }
-    // Before the system group has bound a member, this node remembers whom it has let in: votes may hang on it already.
-    const known = incarnations[hello.node] ?? this.#seen.get(hello.node)?.incarnation;
+    // Before the system group has bound a member, this node remembers whom it has let in.
+    const { founding } = this.#parts;
+    const known =
+      incarnations[hello.node] ?? founding.noted[hello.node] ?? this.#seen.get(hello.node)?.incarnation;
     if (known !== undefined && known !== hello.incarnation) {
       return {
         error: "WRONG_INCARNATION",
@@ -259,6 +268,13 @@ export class Membership {
       };
     }
     const { incarnation, address, labels } = hello;
+    // Before it counts for anything.
+    if (clusterId === "" && !founding.note(hello.node, incarnation)) {
+      return {
+        error: "UNAVAILABLE",
+        message: `the disk of ${self} is full: it can't note who ${hello.node} is`,
+      };
+    }
     this.#seen.set(hello.node, { incarnation, address, labels });
     this.#refusals.delete(hello.node);
     return undefined;
@@ -305,7 +321,7 @@ export class Membership {
   }
 
   #founding(clusterId: string): SystemCommand {
-    const { founders, settings, place } = this.#parts;
+    const { self, incarnation, founders, founding, settings, place } = this.#parts;
     const placed = founders.map(({ id, address }) => {
       const seen = this.#seen.get(id);
       return { id, address: seen?.address ?? address, labels: seen?.labels ?? {} };
@@ -314,13 +330,11 @@ export class Membership {
       id,
       { address, labels, state: "member", successor: "" },
     ]);
-    const seen = placed.flatMap(({ id }) => {
-      const known = this.#seen.get(id);
-      return known === undefined ? [] : [[id, known.incarnation] as const];
-    });
+    // This node takes part, so all have met.
+    const incarnations = { ...founding.noted, [self]: incarnation };
     return {
       kind: "found",
-      ...{ clusterId, settings, nodes: Object.fromEntries(nodes), incarnations: Object.fromEntries(seen) },
+      ...{ clusterId, settings, nodes: Object.fromEntries(nodes), incarnations },
       sets: place(placed, settings),
       systemVoters: firstVoters(founders.map(({ id }) => id)),
     };

@@ -16,8 +16,10 @@ import { GatherStatus } from "./cluster-status.ts";
 import { addressOf, DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
 import { createDriver, firstSets } from "./driven-facts.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
+import { Founding } from "./founding.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
 import { joinCluster } from "./joining.ts";
+import { KeptIdentity } from "./kept-identity.ts";
 import { Keyspaces } from "./keyspaces.ts";
 import { LeaderHints } from "./leader-hints.ts";
 import { parseAddress } from "./lib/address.ts";
@@ -33,7 +35,7 @@ import { createServer, type Server } from "./server/server.ts";
 import { ApplyBuffer } from "./shard/apply-buffer.ts";
 import { ENGINE_LIMITS } from "./shard/engine-keys.ts";
 import { LogDamageError } from "./shard/log-segment.ts";
-import { isDiskFull, LogStore, type LogStoreOptions, LogSyncError } from "./shard/log-store.ts";
+import { LogStore, type LogStoreOptions, LogSyncError } from "./shard/log-store.ts";
 import { PauseWatch } from "./shard/pause-watch.ts";
 import type { ReadingSnapshots } from "./shard/reading-snapshots.ts";
 import { RequestStats } from "./shard/request-stats.ts";
@@ -84,6 +86,7 @@ interface Running {
   readonly engine: Engine;
   readonly logStore: LogStore;
   readonly host: ShardHost;
+  readonly founding: Founding;
   readonly router: Router;
   readonly membership: Membership;
   readonly replicas: Replicas;
@@ -114,7 +117,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   /** The facts that were last done something about. */
   #followed: SystemFacts | undefined;
   /** What is written beside the data, once there is anything. */
-  #written!: Identity;
+  #kept!: KeptIdentity;
 
   constructor(env: Env, config: NodeConfig, options: NodeOptions) {
     this.#env = env;
@@ -143,6 +146,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         const hopeless = this.#running?.membership.refused(by, error, message);
         if (hopeless !== undefined) this.#refusal = hopeless;
       },
+      wasLetInBy: (node) => this.#running?.founding.wasLetInBy(node),
       listener: this,
       heardGossip: (message) => this.#gossip.received(message),
       pace: {
@@ -309,16 +313,21 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const env = this.#env;
     const { id, dataDirectory, members, labels = {} } = this.#config;
     const { leaseMs, promiseMs, tickMs } = this.#timings;
-    this.#written = identity;
+    this.#kept = new KeptIdentity(env, dataDirectory, identity, this.#options.onFatal);
     const seals = new SealTracker();
     const { onFatal } = this.#options;
     const options = { ...ENGINE_LIMITS, ...this.#options.engine, onFatal };
     const engine = await openLsm(env, `${dataDirectory}/engine`, options, seals);
     const logStore = LogStore.open(env, `${dataDirectory}/raft-log`, this.#options.log);
+    const founding = new Founding({
+      ...{ self: id, founders: identity.founders.map((founder) => founder.id), state: identity.founding },
+      log: env.log,
+      write: (state) => this.#kept.write({ founding: state }),
+    });
     const membership = new Membership({
       self: id,
       incarnation: identity.incarnation,
-      ...{ address: addressOf(this.#config), labels, founders: identity.founders, listed: members },
+      ...{ address: addressOf(this.#config), labels, founders: identity.founders, founding, listed: members },
       ...{ settings: identity.settings, facts: identity.facts, place: firstSets },
       lease: { leaseMs, promiseMs },
       isInGroup: (node) => host.shards.some((shard) => shard.hasMember(node)),
@@ -333,6 +342,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       self: id,
       desiredMembers: (group) => membership.desired(group),
       leaderPreference: (group) => membership.leaderPreference(group),
+      mayTakePart: () => membership.mayTakePart,
       timings: this.#timings,
       engine,
       buffer,
@@ -353,7 +363,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       snapshots: this.#options.snapshots ?? DEFAULT_SNAPSHOT_SIZES,
       pauses: leaseMs === 0 ? undefined : new PauseWatch(env.clock, tickMs),
       stats: this.#stats,
-      isKept: () => this.#written.facts === membership.kept,
+      isKept: () => this.#kept.written.facts === membership.kept,
       send: (group, message) => this.#peers.send(group, message),
       fail: onFatal,
     });
@@ -363,7 +373,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       timeoutMs: this.#timings.requestTimeoutMs,
     });
     const running: Running = {
-      ...{ lock, engine, logStore, host, membership, replicas, keyspaces },
+      ...{ lock, engine, logStore, host, founding, membership, replicas, keyspaces },
       driver: createDriver({
         ...{ host, membership, clock: env.clock, heard: this.#gossip.view },
         lostAfterMs: this.#timings.lostAfterMs,
@@ -391,7 +401,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     else if (leader !== undefined) this.#peers.report(leader, news);
   }
 
-  #maintain({ host, membership, keyspaces, driver }: Running): void {
+  #maintain({ host, founding, membership, keyspaces, driver }: Running): void {
+    if (!membership.mayTakePart) founding.tellMissing();
     // Groups have let go of nodes that were removed, perhaps, or others have told of nodes.
     this.#follow();
     this.#keepFacts(membership);
@@ -468,20 +479,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     for (const node of this.#addresses.keys()) this.#peers.forward(node, ASK_TOPOLOGY, sink, 0);
   }
 
-  /**
-   * Writes what a start has to know. The log and the engine have the facts as well: a full disk is no reason to stop, it is
-   * tried again.
-   */
   #keepFacts({ kept }: Membership): void {
-    if (this.#written.facts === kept) return;
-    const identity = { ...this.#written, facts: kept };
-    try {
-      writeIdentity(this.#env.fs, this.#config.dataDirectory, identity);
-      this.#written = identity;
-    } catch (error) {
-      if (!isDiskFull(error)) throw error;
-      this.#env.log.warn("what the cluster agreed on could not be written beside the data", { error });
-    }
+    if (this.#kept.written.facts !== kept) this.#kept.write({ facts: kept });
   }
 
   #buildRouter(

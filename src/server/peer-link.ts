@@ -292,6 +292,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
       return;
     }
     const hello = expectHello(frame);
+    if (hello.node === this.#node) this.#parts.wasLetInBy(this.#node);
     const refusal =
       hello.node === this.#node
         ? judgeHello(this.#parts, hello)

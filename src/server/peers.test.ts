@@ -69,6 +69,7 @@ class Node {
       addresses: this.addresses,
       hello: () => helloOf(this.id),
       admit: (hello) => this.admit(hello),
+      wasLetInBy: () => {},
       stranger: ({ node }) => {
         this.events.push(`stranger ${node}`);
         return { error: "WRONG_CLUSTER", message: `${node} is not a member` };

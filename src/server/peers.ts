@@ -42,6 +42,8 @@ export interface PeersParts {
   readonly admit: (hello: PeerHello) => Refusal | undefined;
   /** A node that is in no `addresses` wants to talk to this one: why it can't, or can't yet. */
   readonly stranger: (hello: PeerHello) => Refusal;
+  /** Hears that a node which this one has called has let it in, whether it is itself let in or not. */
+  readonly wasLetInBy: (node: NodeId) => void;
   /** `node` refused this one. Connecting is tried again, as long as `stop` is not called. */
   readonly refused: (node: NodeId, error: ErrorName, message: string) => void;
   readonly listener: PeerListener;

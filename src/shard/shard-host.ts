@@ -44,6 +44,8 @@ export interface HostParts {
   /** Who the members of a group should be; `undefined` while nobody has said so. */
   readonly desiredMembers: (group: GroupId) => Members | undefined;
   readonly leaderPreference: LeaderPreference;
+  /** Whether this node may vote, acknowledge and stand yet. Once it may, it may for ever. */
+  readonly mayTakePart: () => boolean;
   readonly timings: HostTimings;
   readonly engine: Engine;
   readonly buffer: ApplyBuffer;
@@ -189,7 +191,7 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
 
   received(group: GroupId, message: GroupMessage): void {
     const shard = this.#groups.get(group);
-    if (shard === undefined || this.#stopped) return;
+    if (shard === undefined || this.#stopped || !this.#parts.mayTakePart()) return;
     // A log on a full disk can keep nothing new, and a disk that is behind must not be given more than it gets rid of.
     const isFull = this.#diskFull !== undefined || this.isOverwhelmed;
     if (isFull && message.kind === "append" && message.entries.length > 0) shard.refuse(message);
@@ -326,13 +328,14 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
   #tick(): void {
     const nowMs = this.#parts.env.clock.nowMs();
     const expireBeforeMs = nowMs - this.#parts.timings.requestTimeoutMs;
+    const mayTakePart = this.#parts.mayTakePart();
     for (const shard of this.#shards) {
-      shard.tick(expireBeforeMs);
+      if (mayTakePart) shard.tick(expireBeforeMs);
       if (shard.isAsleep) this.#watchLeader(shard);
     }
     this.#parts.stats.tick(nowMs);
     if (this.#pace.tick(nowMs)) this.#paceChanged();
-    for (const shard of this.#plan.toCampaign(nowMs)) shard.campaign();
+    if (mayTakePart) for (const shard of this.#plan.toCampaign(nowMs)) shard.campaign();
     this.#parts.onTick();
     if (nowMs - this.#lastMaintenanceMs < this.#parts.timings.maintenanceMs) return;
     this.#lastMaintenanceMs = nowMs;

@@ -124,13 +124,18 @@ export class SimulatedFaults {
     return Math.floor((Math.min(founders, replicas) - 1) / 2);
   }
 
-  /** Whether `machine` may be damaged for good. */
+  /** Whether `machine` may be damaged so that it does not start any more. */
   #mayDamage(machine: SimulatedMachine): boolean {
+    const founders = this.#parts.machines.slice(0, this.#parts.founders);
+    // A cluster is founded once all its founders have met, for which they have to run.
+    return this.#mayWipe(machine) && founders.every((other) => other.isExcused || other.takesPart);
+  }
+
+  /** Whether `machine` may lose its disk. */
+  #mayWipe(machine: SimulatedMachine): boolean {
     const { machines, founders } = this.#parts;
     if (machines.indexOf(machine) >= founders) return false;
     if (machine.isExcused) return true;
-    // A cluster that is being founded can't tell yet that a node has come with another disk.
-    if (!machines.slice(0, founders).every((other) => other.knowsDirectoryOf(machine.name))) return false;
     return machines.filter(({ isExcused }) => isExcused).length < this.#lossesAllowed;
   }
 
@@ -280,7 +285,7 @@ export class SimulatedFaults {
       if (this.#mayDamage(machine)) machine.damage("misdirect", random);
     },
     wipe: (machine) => {
-      if (this.#mayDamage(machine)) machine.wipe();
+      if (this.#mayWipe(machine)) machine.wipe();
     },
     transfer: (machine, _, random) => {
       const to: NodeId = nodeId(this.#other(machine, random).name);

@@ -208,12 +208,12 @@ export class SimulatedMachine implements ReplySink {
     return this.#isWiped || this.#damages.length > 0;
   }
 
-  /** Whether this node's disk says which data directory the node `name` came with: only then is it missed when it is gone. */
-  knowsDirectoryOf(name: string): boolean {
+  /** Whether this node's disk says that it takes part: all founders had met it, or the cluster was founded. */
+  get takesPart(): boolean {
     if (!this.#disk.exists(IDENTITY)) return false;
     try {
-      const identity = JSON.parse(fromUtf8(this.#disk.readFile(IDENTITY)));
-      return identity.facts.incarnations[name] !== undefined;
+      const { facts, founding } = JSON.parse(fromUtf8(this.#disk.readFile(IDENTITY)));
+      return facts.clusterId !== "" || founding.isNotedByAll;
     } catch {
       // It is damaged.
       return false;
@@ -225,6 +225,8 @@ export class SimulatedMachine implements ReplySink {
     this.end("powerLost");
     this.#tell("has lost its disk");
     this.#isWiped = true;
+    this.#damages.length = 0;
+    this.#failedStarts = 0;
     this.#disk = new MemoryFileSystem();
     this.#durableLog = undefined;
     this.#watchDisk();

@@ -14,6 +14,7 @@ import { CORE_MUTANTS } from "./mutants/core.ts";
 import { DISK_DAMAGE_MUTANTS } from "./mutants/disk-damage.ts";
 import { ENGINE_MUTANTS } from "./mutants/engine.ts";
 import { EXPIRY_MUTANTS } from "./mutants/expiry.ts";
+import { FOUNDING_MUTANTS } from "./mutants/founding.ts";
 import { KEYSPACE_MUTANTS } from "./mutants/keyspaces.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { type Mutant, plant } from "./mutants/mutant.ts";
@@ -32,6 +33,7 @@ const MUTANTS = [
   ...SNAPSHOT_MUTANTS,
   ...REPLICA_MUTANTS,
   ...DISK_DAMAGE_MUTANTS,
+  ...FOUNDING_MUTANTS,
 ];
 
 const given = new Command("sim:mutants")

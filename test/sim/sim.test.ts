@@ -11,6 +11,7 @@ import { runMany } from "./many-runs.ts";
 import { CORE_MUTANTS } from "./mutants/core.ts";
 import { DISK_DAMAGE_MUTANTS } from "./mutants/disk-damage.ts";
 import { ENGINE_MUTANTS } from "./mutants/engine.ts";
+import { FOUNDING_MUTANTS } from "./mutants/founding.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { plant } from "./mutants/mutant.ts";
 import { REPLICA_MUTANTS } from "./mutants/replicas.ts";
@@ -121,6 +122,7 @@ test("every mutant applies, and has a name of its own", () => {
     ...SNAPSHOT_MUTANTS,
     ...REPLICA_MUTANTS,
     ...DISK_DAMAGE_MUTANTS,
+    ...FOUNDING_MUTANTS,
   ];
   for (const mutant of mutants) {
     const text = readFileSync(join(ROOT, mutant.file), "utf8");

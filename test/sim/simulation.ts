@@ -254,6 +254,8 @@ class Simulation {
   #chooseOff(): readonly SimulatedMachine[] {
     const random = streamOf(this.#options.seed, "off");
     const founders = this.#machines.slice(0, this.#profile.nodes);
+    // A cluster is founded once all its founders have met.
+    if (!founders.every(({ isExcused, takesPart }) => isExcused || takesPart)) return [];
     const lost = founders.filter(({ isExcused }) => isExcused).length;
     const most = Math.floor((Math.min(founders.length, this.#profile.replicas) - 1) / 2) - lost;
     const count = random.below(2) === 0 ? 0 : Math.max(0, most);

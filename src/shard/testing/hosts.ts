@@ -144,6 +144,7 @@ export class Member {
     const host: ShardHost = new ShardHost({
       env: { clock, log: { debug: silent, info: silent, warn: silent, error: silent } },
       self: id,
+      mayTakePart: () => true,
       desiredMembers: () => hosts.desired,
       leaderPreference: () => [],
       timings: TIMINGS,
