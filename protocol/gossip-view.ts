@@ -10,7 +10,8 @@ export interface GossipView {
   stateOf(node: NodeId): MemberState | undefined;
   /**
    * Since when, by the clock that drives this node's gossip, the node has been dead or left as far as this one knows;
-   * `undefined` where it is neither. A node that was started a moment ago begins to count anew.
+   * `undefined` where it is neither. A node that was started a moment ago begins to count anew, and the time in which its
+   * process stood still does not count.
    */
   deadSinceMs(node: NodeId): number | undefined;
   /** When this node itself last heard the node, by the same clock; `undefined`: never. */

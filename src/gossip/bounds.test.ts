@@ -85,6 +85,17 @@ test("of who is no member any more nothing is left", () => {
   }
 });
 
+test("the time in which a process stood still is not counted against the dead", () => {
+  const gossip = gossipOf("n1", "n2");
+  let nowMs = 0;
+  for (; gossip.stateOf(OTHER) !== "dead"; nowMs += 50) gossip.tick(nowMs);
+  const sinceMs = gossip.deadSinceMs(OTHER)!;
+  for (const end = nowMs + 1_000; nowMs < end; nowMs += 50) gossip.tick(nowMs);
+  expect(gossip.deadSinceMs(OTHER)).toBe(sinceMs);
+  gossip.tick(nowMs + 600_000);
+  expect(nowMs + 600_000 - gossip.deadSinceMs(OTHER)!).toBeLessThan(1_100);
+});
+
 test("a node alone says nothing", () => {
   const gossip = gossipOf("n1");
   for (let nowMs = 0; nowMs < 60_000; nowMs += 50) expect(gossip.tick(nowMs)).toEqual([]);

@@ -274,6 +274,7 @@ export class Gossip implements GossipView {
     if (lateMs < this.#options.tickMs * STALL_TICKS) return;
     this.#health.note(1);
     this.#probes.shift(lateMs);
+    this.#knowledge.shift(lateMs);
     for (const [node, sinceMs] of this.#suspectedMs) this.#suspectedMs.set(node, sinceMs + lateMs);
   }
 

@@ -104,6 +104,13 @@ export class Knowledge {
     return this.#known.get(node)?.deadSinceMs;
   }
 
+  /** This process stood still for so long: it can't tell whether the dead were dead in that time. */
+  shift(byMs: number): void {
+    for (const known of this.#known.values()) {
+      if (known.deadSinceMs !== undefined) known.deadSinceMs += byMs;
+    }
+  }
+
   /** A message came from the node itself, which is at `incarnation`. */
   heard(node: NodeId, incarnation: number, nowMs: number): void {
     const known = this.#known.get(node)!;
