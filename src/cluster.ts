@@ -12,13 +12,12 @@ import type { Subprocess } from "bun";
 import { newCommand, parseOptions, Stop, scriptCommand, wholeNumber } from "./command-line.ts";
 import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_SHARDS, isShardCount, reachableHost } from "./config.ts";
 import { LOG_LEVELS } from "./env/env.ts";
-import { DEFAULT_TIMINGS } from "./timings.ts";
+import { addTimingFlags, type TimingKey, timingArguments, timingOptions } from "./timing-flags.ts";
+import { TIMING_FLAGS, type TimingOptions, timingsOf } from "./timings.ts";
 
 const NODES_MAX = 9;
 const EXIT_FAILED = 1;
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
-/** How long nodes may take to stop before they are killed; they give up by themselves before. */
-const STOP_MS_MAX = DEFAULT_TIMINGS.stopMsMax + 3_000;
 /** A start, and a stop, that take longer than this are explained. */
 const START_NOTICE_MS = 3_000;
 const STOP_NOTICE_MS = 1_500;
@@ -32,6 +31,7 @@ interface ClusterOptions {
   readonly shards: number;
   readonly redirect: string;
   readonly logLevel: string;
+  readonly timings: TimingOptions;
 }
 
 interface RunningNode {
@@ -53,6 +53,8 @@ Examples:
 `;
 
 const options = readOptions(process.argv.slice(2));
+/** How long nodes may take to stop before they are killed; they give up by themselves before. */
+const stopMsMax = timingsOf(options.timings).stopMsMax + 3_000;
 const nodes: RunningNode[] = [];
 let stopping = false;
 let announced = false;
@@ -82,7 +84,8 @@ function parseClusterOptions(argv: readonly string[]): ClusterOptions {
       "forward",
     )
     .option("--log-level <level>", `what of their logs to show: ${LOG_LEVELS.join(", ")}`, "warn");
-  const text = parseOptions<Record<keyof ClusterOptions, string>>(command, argv);
+  type Texts = Record<Exclude<keyof ClusterOptions, "timings">, string> & Partial<Record<TimingKey, string>>;
+  const text = parseOptions<Texts>(addTimingFlags(command), argv);
   const count = wholeNumber(text.nodes);
   if (count === undefined || count < 1 || count > NODES_MAX) {
     throw new Stop(`--nodes must be a number from 1 to ${NODES_MAX}, found "${text.nodes}"`);
@@ -109,6 +112,10 @@ function parseClusterOptions(argv: readonly string[]): ClusterOptions {
     shards,
     redirect: text.redirect,
     logLevel: text.logLevel,
+    timings: timingOptions(
+      (key) => text[key],
+      (key) => `--${TIMING_FLAGS[key]}`,
+    ),
   };
 }
 
@@ -149,6 +156,7 @@ function nodeArguments(number: number): string[] {
     ...["--id", `n${number}`, "--port", String(options.port + number - 1), "--host", options.host],
     ...["--data", join(options.data, `n${number}`), "--peers", peers.join(",")],
     ...["--shards", String(options.shards), "--redirect", options.redirect, "--log-level", options.logLevel],
+    ...timingArguments(options.timings),
   ];
 }
 
@@ -224,10 +232,10 @@ function onSignal(number: number): void {
   for (const node of nodes) node.process.stdin.end();
   setTimeout(() => {
     for (const node of nodes.filter((late) => !late.ended)) {
-      console.error(`${node.id} did not stop in ${STOP_MS_MAX} ms and is killed`);
+      console.error(`${node.id} did not stop in ${stopMsMax} ms and is killed`);
       node.process.kill("SIGKILL");
     }
-  }, STOP_MS_MAX);
+  }, stopMsMax);
 }
 
 async function eachLine(stream: ReadableStream<Uint8Array>, onLine: (line: string) => void): Promise<void> {

@@ -26,7 +26,7 @@ import {
 import { LOG_LEVELS, type LogLevel } from "./env/env.ts";
 import { parseAddress } from "./lib/address.ts";
 import { faultOfLabels, REPLICAS_MAX, VIRTUAL_NODES_MAX } from "./shard/system-facts.ts";
-import { DEFAULT_TIMING_OPTIONS, faultOfTimings, TIMING_FLAGS, type TimingOptions } from "./timings.ts";
+import { addTimingFlags, type TimingKey, timingOptions } from "./timing-flags.ts";
 
 /** What the command line asks for. `stop`: print `text` (help, the version, or what is wrong) and exit with `exitCode`. */
 export type ParsedArguments =
@@ -46,8 +46,6 @@ export function parseNodeConfig(argv: readonly string[]): ParsedArguments {
     throw error;
   }
 }
-
-type TimingKey = keyof TimingOptions;
 
 interface Options extends Partial<Record<TimingKey, string>> {
   readonly id?: string;
@@ -102,71 +100,51 @@ function nodeCommand(): Command {
 
 /** The settings that a file may hold too. */
 function addSettings(command: Command): Command {
-  return command
-    .option("--id <id>", "name of this node: letters, digits, . _ -")
-    .option("--port <port>", `port for everything: clients, Redis clients, peers (default: ${DEFAULT_PORT})`)
-    .option("--host <host>", `what to listen on (default: the node's host in --peers, else ${DEFAULT_HOST})`)
-    .option("--data <directory>", "where the data lives (default: ./data/<id>)")
-    .option("--peers <list>", "all nodes of the cluster, this one included: n1=host:port,n2=host:port,...")
-    .option(
-      "--join <list>",
-      "join the cluster that these nodes belong to, any of it: host:port,host:port,...",
-    )
-    .option("--advertise <address>", "host:port where others reach this node, if it is not where it listens")
-    .option(
-      "--label <name=value>",
-      "what this node shares and fails with: host=a, zone=x (more than one: say it again, or commas between)",
-      (label: string, earlier: string | undefined) => (earlier === undefined ? label : `${earlier},${label}`),
-    )
-    .option(
-      "--shards <number>",
-      `into how many shards a new cluster cuts the keys: a power of two up to ${SHARDS_MAX} (default: ${DEFAULT_SHARDS})`,
-    )
-    .option(
-      "--redirect <how>",
-      "what Redis clients get for keys that another node leads: forward (an answer from there) or moved (MOVED, as from Redis Cluster) (default: forward)",
-    )
-    .option(
-      "--replicas <number>",
-      `on how many nodes a new cluster keeps each shard (default: ${DEFAULT_REPLICAS})`,
-    )
-    .option(
-      "--virtual-nodes <number>",
-      `how many places each node of a new cluster has on the hash ring (default: ${DEFAULT_VIRTUAL_NODES})`,
-    )
-    .option("--log-level <level>", `${LOG_LEVELS.join(", ")} (default: info)`)
-    .option("--tick-ms <ms>", timingHelp("what the next three are counted in", "tickMs"))
-    .option(
-      "--heartbeat-ms <ms>",
-      timingHelp("how often a leader with nothing to say is heard", "heartbeatMs"),
-    )
-    .option(
-      "--election-timeout-ms <ms>",
-      timingHelp("who hears no leader for so long, up to twice, wants to lead", "electionTimeoutMs"),
-    )
-    .option(
-      "--idle-ms <ms>",
-      timingHelp("a group in which nothing happens for so long falls asleep", "idleMs"),
-    )
-    .option(
-      "--lost-after-ms <ms>",
-      timingHelp("what a node that is silent for so long holds is made elsewhere", "lostAfterMs"),
-    )
-    .option(
-      "--request-timeout-ms <ms>",
-      timingHelp("how long a request may wait inside of a node", "requestTimeoutMs"),
-    )
-    .option(
-      "--lease-drift-percent <percent>",
-      timingHelp(
-        "no clock runs faster or slower than time by more: reads may ask for leases",
-        "leaseDriftPercent",
-      ),
-    );
-}
-
-function timingHelp(what: string, key: TimingKey): string {
-  return `${what} (default: ${DEFAULT_TIMING_OPTIONS[key]})`;
+  return addTimingFlags(
+    command
+      .option("--id <id>", "name of this node: letters, digits, . _ -")
+      .option(
+        "--port <port>",
+        `port for everything: clients, Redis clients, peers (default: ${DEFAULT_PORT})`,
+      )
+      .option(
+        "--host <host>",
+        `what to listen on (default: the node's host in --peers, else ${DEFAULT_HOST})`,
+      )
+      .option("--data <directory>", "where the data lives (default: ./data/<id>)")
+      .option("--peers <list>", "all nodes of the cluster, this one included: n1=host:port,n2=host:port,...")
+      .option(
+        "--join <list>",
+        "join the cluster that these nodes belong to, any of it: host:port,host:port,...",
+      )
+      .option(
+        "--advertise <address>",
+        "host:port where others reach this node, if it is not where it listens",
+      )
+      .option(
+        "--label <name=value>",
+        "what this node shares and fails with: host=a, zone=x (more than one: say it again, or commas between)",
+        (label: string, earlier: string | undefined) =>
+          earlier === undefined ? label : `${earlier},${label}`,
+      )
+      .option(
+        "--shards <number>",
+        `into how many shards a new cluster cuts the keys: a power of two up to ${SHARDS_MAX} (default: ${DEFAULT_SHARDS})`,
+      )
+      .option(
+        "--redirect <how>",
+        "what Redis clients get for keys that another node leads: forward (an answer from there) or moved (MOVED, as from Redis Cluster) (default: forward)",
+      )
+      .option(
+        "--replicas <number>",
+        `on how many nodes a new cluster keeps each shard (default: ${DEFAULT_REPLICAS})`,
+      )
+      .option(
+        "--virtual-nodes <number>",
+        `how many places each node of a new cluster has on the hash ring (default: ${DEFAULT_VIRTUAL_NODES})`,
+      )
+      .option("--log-level <level>", `${LOG_LEVELS.join(", ")} (default: info)`),
+  );
 }
 
 const EXAMPLES = `
@@ -225,7 +203,10 @@ function checkedConfig(settings: Settings): NodeConfig {
     redirect: checkedRedirect(settings),
     virtualNodes: checkedCount(settings, "virtualNodes", VIRTUAL_NODES_MAX),
     logLevel: checkedLogLevel(settings),
-    timings: checkedTimings(settings),
+    timings: timingOptions(
+      (key) => settings.get(key),
+      (key) => settings.name(key),
+    ),
   };
 }
 
@@ -324,23 +305,6 @@ function checkedCount(settings: Settings, key: "replicas" | "virtualNodes", max:
     throw new Stop(`${settings.name(key)} must be a number from 1 to ${max}, found "${text}"`);
   }
   return count;
-}
-
-function checkedTimings(settings: Settings): TimingOptions {
-  const timings: Record<TimingKey, number> = { ...DEFAULT_TIMING_OPTIONS };
-  for (const key of Object.keys(TIMING_FLAGS) as TimingKey[]) {
-    const text = settings.get(key);
-    if (text === undefined) continue;
-    const value = wholeNumber(text);
-    if (value === undefined) {
-      const unit = key === "leaseDriftPercent" ? "percent, without a sign" : "milliseconds";
-      throw new Stop(`${settings.name(key)} must be a whole number of ${unit}, found "${text}"`);
-    }
-    timings[key] = value;
-  }
-  const fault = faultOfTimings(timings);
-  if (fault !== undefined) throw new Stop(fault);
-  return timings;
 }
 
 function checkedRedirect(settings: Settings): "forward" | "moved" {

@@ -90,38 +90,49 @@ test("all nodes are killed at once: everything that was acknowledged is there af
   });
 }, 60_000);
 
-test("a leader that freezes and wakes up serves nothing stale", async () => {
-  await withCluster({ shards: SHARDS }, async (cluster) => {
-    const workload = startWorkload(await startClients(cluster), { seed: SEED + 2 });
-    const client = await cluster.connect();
-    const keys = keyOfEachShard(SHARDS, "frozen");
-    for (let round = 0; round < 3; round++) {
-      await Promise.all(keys.map((key) => client.put(key, `old ${round}`)));
-      const frozen = await cluster.busiestLeader();
-      const connections = await Promise.all(keys.map(() => RawConnection.open(frozen.port)));
-      for (const connection of connections) await connection.handshake();
-      frozen.pause();
-      const frozenAt = performance.now();
-      await Promise.all(keys.map((key) => client.put(key, `new ${round}`)));
-      console.log(`from a freeze to a write in every shard: ${(performance.now() - frozenAt).toFixed(0)} ms`);
-      // These wait in the sockets: they are the first thing that the node sees, still believing that it leads.
-      for (const [index, key] of keys.entries()) {
-        connections[index]!.send(requestBytes({ kind: "get", key: utf8(key), consistency: "linearizable" }));
-      }
-      frozen.resume();
-      const answers = await Promise.all(connections.map((connection) => connection.response()));
-      for (const answer of answers) {
-        if (answer.kind !== "error") {
-          expect(answer.kind === "value" && fromUtf8(answer.value!)).toBe(`new ${round}`);
+test.each([
+  ["linearizable", []],
+  ["lease", ["--lease-drift-percent", "10"]],
+] as const)(
+  "a leader that freezes and wakes up serves nothing stale: %s",
+  async (consistency, flags) => {
+    await withCluster({ shards: SHARDS, flags }, async (cluster) => {
+      const workload = startWorkload(await startClients(cluster), { seed: SEED + 2 });
+      const client = await cluster.connect();
+      const keys = keyOfEachShard(SHARDS, "frozen");
+      for (let round = 0; round < 3; round++) {
+        await Promise.all(keys.map((key) => client.put(key, `old ${round}`)));
+        const frozen = await cluster.busiestLeader();
+        const connections = await Promise.all(keys.map(() => RawConnection.open(frozen.port)));
+        for (const connection of connections) await connection.handshake();
+        // Where there are leases, it has some now.
+        for (const key of keys) await client.get(key, { consistency });
+        frozen.pause();
+        const frozenAt = performance.now();
+        await Promise.all(keys.map((key) => client.put(key, `new ${round}`)));
+        console.log(
+          `from a freeze to a write in every shard: ${(performance.now() - frozenAt).toFixed(0)} ms`,
+        );
+        // These wait in the sockets: they are the first thing that the node sees, still believing that it leads.
+        for (const [index, key] of keys.entries()) {
+          connections[index]!.send(requestBytes({ kind: "get", key: utf8(key), consistency }));
         }
+        frozen.resume();
+        const answers = await Promise.all(connections.map((connection) => connection.response()));
+        for (const answer of answers) {
+          if (answer.kind !== "error") {
+            expect(answer.kind === "value" && fromUtf8(answer.value!)).toBe(`new ${round}`);
+          }
+        }
+        for (const connection of connections) connection.close();
+        await cluster.untilCaughtUp(frozen);
+        await untilWritten(workload, 100);
       }
-      for (const connection of connections) connection.close();
-      await cluster.untilCaughtUp(frozen);
-      await untilWritten(workload, 100);
-    }
-    await judge(workload, client);
-  });
-}, 60_000);
+      await judge(workload, client);
+    });
+  },
+  60_000,
+);
 
 test("a leader that is parted from the others, by lost packets or broken connections, serves nothing stale", async () => {
   await withCluster({ shards: SHARDS, proxies: "links" }, async (cluster) => {

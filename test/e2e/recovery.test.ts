@@ -10,7 +10,7 @@ import { type TestCluster, withCluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import { keyOfEachShard } from "../support/keys.ts";
 import { assertLinearizable } from "../support/linearizability.ts";
-import type { NodeProcess } from "../support/node-process.ts";
+import { NodeProcess } from "../support/node-process.ts";
 import { askNode } from "../support/raw-connection.ts";
 import { testSeed } from "../support/seed.ts";
 import { startWorkload } from "../support/workload.ts";
@@ -45,6 +45,32 @@ async function staleText(node: NodeProcess, key: string): Promise<string | undef
   if (answer.kind !== "value") throw new Error(`${node.id} answered a stale get with ${Bun.inspect(answer)}`);
   return answer.value === undefined ? undefined : fromUtf8(answer.value);
 }
+
+test("a node that promises less than leases rest on is refused, and says which flags these are", async () => {
+  await withCluster({ shards: 1, flags: ["--lease-drift-percent", "10"] }, async (cluster) => {
+    await cluster.untilServing();
+    const last = cluster.nodes.at(-1)!;
+    await last.kill("SIGTERM");
+    const { port, id } = last;
+    const peers = cluster.nodes.map((node) => `${node.id}=${node.address}`).join(",");
+    const changed = new NodeProcess(id, port, [
+      "--data",
+      last.dataDirectory,
+      "--shards",
+      "1",
+      "--peers",
+      peers,
+    ]);
+    await changed.start();
+    await eventually("the node has ended", 20_000, () => !changed.isRunning);
+    expect(changed.lines.join("\n")).toMatch(
+      /refuses this node: n3 was started without leases, n[12] with leases of 352 ms/,
+    );
+    expect(changed.lines.at(-1)).toContain("exit code 1");
+    await last.start();
+    await cluster.untilServing();
+  });
+}, 60_000);
 
 test("a node that was away catches up, and then stands in for another", async () => {
   await withCluster({ shards: SHARDS }, async (cluster) => {
