@@ -60,6 +60,7 @@ export const REQUEST_TYPES = {
   dropKeyspace: 49,
   listKeyspaces: 50,
   join: 38,
+  rebalance: 39,
 } as const satisfies Record<ClientRequest["kind"], number>;
 
 const CONSISTENCIES = ["linearizable", "stale", "lease"] as const satisfies readonly Consistency[];
@@ -169,6 +170,11 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
     case "join":
       encodeJoin(writer, request);
       return;
+    case "rebalance":
+      writer.arrayHeader(2);
+      writer.bool(request.dryRun);
+      writer.bool(request.forwarded);
+      return;
     case "transferLeader":
       writer.arrayHeader(3);
       writer.text(request.to);
@@ -269,6 +275,11 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
     }
     case REQUEST_TYPES.join:
       return decodeJoin(reader);
+    case REQUEST_TYPES.rebalance: {
+      expectItems(reader, 2);
+      const dryRun = reader.bool();
+      return { kind: "rebalance", dryRun, forwarded: reader.bool() };
+    }
     case REQUEST_TYPES.transferLeader: {
       expectItems(reader, 3);
       const [to, shard] = [decodeNode(reader), decodeShardOrNull(reader)];

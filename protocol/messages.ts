@@ -188,6 +188,7 @@ export type AdminRequest =
   | { readonly kind: "status"; readonly scope: "node" | "cluster" }
   | ChangeMember
   | Join
+  | Rebalance
   | TransferLeader
   | GroupLogRequest
   | KeyspaceRequest;
@@ -248,6 +249,15 @@ export interface ChangeMember {
   readonly forwarded: boolean;
 }
 /**
+ * What replicas are being moved, and which are to be. With `dryRun` the node that is asked answers, as far as it knows; else the
+ * one that moves them, having looked at once what there is to do.
+ */
+export interface Rebalance {
+  readonly kind: "rebalance";
+  readonly dryRun: boolean;
+  readonly forwarded: boolean;
+}
+/**
  * What a node asks that wants to belong to the cluster, or is somewhere else than it was. Answered with `joined` when the
  * cluster has noted it.
  */
@@ -305,6 +315,8 @@ export type ClientResponse =
   | { readonly kind: "snapshot"; readonly snapshot: number; readonly node: NodeId; readonly address: string }
   | { readonly kind: "explanation"; readonly explanation: KeyExplanation }
   | { readonly kind: "joined"; readonly cluster: JoinedCluster }
+  /** To rebalance. */
+  | { readonly kind: "placement"; readonly placement: PlacementStatus }
   | ErrorResponse;
 
 export interface ErrorResponse {
@@ -347,6 +359,32 @@ export interface JoinedCluster {
   readonly replicas: number;
   readonly virtualNodes: number;
   readonly nodes: readonly { readonly id: NodeId; readonly address: string }[];
+}
+
+/** Which replicas are on their way to other nodes, or will be, and what that costs. For people to look at. */
+export interface PlacementStatus {
+  readonly nodes: readonly {
+    readonly id: NodeId;
+    /** `draining` and `removed`: what it holds goes to others. */
+    readonly state: "member" | "draining" | "removed";
+    /** Which part of the hash ring is its own, from 0 to 1. */
+    readonly ring: number;
+  }[];
+  readonly underWay: readonly MoveStatus[];
+  readonly toCome: readonly MoveStatus[];
+  /** To be copied for both, estimated. */
+  readonly bytes: number;
+  /** How long it takes at the limits if nothing else happens, estimated. */
+  readonly seconds: number;
+}
+export interface MoveStatus {
+  readonly shard: number;
+  /** Who gets a replica, and who gives one up; `null`: nobody. */
+  readonly add: NodeId | null;
+  readonly remove: NodeId | null;
+  readonly bytes: number;
+  /** Of one that is to come: `drain`, `repair`, `balance` or `stop`; of one that is under way `null`. */
+  readonly reason: string | null;
 }
 
 /** What one node knows of itself, measured, never assumed. Plain data: it travels as a CBOR map. */

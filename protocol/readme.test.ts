@@ -192,6 +192,7 @@ const requests: Record<string, ClientRequest> = {
     labels: { zone: "a" },
     forwarded: false,
   },
+  "rebalance: what would be done": { kind: "rebalance", dryRun: true, forwarded: false },
   "transferLeader of shard 3 to n2": {
     kind: "transferLeader",
     to: N2,
@@ -346,7 +347,7 @@ describe("examples", () => {
       [requests, responses, gossip, others].flatMap((known) => Object.keys(known)).sort(),
     );
     const shown = new Set([...Object.values(requests), ...Object.values(responses)].map(({ kind }) => kind));
-    const maps = ["nodeStatus", "clusterStatus", "groupLog", "explanation", "joined"];
+    const maps = ["nodeStatus", "clusterStatus", "groupLog", "explanation", "joined", "placement"];
     const all = [...Object.keys(REQUEST_TYPES), ...Object.keys(RESPONSE_TYPES)];
     expect(all.filter((kind) => !shown.has(kind as never) && !maps.includes(kind))).toEqual([]);
   });

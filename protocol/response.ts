@@ -14,6 +14,7 @@ import {
   joinedShape,
   keyspacesShape,
   nodeStatusShape,
+  placementShape,
   topologyShape,
 } from "./status-shapes.ts";
 import { expectItems } from "./write-body.ts";
@@ -34,6 +35,7 @@ export const RESPONSE_TYPES = {
   snapshot: 140,
   keyspaces: 144,
   joined: 139,
+  placement: 141,
   error: 191,
 } as const satisfies Record<ClientResponse["kind"], number>;
 
@@ -65,6 +67,8 @@ export function decodeResponse(frame: Frame): ClientResponse {
       return { kind: "keyspaces", keyspaces: keyspacesShape(decodePlain(body), "keyspaces") };
     case RESPONSE_TYPES.joined:
       return { kind: "joined", cluster: joinedShape(decodePlain(body), "cluster") };
+    case RESPONSE_TYPES.placement:
+      return { kind: "placement", placement: placementShape(decodePlain(body), "placement") };
   }
   const reader = new CborReader(body);
   const response = decodeArray(frame.type, reader);
@@ -125,6 +129,9 @@ function encodeResponseBody(writer: ByteWriter, response: ClientResponse): void 
       return;
     case "joined":
       writer.append(encodePlain(response.cluster));
+      return;
+    case "placement":
+      writer.append(encodePlain(response.placement));
       return;
     case "error":
       encodeError(writer, response);

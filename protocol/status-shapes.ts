@@ -9,8 +9,10 @@ import type {
   KeyExplanation,
   Keyspace,
   LatencyStatus,
+  MoveStatus,
   NodeStatus,
   PeerStatus,
+  PlacementStatus,
   RequestStatus,
   ShardPlace,
   ShardStatus,
@@ -52,6 +54,30 @@ export const joinedShape: Shape<JoinedCluster> = record<JoinedCluster>({
   replicas: whole(1, 65_535),
   virtualNodes: whole(1, 65_535),
   nodes: list(record<JoinedCluster["nodes"][number]>({ id: node, address: text })),
+});
+
+const moves = list(
+  record<MoveStatus>({
+    shard: whole(0, SHARDS_MAX - 1),
+    add: nullable(node),
+    remove: nullable(node),
+    bytes: number,
+    reason: nullable(text),
+  }),
+);
+
+export const placementShape: Shape<PlacementStatus> = record<PlacementStatus>({
+  nodes: list(
+    record<PlacementStatus["nodes"][number]>({
+      id: node,
+      state: oneOf("member", "draining", "removed"),
+      ring: number,
+    }),
+  ),
+  underWay: moves,
+  toCome: moves,
+  bytes: number,
+  seconds: number,
 });
 
 const peerStatus = record<PeerStatus>({

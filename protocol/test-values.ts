@@ -153,6 +153,7 @@ export const anyRequest: fc.Arbitrary<ClientRequest> = fc.oneof(
     }),
     forwarded: fc.boolean(),
   }),
+  fc.record({ kind: fc.constant("rebalance" as const), dryRun: fc.boolean(), forwarded: fc.boolean() }),
   fc.record({
     kind: fc.constant("transferLeader" as const),
     to: node,
@@ -240,6 +241,14 @@ const nodeStatus = fc.record({
   memory: fc.record({ residentBytes: wholeNumber, heapBytes: wholeNumber }),
 });
 
+const move = fc.record({
+  shard: fc.nat(1023),
+  add: fc.option(node),
+  remove: fc.option(node),
+  bytes: wholeNumber,
+  reason: fc.option(text),
+});
+
 export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
   fc.record({ kind: fc.constant("pong" as const) }),
   fc.record({
@@ -305,6 +314,23 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
       replicas: fc.integer({ min: 1, max: 16 }),
       virtualNodes: fc.integer({ min: 1, max: 10_000 }),
       nodes: fc.array(fc.record({ id: node, address: text }), { maxLength: 3 }),
+    }),
+  }),
+  fc.record({
+    kind: fc.constant("placement" as const),
+    placement: fc.record({
+      nodes: fc.array(
+        fc.record({
+          id: node,
+          state: fc.constantFrom("member" as const, "draining" as const, "removed" as const),
+          ring: fraction,
+        }),
+        { maxLength: 3 },
+      ),
+      underWay: fc.array(move, { maxLength: 2 }),
+      toCome: fc.array(move, { maxLength: 2 }),
+      bytes: wholeNumber,
+      seconds: anyDouble,
     }),
   }),
   fc.record({

@@ -7,9 +7,11 @@ import type {
   ClientResponse,
   GroupLogRequest,
   Join,
+  Rebalance,
   TransferLeader,
 } from "../protocol/messages.ts";
 import type { PeerNetwork } from "../protocol/peer-network.ts";
+import type { Placement } from "./driven-facts.ts";
 import type { Clock } from "./env/env.ts";
 import type { LeaderHints } from "./leader-hints.ts";
 import { parseAddress } from "./lib/address.ts";
@@ -24,7 +26,7 @@ const POLL_MS = 20;
 /** Who does not wait for an answer. */
 const NOBODY: ReplySink = { reply: () => {} };
 
-export type AdministrationRequest = ChangeMember | Join | TransferLeader | GroupLogRequest;
+export type AdministrationRequest = ChangeMember | Join | Rebalance | TransferLeader | GroupLogRequest;
 
 export interface AdministrationParts {
   readonly self: NodeId;
@@ -34,6 +36,7 @@ export interface AdministrationParts {
   /** Who leads a shard, as far as this node knows or guesses. */
   readonly leaders: Pick<LeaderHints, "leaderOf">;
   readonly network: Pick<PeerNetwork, "forward">;
+  readonly placement: Placement;
   /** How long a request may wait until what it asked for has come about. */
   readonly timeoutMs: number;
 }
@@ -61,6 +64,9 @@ export class Administration {
         break;
       case "join":
         this.#join(request, sink, requestId);
+        break;
+      case "rebalance":
+        this.#rebalance(request, sink, requestId);
         break;
       case "transferLeader":
         this.#transferLeader(request, sink, requestId);
@@ -113,8 +119,21 @@ export class Administration {
     this.#wait(answer, sink, requestId);
   }
 
+  #rebalance(request: Rebalance, sink: ReplySink, requestId: number): void {
+    const { membership, placement } = this.#parts;
+    if (!request.dryRun) {
+      if (this.#isElsewhere(request, sink, requestId)) return;
+      placement.driver.reconsider();
+      placement.driver.turn();
+    } else if (membership.facts.clusterId === "") {
+      sink.reply(requestId, errorResponse("UNAVAILABLE", "the cluster is being founded; try again"));
+      return;
+    }
+    sink.reply(requestId, { kind: "placement", placement: placement.status() });
+  }
+
   /** Whether the system group is led by another node, which is asked, or can't be asked for anything yet. */
-  #isElsewhere(request: ChangeMember | Join, sink: ReplySink, requestId: number): boolean {
+  #isElsewhere(request: ChangeMember | Join | Rebalance, sink: ReplySink, requestId: number): boolean {
     const { host, membership } = this.#parts;
     if (!host.systemShard.isLeader) this.#passOn(host.systemShard.leader, request, sink, requestId);
     else if (membership.facts.clusterId !== "") return false;
@@ -192,7 +211,7 @@ export class Administration {
   /** Has the node that leads do it, once. */
   #passOn(
     leader: NodeId | undefined,
-    request: ChangeMember | Join | TransferLeader,
+    request: ChangeMember | Join | Rebalance | TransferLeader,
     sink: ReplySink,
     requestId: number,
   ): void {

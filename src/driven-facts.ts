@@ -1,14 +1,22 @@
 /** The system group's facts as placement looks at them: with what was heard of the nodes, and how much there is to move. */
 import type { GossipView } from "../protocol/gossip-view.ts";
 import { type NodeId, nodeId } from "../protocol/ids.ts";
+import type { PlacementStatus } from "../protocol/messages.ts";
 import type { Configuration } from "../protocol/peer-messages.ts";
 import type { Clock } from "./env/env.ts";
 import { parseAddress } from "./lib/address.ts";
 import type { Membership, PlacedNode } from "./membership.ts";
 import type { RingNode } from "./placement/failure-domains.ts";
-import { MOVE_LIMITS, type PlanNode } from "./placement/plan.ts";
-import { placeShards } from "./placement/ring.ts";
+import {
+  MOVE_LIMITS,
+  type MoveLimits,
+  type MoveUnderWay,
+  type PlanNode,
+  reportOf,
+} from "./placement/plan.ts";
+import { placeShards, ringOwnership } from "./placement/ring.ts";
 import { type DrivenFacts, PlacementDriver } from "./placement-driver.ts";
+import { NO_MEMBERS } from "./raft/configuration.ts";
 import type { ShardHost } from "./shard/shard-host.ts";
 import { isNamed, type Settings, type SystemCommand, type SystemFacts } from "./shard/system-facts.ts";
 import { encodeSystemCommand } from "./shard/system-machine.ts";
@@ -21,27 +29,58 @@ export interface FactSources {
   readonly lostAfterMs: number;
 }
 
-/** The driver of this node, which drives while the node leads the system group. */
-export function createDriver(
+/** Placement on one node. */
+export interface Placement {
+  /** Drives while this node leads the system group. */
+  readonly driver: PlacementDriver;
+  /** What is being moved and will be, as far as this node knows. */
+  status(): PlacementStatus;
+}
+
+export function createPlacement(
   parts: {
     readonly host: Pick<ShardHost, "systemShard">;
     readonly membership: Pick<Membership, "facts">;
     readonly clock: Pick<Clock, "nowMs">;
   } & Pick<FactSources, "heard" | "lostAfterMs">,
-): PlacementDriver {
+): Placement {
   const { host, membership, clock } = parts;
   const propose = (command: SystemCommand) => host.systemShard.proposeRaw(encodeSystemCommand(command));
-  return new PlacementDriver({
+  const sources = () => ({ ...parts, nowMs: clock.nowMs() });
+  const driver = new PlacementDriver({
     limits: MOVE_LIMITS,
     nowMs: () => clock.nowMs(),
     facts: () => {
       const { systemShard } = host;
       if (!systemShard.isLeader || membership.facts.clusterId === "") return undefined;
-      return drivenFacts(membership.facts, systemShard.members, { ...parts, nowMs: clock.nowMs() });
+      return drivenFacts(membership.facts, systemShard.members, sources());
     },
     proposeReplicas: (changes) => propose({ kind: "wanted", changes }),
     proposeSystemVoters: (voters) => propose({ kind: "systemVoters", voters }),
   });
+  return { driver, status: () => placementStatus(membership.facts, sources()) };
+}
+
+/** What is being moved and will be, for people to look at: from the facts alone, so that any node can tell. */
+export function placementStatus(
+  facts: SystemFacts,
+  sources: FactSources,
+  limits: MoveLimits = MOVE_LIMITS,
+): PlacementStatus {
+  const driven = drivenFacts(facts, NO_MEMBERS, sources);
+  const { underWay, toCome, estimate } = reportOf(driven, limits);
+  const members = driven.nodes.filter(({ isLeaving }) => !isLeaving);
+  const owned = ringOwnership(members, facts.settings.virtualNodes);
+  const told = ({ shard, add, remove, bytes }: MoveUnderWay, reason: string | null) => {
+    return { shard, add: add ?? null, remove: remove ?? null, bytes, reason };
+  };
+  return {
+    nodes: driven.nodes.map(({ id }) => ({ id, state: facts.nodes[id]!.state, ring: owned.get(id) ?? 0 })),
+    underWay: underWay.map((move) => told(move, null)),
+    toCome: toCome.map((move) => told(move, move.reason)),
+    bytes: estimate.bytes,
+    seconds: estimate.seconds,
+  };
 }
 
 /** Where a node is on the ring: nodes without labels are on the hosts that their addresses name. */

@@ -14,7 +14,7 @@ import { Administration } from "./administration.ts";
 import { ClusterGossip, gossipOptions } from "./cluster-gossip.ts";
 import { GatherStatus } from "./cluster-status.ts";
 import { addressOf, DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
-import { createDriver, firstSets } from "./driven-facts.ts";
+import { createPlacement, firstSets, type Placement } from "./driven-facts.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { Founding } from "./founding.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
@@ -26,7 +26,6 @@ import { parseAddress } from "./lib/address.ts";
 import { type KeptFacts, Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
 import { nodeStatus } from "./node-status.ts";
-import type { PlacementDriver } from "./placement-driver.ts";
 import { Replicas } from "./replicas.ts";
 import { Router } from "./router.ts";
 import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
@@ -91,7 +90,7 @@ interface Running {
   readonly membership: Membership;
   readonly replicas: Replicas;
   readonly keyspaces: Keyspaces;
-  readonly driver: PlacementDriver;
+  readonly placement: Placement;
 }
 
 class Node implements FlotillaNode, RequestHandler, PeerListener {
@@ -372,13 +371,13 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       machineOf: (group) => replicas.machineOf(group),
       timeoutMs: this.#timings.requestTimeoutMs,
     });
+    const placement = createPlacement({
+      ...{ host, membership, clock: env.clock, heard: this.#gossip.view },
+      lostAfterMs: this.#timings.lostAfterMs,
+    });
     const running: Running = {
-      ...{ lock, engine, logStore, host, founding, membership, replicas, keyspaces },
-      driver: createDriver({
-        ...{ host, membership, clock: env.clock, heard: this.#gossip.view },
-        lostAfterMs: this.#timings.lostAfterMs,
-      }),
-      router: this.#buildRouter(host, engine, logStore, membership, keyspaces, replicas.readings),
+      ...{ lock, engine, logStore, host, founding, membership, replicas, keyspaces, placement },
+      router: this.#buildRouter(host, engine, logStore, membership, placement, keyspaces, replicas.readings),
     };
     replicas.recover();
     host.start();
@@ -401,7 +400,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     else if (leader !== undefined) this.#peers.report(leader, news);
   }
 
-  #maintain({ host, founding, membership, keyspaces, driver }: Running): void {
+  #maintain({ host, founding, membership, keyspaces, placement }: Running): void {
     if (!membership.mayTakePart) founding.tellMissing();
     // Groups have let go of nodes that were removed, perhaps, or others have told of nodes.
     this.#follow();
@@ -409,7 +408,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     if (this.#metStranger) this.#askWho(membership);
     keyspaces.carryOut();
     if (host.systemShard.isLeader) this.#proposeFacts();
-    driver.turn();
+    placement.driver.turn();
   }
 
   #proposeFacts(): void {
@@ -488,6 +487,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     engine: Engine,
     logStore: LogStore,
     membership: Membership,
+    placement: Placement,
     keyspaces: Keyspaces,
     snapshots: ReadingSnapshots,
   ): Router {
@@ -534,7 +534,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       snapshots,
       topology: (request) => topology.answer(request),
       administration: new Administration({
-        ...{ self: id, clock, host, membership, leaders, network: this.#peers },
+        ...{ self: id, clock, host, membership, placement, leaders, network: this.#peers },
         timeoutMs: this.#timings.requestTimeoutMs,
       }),
       keyspaces,

@@ -39,7 +39,9 @@ const PONG: ClientResponse = { kind: "pong" };
 const FOUNDING = errorResponse("UNAVAILABLE", "the cluster is being founded: it has no shards yet");
 /** What needs no shards. */
 const ABOUT_NODES: ReadonlySet<ClientRequest["kind"]> = new Set(
-  (["ping", "topology", "status", "changeMember", "join", "groupLog", "listKeyspaces"] as const).values(),
+  (
+    ["ping", "topology", "status", "changeMember", "join", "rebalance", "groupLog", "listKeyspaces"] as const
+  ).values(),
 );
 
 export class Router implements RequestHandler {
@@ -122,6 +124,7 @@ export class Router implements RequestHandler {
         break;
       case "changeMember":
       case "join":
+      case "rebalance":
       case "transferLeader":
       case "groupLog":
         this.#parts.administration.execute(request, sink, requestId);

@@ -2,6 +2,7 @@
 import { fromUtf8 } from "../lib/bytes.ts";
 import type { Command } from "./commands.ts";
 import { groupLogReply, membersReply } from "./member-view.ts";
+import { placementReply } from "./placement-view.ts";
 import { textReply } from "./reply.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -70,6 +71,19 @@ export const MEMBER_COMMANDS: readonly Command[] = [
         });
       };
     },
+  },
+  {
+    name: "rebalance",
+    arguments: [],
+    options: [{ flags: "--dry-run", summary: "only show what there is to move" }],
+    summary:
+      "show which replicas are moved and will be, and have the cluster look at once; it moves them by itself",
+    examples: ["rebalance --dry-run", "rebalance"],
+    takesKeys: false,
+    plan:
+      (_, { dryRun }) =>
+      async ({ client }) =>
+        placementReply(await client.rebalance({ dryRun: dryRun !== undefined })),
   },
   {
     name: "transfer-leader",

@@ -256,7 +256,7 @@ const clusterName = (id: string): string => (id === "" ? "a cluster that is bein
 const shardName = (shard: number): string => (shard < 0 ? "system" : String(shard));
 
 /** Rounded down: 100% stands for all of it. */
-const percent = (fraction: number): string => `${Math.floor(fraction * 1000) / 10}%`;
+export const percent = (fraction: number): string => `${Math.floor(fraction * 1000) / 10}%`;
 
 const latency = (status: LatencyStatus | null): string =>
   status === null ? NONE : `${status.p50.toFixed(2)} / ${status.p99.toFixed(2)} ms`;
@@ -266,7 +266,8 @@ const fullLatency = (status: LatencyStatus | null): string =>
     ? NONE
     : `p50 ${status.p50.toFixed(2)}, p99 ${status.p99.toFixed(2)}, max ${status.max.toFixed(2)} ms`;
 
-function bytes(count: number): string {
+/** Bytes with the unit that makes the number short. */
+export function bytes(count: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let value = count;
   let unit = 0;
@@ -282,7 +283,8 @@ function ago(ms: number | null): string {
   return ms < 1 ? "now" : `${duration(ms)} ago`;
 }
 
-function duration(ms: number): string {
+/** Milliseconds as a person says them. */
+export function duration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;

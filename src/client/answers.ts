@@ -7,6 +7,7 @@ import type {
   KeyExplanation,
   KeyValue,
   NodeStatus,
+  PlacementStatus,
   Topology,
 } from "../../protocol/messages.ts";
 import { fromUtf8 } from "../lib/bytes.ts";
@@ -43,6 +44,8 @@ export const EXPLANATION = answer<"explanation", KeyExplanation>(
 export const GROUP_LOG = answer<"groupLog", GroupLogStatus>("groupLog", ({ log }) => log);
 export const KEYSPACES = answer("keyspaces", ({ keyspaces }) => keyspaces);
 export const JOINED = answer<"joined", JoinedCluster>("joined", ({ cluster }) => cluster);
+/** To rebalance. */
+export const PLACEMENT = answer<"placement", PlacementStatus>("placement", ({ placement }) => placement);
 export const CLUSTER_STATUS = answer<"clusterStatus", ClusterStatus>("clusterStatus", ({ status }) => status);
 /** To ttl. */
 export const TIME = answer("integer", ({ value }) => {

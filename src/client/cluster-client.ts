@@ -17,6 +17,7 @@ import {
   type KeyValue,
   NO_SESSION,
   type NodeStatus,
+  type PlacementStatus,
   type Topology,
   type Ttl,
 } from "../../protocol/messages.ts";
@@ -29,6 +30,7 @@ import {
   INTEGER,
   JOINED,
   NODE_STATUS,
+  PLACEMENT,
   PONG,
   TEXT,
   TIME,
@@ -351,6 +353,18 @@ export class Client {
   replaceNode(node: string, successor: string): Promise<boolean> {
     if (!isNodeId(successor)) return refused("BAD_REQUEST", `"${successor}" is no node's id`);
     return this.#changeMember("replace", node, successor);
+  }
+
+  /**
+   * What replicas are being moved to other nodes and which will be, as far as the node knows that is asked. The cluster moves
+   * them by itself; without `dryRun` it looks at once what there is to do.
+   */
+  rebalance(options: { readonly dryRun: boolean }): Promise<PlacementStatus> {
+    return this.#runner.run(
+      { kind: "rebalance", dryRun: options.dryRun, forwarded: false },
+      PLACEMENT,
+      "any",
+    );
   }
 
   /** Asks the cluster to take a node in: what a node does that was started with `--join`. */

@@ -60,6 +60,8 @@ export function describeRequest(request: ClientRequest): string {
       return `${request.action} of node ${request.node}`;
     case "join":
       return `joining of node ${request.node}`;
+    case "rebalance":
+      return request.dryRun ? "looking at what is to be moved" : request.kind;
     case "transferLeader":
       return `handing leadership to ${request.to}`;
     case "groupLog":

@@ -196,6 +196,7 @@ export class MapHandler implements RequestHandler {
       case "openSession":
       case "changeMember":
       case "join":
+      case "rebalance":
       case "transferLeader":
       case "groupLog":
         return failure("BAD_REQUEST", `the map knows no ${request.kind}`);
