@@ -10,6 +10,7 @@ import { type Env, FileError, type FileHandle, type FileSystem } from "../../src
 import { fromUtf8 } from "../../src/lib/bytes.ts";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
 import { createNode, type FlotillaNode, type NodeOptions } from "../../src/node.ts";
+import { DEFAULT_TIMING_OPTIONS } from "../../src/timings.ts";
 import { inlineBackground } from "../support/inline-background.ts";
 import { MemoryFileSystem } from "../support/memory-fs.ts";
 import { type Damage, damageDisk, mustRefuse } from "./disk-damage.ts";
@@ -31,6 +32,7 @@ export interface MachineParts {
   readonly replicas?: number;
   /** What its node is told of the clocks; nothing: there are no leases. */
   readonly leaseDriftPercent?: number;
+  readonly lostAfterMs?: number;
   readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "snapshots" | "logBytesMax">;
   readonly random: Random;
   /** Hears what happens to the machine. */
@@ -99,11 +101,6 @@ export class SimulatedMachine implements ReplySink {
     return this.#durableLog;
   }
 
-  /** Whether the node once lost its disk: what it had promised on the old one is gone. */
-  get isWiped(): boolean {
-    return this.#isWiped;
-  }
-
   get isRunning(): boolean {
     return this.#process !== undefined;
   }
@@ -138,7 +135,7 @@ export class SimulatedMachine implements ReplySink {
     this.#durableLog = undefined;
     this.#mayFail = this.#disk.capacityBytes !== Number.POSITIVE_INFINITY || this.#damages.length > 0;
     const { network, random, member, members, joins, shards, replicas, sizes } = this.#parts;
-    const { leaseDriftPercent = 0 } = this.#parts;
+    const { leaseDriftPercent = 0, lostAfterMs = DEFAULT_TIMING_OPTIONS.lostAfterMs } = this.#parts;
     const process = new SimulatedProcess(network.clock, (error) => this.#failed("uncaught", error));
     process.wallOffsetMs = this.#wallOffsetMs;
     process.drift(this.#clockRate);
@@ -172,7 +169,7 @@ export class SimulatedMachine implements ReplySink {
       ...(joins ? { seeds: members.filter(({ id }) => id !== member.id).map(({ address }) => address) } : {}),
       ...(joins ? {} : { shards, replicas }),
       logLevel: "error",
-      timings: { leaseDriftPercent },
+      timings: { leaseDriftPercent, lostAfterMs },
     };
     const damages = [...this.#damages];
     process.run(() => {

@@ -262,7 +262,7 @@ export class StateChecks {
   ): string | undefined {
     const sets: readonly (readonly string[])[] = outgoing.length > 0 ? [voters, outgoing] : [voters];
     const logs = this.#machines
-      .filter(({ isWiped }) => !isWiped)
+      .filter(({ isExcused }) => !isExcused)
       .map((machine) => ({ name: machine.name, log: machine.durableLog.group(group) }));
     for (const { name, log } of logs) {
       if (!sets.some((set) => set.includes(name))) continue;
