@@ -137,7 +137,18 @@ export class Leadership {
     for (const voter of next.voters) {
       if (!configuration.voters.includes(voter) && !this.isCaughtUp(voter)) return "notCaughtUp";
     }
+    if (!this.#hearsMajority(next.voters)) return "notHeard";
     return this.#reconfigure(next);
+  }
+
+  /** Whether the change could be committed as far as this leader can tell: no other one could be made before. */
+  #hearsMajority(voters: readonly NodeId[]): boolean {
+    const heard = voters.filter((voter) => {
+      if (voter === this.#config.id) return true;
+      const follower = this.#find(voter);
+      return follower !== undefined && this.isActive(follower);
+    });
+    return heard.length >= majority(voters.length);
   }
 
   /**

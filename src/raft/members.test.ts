@@ -73,6 +73,20 @@ describe("a change of members", () => {
     expect(solo.core.changeMembers({ voters: [n1, n2, n3, n4], learners: [] })).toBe(at(3));
   });
 
+  test("does not begin what those who are to vote could never agree on", () => {
+    const solo = leadWithLearner();
+    const smaller = { voters: [n1, n3], learners: [] };
+    solo.tick(9);
+    solo.heard(n2);
+    solo.heard(n4);
+    solo.tick(9);
+    solo.heard(n2);
+    // n3 has been silent for longer than an election timeout: n1 alone is no majority of the two.
+    expect(solo.core.changeMembers(smaller)).toBe("notHeard");
+    solo.heard(n3);
+    expect(solo.core.changeMembers(smaller)).toBe(at(3));
+  });
+
   test("makes a voter only of a learner that is there and has what there was", () => {
     const solo = leadWithLearner();
     for (let i = 0; i < 8; i++) solo.core.propose(BYTES);

@@ -124,10 +124,18 @@ export interface ReceivedSnapshot {
 /**
  * Why a change of members was not begun. `notLeader`: this node does not lead, or is handing over. `busy`: a change is
  * under way. `newTerm`: nothing of the leader's own term is committed yet (thesis §4.1 with its correction). `notCaughtUp`:
- * a node that is to vote is no learner yet, or one that is behind. `unchanged`: it is so already. `invalid`: no such
+ * a node that is to vote is no learner yet, or one that is behind. `notHeard`: of those who are to vote too few are heard to
+ * ever agree. `unchanged`: it is so already. `invalid`: no such
  * members are possible.
  */
-export type MembershipRefusal = "notLeader" | "busy" | "newTerm" | "notCaughtUp" | "unchanged" | "invalid";
+export type MembershipRefusal =
+  | "notLeader"
+  | "busy"
+  | "newTerm"
+  | "notCaughtUp"
+  | "notHeard"
+  | "unchanged"
+  | "invalid";
 
 export interface ReadGrant {
   readonly round: number;
