@@ -87,6 +87,29 @@ test("a cluster grows from one node, and shrinks again, while clients work", asy
   });
 }, 120_000);
 
+test("what a dead node held is made elsewhere after a while; when it is back it gets its share again", async () => {
+  await withCluster({ nodes: 4, shards: SHARDS, flags: ["--lost-after-ms", "2000"] }, async (cluster) => {
+    const clients = await Promise.all(Array.from({ length: CLIENTS }, () => cluster.connect()));
+    const workload = startWorkload(clients, { seed: SEED + 2 });
+    const operator = await cluster.connect();
+    expect(await operator.rebalance({ dryRun: true })).toMatchObject({ underWay: [], toCome: [], bytes: 0 });
+    await cluster.node("n2").kill("SIGKILL");
+    await untilOn(cluster, ["n1", "n3", "n4"]);
+    await cluster.node("n2").start();
+    // Twelve replicas on four nodes.
+    await eventually("n2 holds three shards again, and leads one", CHANGE_MS_MAX, async () => {
+      const { nodes } = await cluster.status();
+      const views = nodes.map(({ status }) => status?.shards.filter(({ shard }) => shard >= 0) ?? []);
+      const leaders = views.map((shards) => shards.filter(({ role }) => role === "leader").length);
+      return views.every(({ length }) => length === 3) && leaders.every((count) => count === 1);
+    });
+    expect(await operator.rebalance({ dryRun: false })).toMatchObject({ underWay: [], toCome: [] });
+    await workload.stop();
+    await workload.readAll(operator);
+    assertLinearizable(workload.history);
+  });
+}, 120_000);
+
 test("leadership is handed over on demand, and a group's log can be looked at", async () => {
   await withCluster({ shards: SHARDS }, async (cluster) => {
     const operator = await cluster.connect();

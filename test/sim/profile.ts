@@ -1,6 +1,7 @@
 import type { Random } from "../../src/lib/prng.ts";
 import type { NodeOptions } from "../../src/node.ts";
 import type { SnapshotSizes } from "../../src/shard/snapshot-format.ts";
+import { DEFAULT_TIMING_OPTIONS } from "../../src/timings.ts";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
 import type { SimulationOptions } from "./options.ts";
 
@@ -24,6 +25,8 @@ export interface Profile {
   readonly kinds: readonly FaultKind[];
   /** What the nodes are told of their clocks: 0 for clusters without leases, else no less than clocks drift. */
   readonly leaseDriftPercent: number;
+  /** Who is away for longer is replaced; mostly nobody is. */
+  readonly lostAfterMs: number;
   readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "snapshots"> & {
     readonly logBytesMax: number;
   };
@@ -68,6 +71,7 @@ export function drawProfile(random: Random, options: SimulationOptions): Profile
       },
       snapshots: drawSnapshotSizes(random),
     },
+    lostAfterMs: random.below(2) === 0 ? DEFAULT_TIMING_OPTIONS.lostAfterMs : 2000 + random.below(2000),
   };
   return {
     ...drawn,

@@ -116,6 +116,7 @@ class Simulation {
           shards: profile.shards,
           replicas: profile.replicas,
           leaseDriftPercent: profile.leaseDriftPercent,
+          lostAfterMs: profile.lostAfterMs,
           sizes: profile.sizes,
           random: streamOf(seed, member.host),
           tell: this.#tell,
