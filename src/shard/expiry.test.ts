@@ -32,7 +32,7 @@ import { ShardReader } from "./shard-reader.ts";
 import { NO_SNAPSHOTS } from "./testing/no-snapshots.ts";
 
 const SEED = testSeed("expiry.test.ts");
-const RUNS = Number(process.env.RUNS ?? 12);
+const RUNS = Number(process.env.RUNS ?? 6);
 const STEPS = 150;
 const KEYS = ["a", "b", "c", "d", "e", "f"];
 

@@ -14,7 +14,7 @@ const NO_KEY = -2n;
 export interface ReadTime {
   /** What expires at or before this log time is gone. */
   logMs: number;
-  /** The node's wall clock. */
+  /** The time that an entry would get now. */
   clockMs: number;
   /** What is there by the log and gone by the clock, which is later, is not to be answered (`ShardReader.read`). */
   heedsClock: boolean;

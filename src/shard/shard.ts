@@ -348,7 +348,7 @@ export class Shard {
     const time = this.#readTime;
     time.logMs = this.#state.logTimeMs;
     if (this.#state.mayExpire) {
-      time.clockMs = Math.floor(this.#parts.clock.wallMs());
+      time.clockMs = this.#writes.timeMs;
       time.heedsClock = heedsClock && time.clockMs > time.logMs;
     } else {
       // Time changes nothing here, and it need not be asked for.
@@ -402,7 +402,7 @@ export class Shard {
 
   /** Whether the log's time is so far behind that an entry should move it though nobody writes. */
   get #isTimeDue(): boolean {
-    const behindMs = this.#parts.clock.wallMs() - this.#state.logTimeMs;
+    const behindMs = this.#writes.timeMs - this.#state.logTimeMs;
     return behindMs >= (this.#state.mayExpire ? EXPIRY_STAMP_MS : IDLE_STAMP_MS);
   }
 

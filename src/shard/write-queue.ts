@@ -5,6 +5,7 @@ import type { ErrorResponse, WriteRequest } from "../../protocol/messages.ts";
 import type { RaftCore } from "../raft/types.ts";
 import type { AppliedState } from "./applied-state.ts";
 import { CommandBatch } from "./command-batch.ts";
+import { EntryClock } from "./entry-clock.ts";
 import { Proposal, ProposalQueue } from "./proposals.ts";
 import type { ShardParts } from "./shard-parts.ts";
 
@@ -18,6 +19,7 @@ export class WriteQueue {
   readonly #batch: CommandBatch;
   #gathering: Proposal | undefined;
   readonly #proposals = new ProposalQueue();
+  readonly #clock: EntryClock;
   /** The latest time that this node gave to an entry as leader. */
   #stampedMs = 0;
   /** What the leader last knew every member to have: told to all in the next entry. */
@@ -28,6 +30,12 @@ export class WriteQueue {
     this.#core = core;
     this.#state = state;
     this.#batch = new CommandBatch(parts.slab);
+    this.#clock = new EntryClock(parts.clock);
+  }
+
+  /** The time that an entry would get now, in milliseconds since the epoch. */
+  get timeMs(): number {
+    return this.#clock.after(Math.max(this.#stampedMs, this.#state.logTimeMs));
   }
 
   /** Whether writes are gathered that were not proposed yet. */
@@ -97,9 +105,7 @@ export class WriteQueue {
   }
 
   #takeBatch(): Uint8Array {
-    // The wall clock's time, unless that went back.
-    const wallMs = Math.floor(this.#parts.clock.wallMs());
-    this.#stampedMs = Math.max(this.#stampedMs, this.#state.logTimeMs, wallMs);
+    this.#stampedMs = this.timeMs;
     return this.#batch.take(this.#stampedMs, this.floor);
   }
 }
