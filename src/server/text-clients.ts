@@ -20,6 +20,8 @@ export class TextClients {
   readonly cursors: ScanCursors;
   readonly routes: TextRoutes;
   readonly redirect: TextRedirect;
+  /** Commands that were answered MOVED. */
+  moved = 0;
   /** Where replies are written that come before their turn. Empty but between a reply's begin and end. */
   readonly scratch = new ByteWriter();
   readonly #scratchWriter = new RespWriter(this.scratch);

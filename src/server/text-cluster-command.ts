@@ -12,7 +12,7 @@ import { fromUtf8 } from "../lib/bytes.ts";
 import { ScanJob } from "./scan-job.ts";
 import { clusterInfoText, nodeLine, rangesByHolders, slotRanges } from "./text-cluster-views.ts";
 import { type Arguments, NO_KEYS, type TextCommand, type TextSession, textCommand } from "./text-command.ts";
-import { errorText, NOT_AN_INTEGER, notSupported } from "./text-errors.ts";
+import { errorText, NOT_AN_INTEGER, notSupported, STARTING } from "./text-errors.ts";
 import { parseCount } from "./text-integer.ts";
 import { container } from "./text-subcommands.ts";
 
@@ -23,7 +23,6 @@ const MANUAL = [
   ...["saveconfig", "set-config-epoch", "setslot"],
 ];
 
-const STARTING = "CLUSTERDOWN this node is starting: it knows nothing of the cluster yet";
 const EMPTY = new Uint8Array(0);
 
 const sub = (name: string, arity: number, summary: string, run: TextCommand["run"]): TextCommand =>

@@ -76,6 +76,7 @@ describe("--redirect moved", () => {
       "$1\r\n1\r\n",
       "-MOVED 15495 127.0.0.1:7002\r\n",
     ]);
+    expect((await transcript(port, ["info stats"]))[0]).toContain("flotilla_moved:3\r\n");
   });
 
   test("keys of several slots are refused, those of one slot are served together", async () => {

@@ -320,6 +320,7 @@ export class TextConnection implements Served, ReplySink, TurnMember, TextSessio
         ? this.clients.routes.misrouted(command, args, this.readsStale)
         : undefined;
     if (elsewhere !== undefined) {
+      if (elsewhere.startsWith("MOVED")) this.clients.moved++;
       this.#held = undefined;
       this.#heldCommand = undefined;
       this.error(this.#takeSlot(), elsewhere);

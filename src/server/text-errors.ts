@@ -24,6 +24,8 @@ const FIRST_WORDS: Partial<Record<ErrorName, string>> = {
 };
 
 export const NOT_AN_INTEGER = "ERR value is not an integer or out of range";
+/** To what needs the topology, while there is none. */
+export const STARTING = "CLUSTERDOWN this node is starting: it knows nothing of the cluster yet";
 export const SYNTAX_ERROR = "ERR syntax error";
 export const CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot";
 const OVERFLOW = "ERR increment or decrement would overflow";

@@ -84,6 +84,8 @@ function allSections(
         ["total_error_replies", requests.errors],
         ["flotilla_reads", requests.reads],
         ["flotilla_writes", requests.writes],
+        ["flotilla_redirected", requests.redirected],
+        ["flotilla_moved", clients.moved],
       ],
     ],
     [

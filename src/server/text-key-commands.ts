@@ -17,7 +17,7 @@ import {
   type TextSession,
   textCommand,
 } from "./text-command.ts";
-import { NOT_AN_INTEGER, SYNTAX_ERROR } from "./text-errors.ts";
+import { NOT_AN_INTEGER, STARTING, SYNTAX_ERROR } from "./text-errors.ts";
 import { parseCount, parseInt64 } from "./text-integer.ts";
 import { word } from "./text-words.ts";
 
@@ -114,7 +114,6 @@ const EMPTY = new Uint8Array(0);
 const SCAN_COUNT = 10;
 /** Shards that one SCAN looks into at most: where there are many with little in them, it may find nothing, and goes on. */
 const SCAN_SHARDS = 64;
-const STARTING = "CLUSTERDOWN this node is starting: it knows nothing of the cluster yet";
 // Entries of a scan are borrowed. They are copied below with `new Uint8Array`, since `slice` of a Buffer would share them.
 
 function countKeys(session: TextSession, args: Arguments, slot: number, kind: "delete" | "exists"): void {
