@@ -3,7 +3,13 @@ import type { MemberState, NodeLoad } from "../protocol/gossip-messages.ts";
 import { type NodeId, nodeId } from "../protocol/ids.ts";
 import { drivenFacts, type FactSources, firstSets } from "./driven-facts.ts";
 import { reportOf } from "./placement/plan.ts";
-import { NO_FACTS, type NodeFact, type NodeState, type SystemFacts } from "./shard/system-facts.ts";
+import {
+  faultOfLabels,
+  NO_FACTS,
+  type NodeFact,
+  type NodeState,
+  type SystemFacts,
+} from "./shard/system-facts.ts";
 
 const [n1, n2, n3, n4] = ["n1", "n2", "n3", "n4"].map(nodeId) as [NodeId, NodeId, NodeId, NodeId];
 const NOW_MS = 100_000;
@@ -51,6 +57,17 @@ test("labels say where a node is, and its address where there are none", () => {
     ["c", ""],
     ["d", ""],
   ]);
+});
+
+test("a node carries as much as its label says", () => {
+  const heavy = { ...NODES, n2: fact("b", "member", { weight: "2.5" }) };
+  expect(drivenFacts(factsOf(heavy), SYSTEM, sources()).nodes.map(({ weight }) => weight)).toEqual([
+    1, 2.5, 1, 1,
+  ]);
+  for (const weight of ["0", "-1", "101", "heavy", "1e1", ""]) {
+    expect(faultOfLabels({ weight })).toContain("weight");
+  }
+  expect(faultOfLabels({ weight: "0.1" })).toBeUndefined();
 });
 
 test("who is suspected is up, who is dead is down, and lost after a while", () => {

@@ -18,7 +18,13 @@ import { placeShards, ringOwnership } from "./placement/ring.ts";
 import { type DrivenFacts, PlacementDriver } from "./placement-driver.ts";
 import { NO_MEMBERS } from "./raft/configuration.ts";
 import type { ShardHost } from "./shard/shard-host.ts";
-import { isNamed, type Settings, type SystemCommand, type SystemFacts } from "./shard/system-facts.ts";
+import {
+  isNamed,
+  type Settings,
+  type SystemCommand,
+  type SystemFacts,
+  weightOf,
+} from "./shard/system-facts.ts";
 import { encodeSystemCommand } from "./shard/system-machine.ts";
 
 export interface FactSources {
@@ -85,7 +91,8 @@ export function placementStatus(
 
 /** Where a node is on the ring: nodes without labels are on the hosts that their addresses name. */
 export function ringNode({ id, address, labels }: PlacedNode): RingNode {
-  return { id, host: labels.host ?? parseAddress(address)?.host ?? id, zone: labels.zone ?? "", weight: 1 };
+  const host = labels.host ?? parseAddress(address)?.host ?? id;
+  return { id, host, zone: labels.zone ?? "", weight: weightOf(labels) ?? 1 };
 }
 
 /** The replica sets that a cluster of `nodes` begins with. */

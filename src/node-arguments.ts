@@ -123,7 +123,7 @@ function addSettings(command: Command): Command {
       )
       .option(
         "--label <name=value>",
-        "what this node shares and fails with: host=a, zone=x (more than one: say it again, or commas between)",
+        "what this node shares and fails with: host=a, zone=x; weight=2: it carries twice as much (more than one: say it again, or commas between)",
         (label: string, earlier: string | undefined) =>
           earlier === undefined ? label : `${earlier},${label}`,
       )

@@ -37,7 +37,7 @@ export type NodeState = "member" | "draining" | "removed";
 export interface NodeFact {
   /** `host:port`, where the others and clients reach it. */
   readonly address: string;
-  /** What it shares with other nodes and fails with: `host`, `zone`. */
+  /** What it shares with other nodes and fails with: `host`, `zone`; and how much it carries beside others: `weight`. */
   readonly labels: Readonly<Record<string, string>>;
   readonly state: NodeState;
   /** Who shall have its replicas when it goes; "" where that is left open. */
@@ -180,6 +180,8 @@ export const SYSTEM_VOTERS_MAX = 5;
 export const REPLICAS_MAX = 16;
 export const VIRTUAL_NODES_MAX = 10_000;
 const LABELS_MAX = 16;
+const WEIGHT_MIN = 0.1;
+const WEIGHT_MAX = 100;
 const LABEL_NAME = /^[a-z][a-z0-9_-]{0,31}$/;
 const LABEL_VALUE = /^[\x21-\x7e]{1,128}$/;
 const ADDRESS_CHARACTERS_MAX = 262;
@@ -196,7 +198,16 @@ export function faultOfLabels(labels: Readonly<Record<string, string>>): string 
       return `the label ${name} is "${labels[name]}": 1 to 128 characters without blanks are possible`;
     }
   }
+  if (weightOf(labels) === undefined) {
+    return `the label weight is "${labels.weight}": a number from ${WEIGHT_MIN} to ${WEIGHT_MAX} is possible`;
+  }
   return undefined;
+}
+
+/** How much a node carries beside one without the label `weight`; `undefined` where that is no such number. */
+export function weightOf({ weight = "1" }: Readonly<Record<string, string>>): number | undefined {
+  const number = /^\d{1,3}(\.\d{1,3})?$/.test(weight) ? Number(weight) : Number.NaN;
+  return number >= WEIGHT_MIN && number <= WEIGHT_MAX ? number : undefined;
 }
 
 /** Why a cluster can't be founded with these settings, or `undefined`. */
