@@ -1,8 +1,10 @@
 import type { ErrorName } from "../protocol/errors.ts";
-import type { Join, JoinedCluster } from "../protocol/messages.ts";
+import type { Join, JoinedCluster, Topology } from "../protocol/messages.ts";
 import { Client } from "./client/cluster-client.ts";
 import { FlotillaError } from "./client/errors.ts";
 import type { Env } from "./env/env.ts";
+import type { KeptFacts } from "./membership.ts";
+import type { NodeFact } from "./shard/system-facts.ts";
 import { StartError } from "./start-error.ts";
 
 /** How long one attempt may take, and the pause before the next. */
@@ -45,6 +47,23 @@ export async function joinCluster(
   return undefined;
 }
 
+/**
+ * Asks once who the nodes of a cluster are, for one that belongs to it and finds none of them; `undefined` where nobody
+ * answers.
+ */
+export async function findCluster(
+  env: Pick<Env, "clock" | "random" | "transport">,
+  addresses: readonly string[],
+): Promise<Pick<Topology, "clusterId" | "nodes"> | undefined> {
+  try {
+    const client = await Client.open({ addresses, requestTimeoutMs: ATTEMPT_MS }, env);
+    return await client.topology().finally(() => client.close());
+  } catch (error) {
+    if (!(error instanceof FlotillaError)) throw error;
+    return undefined;
+  }
+}
+
 async function ask(
   env: Pick<Env, "clock" | "random" | "transport">,
   seeds: readonly string[],
@@ -56,4 +75,22 @@ async function ask(
   } finally {
     client.close();
   }
+}
+
+/** What a node that has joined knows until it hears the facts. */
+export function factsOfJoined({
+  clusterId,
+  nodes,
+  shards,
+  replicas,
+  virtualNodes,
+}: JoinedCluster): KeptFacts {
+  const known = nodes.map(({ id, address }): [string, NodeFact] => [
+    id,
+    { address, labels: {}, state: "member", successor: "" },
+  ]);
+  return {
+    ...{ version: 0, clusterId, settings: { shards, replicas, virtualNodes } },
+    ...{ incarnations: {}, nodes: Object.fromEntries(known), first: [] },
+  };
 }

@@ -271,6 +271,22 @@ test("nodes that others tell of are talked to, and members only when the system 
   expect(behind.connected).toHaveLength(3);
 });
 
+test("who has moved is found where it says it is, also before the cluster can agree on that", () => {
+  const known = membership();
+  known.learn(founded({ incarnations: { n2: "two" } }));
+  expect(known.addressOf(n2)).toBe("n2:7001");
+  known.admit(hello({ clusterId: "aa", address: "elsewhere:1" }));
+  expect(known.addressOf(n2)).toBe("elsewhere:1");
+  expect(known.connected.find(({ id }) => id === n2)?.address).toBe("elsewhere:1");
+  known.hearOf("aa", [{ id: n3, address: "moved:3" }]);
+  expect(known.addressOf(n3)).toBe("moved:3");
+  const there = { ...NODES, n2: { ...fact("n2"), address: "third:1" } };
+  known.learn(founded({ version: 6, nodes: there }));
+  expect([n2, n3, n1, n4].map((id) => known.addressOf(id))).toEqual([
+    ...["third:1", "moved:3", "n1:7001", undefined],
+  ]);
+});
+
 test("an odd number of founders votes in the system group, five at most", () => {
   const voters = (count: number) =>
     firstVoters(Array.from({ length: count }, (_, i) => nodeId(`n${i}`))).length;

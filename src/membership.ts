@@ -6,10 +6,10 @@ import type { Founding } from "./founding.ts";
 import type { Members } from "./raft/configuration.ts";
 import {
   faultOf,
-  isNamed,
   NO_FACTS,
   type NodeFact,
   type NodeState,
+  namedIn,
   type Settings,
   SYSTEM_VOTERS_MAX,
   type SystemCommand,
@@ -72,6 +72,10 @@ export class Membership {
   readonly #refusals = new Map<NodeId, string>();
   /** Nodes that others told of, and where they are: members perhaps, of which this node knows nothing yet. */
   readonly #toldOf = new Map<NodeId, string>();
+  /** Where nodes are that say, or of which others say, that they are not where the facts have them. */
+  readonly #movedTo = new Map<NodeId, string>();
+  /** By id, sorted; made anew when it is asked for after a change. */
+  #knownNodes: readonly KnownNode[] | undefined;
   #kept: KeptFacts;
   /** As the system group's machine says, which may replay its log. */
   #current: SystemFacts | undefined;
@@ -95,6 +99,11 @@ export class Membership {
     return this.#facts;
   }
 
+  /** The facts have a node somewhere else: whatever was said before, or at the start, is out of date. */
+  #followMove(node: NodeId, before: string | undefined, address: string): void {
+    if (before !== undefined && before !== address) this.#movedTo.set(node, address);
+  }
+
   /** What has to be written beside the data; another object when it has changed. */
   get kept(): KeptFacts {
     return this.#kept;
@@ -111,8 +120,11 @@ export class Membership {
    */
   get connected(): readonly KnownNode[] {
     const known = this.#known.filter(({ id, state }) => state !== "removed" || this.#isHeld(id));
+    const { nodes } = this.#facts;
     for (const [id, address] of this.#toldOf) {
-      if (!this.#known.some((node) => node.id === id)) known.push({ id, address, state: "member" });
+      if (nodes[id] === undefined && !known.some((node) => node.id === id)) {
+        known.push({ id, address, state: "member" });
+      }
     }
     return known;
   }
@@ -120,6 +132,23 @@ export class Membership {
   /** Whether this node may vote and acknowledge: the cluster is founded, or nobody could take its place unnoticed. */
   get mayTakePart(): boolean {
     return this.#facts.clusterId !== "" || this.#parts.founding.mayTakePart;
+  }
+
+  /** `host:port` of a node that is talked to. */
+  addressOf(node: NodeId): string | undefined {
+    if (node === this.#parts.self) return this.#parts.address;
+    const moved = this.#movedTo.get(node);
+    if (moved !== undefined) return moved;
+    const own = this.#parts.listed.find(({ id }) => id === node)?.address;
+    return own ?? this.#facts.nodes[node]?.address ?? this.#toldOf.get(node);
+  }
+
+  /** The facts will say so when a majority is there, which may hang on this node's finding it. */
+  #noteMove(node: NodeId, address: string): void {
+    const fact = this.#facts.nodes[node];
+    if (fact === undefined || fact.address === address || node === this.#parts.self) return;
+    this.#movedTo.set(node, address);
+    this.#knownNodes = undefined;
   }
 
   /** Whether this node was removed. */
@@ -133,20 +162,26 @@ export class Membership {
    */
   hearOf(clusterId: string, nodes: readonly { readonly id: NodeId; readonly address: string }[]): void {
     if (this.#facts.clusterId !== "" && clusterId !== this.#facts.clusterId) return;
-    for (const { id, address } of nodes) if (id !== this.#parts.self) this.#toldOf.set(id, address);
+    for (const { id, address } of nodes) {
+      if (id === this.#parts.self) continue;
+      this.#toldOf.set(id, address);
+      this.#noteMove(id, address);
+    }
   }
 
   get #known(): readonly KnownNode[] {
+    this.#knownNodes ??= this.#listKnown();
+    return this.#knownNodes;
+  }
+
+  #listKnown(): readonly KnownNode[] {
     const { nodes } = this.#facts;
-    const { listed, founders } = this.#parts;
     const rows: KnownNode[] = Object.keys(nodes).map((id) => {
-      const own = listed.find((node) => node.id === id);
-      return { id: nodeId(id), address: own?.address ?? nodes[id]!.address, state: nodes[id]!.state };
+      return { id: nodeId(id), address: this.addressOf(nodeId(id))!, state: nodes[id]!.state };
     });
     if (rows.length === 0) {
-      for (const { id, address } of founders) {
-        const own = listed.find((node) => node.id === id);
-        rows.push({ id, address: own?.address ?? address, state: "member" });
+      for (const { id, address } of this.#parts.founders) {
+        rows.push({ id, address: this.addressOf(id) ?? address, state: "member" });
       }
     }
     return rows.sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -186,12 +221,16 @@ export class Membership {
   learn(facts: SystemFacts): boolean {
     if (facts.clusterId === "") return false;
     this.#current = facts;
+    const before = this.#facts.nodes;
     if (facts.version >= this.#kept.version) this.#keep(facts);
     const { version, clusterId, settings, incarnations, nodes } = this.#kept;
     this.#facts =
       facts.version >= version ? facts : { ...facts, version, clusterId, settings, incarnations, nodes };
-    const removed = Object.keys(nodes).filter((id) => nodes[id]!.state === "removed");
-    this.#leaving = new Set(removed.filter((id) => facts.shards.some((set) => isNamed(set, nodeId(id)))));
+    for (const id of Object.keys(nodes))
+      this.#followMove(nodeId(id), before[id]?.address, nodes[id]!.address);
+    const holders = new Set(facts.shards.flatMap(namedIn));
+    this.#leaving = new Set([...holders].filter((id) => nodes[id]?.state === "removed"));
+    this.#knownNodes = undefined;
     return true;
   }
 
@@ -277,6 +316,7 @@ export class Membership {
     }
     this.#seen.set(hello.node, { incarnation, address, labels });
     this.#refusals.delete(hello.node);
+    this.#noteMove(hello.node, address);
     return undefined;
   }
 

@@ -7,7 +7,7 @@ import { errorResponse } from "../protocol/errors.ts";
 import type { NodeLoad } from "../protocol/gossip-messages.ts";
 import type { ReplySink, RequestHandler, Routing } from "../protocol/handler.ts";
 import { type GroupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
-import { ASK_TOPOLOGY, type ClientRequest, type JoinedCluster } from "../protocol/messages.ts";
+import type { ClientRequest } from "../protocol/messages.ts";
 import type { ConfigurationReport, GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { Administration } from "./administration.ts";
@@ -18,16 +18,17 @@ import { createPlacement, firstSets, type Placement } from "./driven-facts.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { Founding } from "./founding.ts";
 import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
-import { joinCluster } from "./joining.ts";
+import { factsOfJoined, joinCluster } from "./joining.ts";
 import { KeptIdentity } from "./kept-identity.ts";
 import { Keyspaces } from "./keyspaces.ts";
 import { LeaderHints } from "./leader-hints.ts";
 import { parseAddress } from "./lib/address.ts";
-import { type KeptFacts, Membership } from "./membership.ts";
+import { Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
 import { nodeStatus } from "./node-status.ts";
 import { Replicas } from "./replicas.ts";
 import { Router } from "./router.ts";
+import { Search } from "./search.ts";
 import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
 import { createPeers, type PeerAddress, type Peers } from "./server/peers.ts";
 import { createServer, type Server } from "./server/server.ts";
@@ -41,7 +42,7 @@ import { RequestStats } from "./shard/request-stats.ts";
 import { SealTracker } from "./shard/seal-tracker.ts";
 import { ShardHost } from "./shard/shard-host.ts";
 import { DEFAULT_SNAPSHOT_SIZES, type SnapshotSizes } from "./shard/snapshot-format.ts";
-import type { NodeFact, SystemFacts } from "./shard/system-facts.ts";
+import type { SystemFacts } from "./shard/system-facts.ts";
 import { encodeSystemCommand, SystemMachine } from "./shard/system-machine.ts";
 import { StartError } from "./start-error.ts";
 import { makeDurableDirectory } from "./storage/durable-directory.ts";
@@ -91,6 +92,7 @@ interface Running {
   readonly replicas: Replicas;
   readonly keyspaces: Keyspaces;
   readonly placement: Placement;
+  readonly search: Search;
 }
 
 class Node implements FlotillaNode, RequestHandler, PeerListener {
@@ -110,7 +112,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   #isStopping = false;
   #started: Promise<void> = Promise.resolve();
   #isToldRemoved = false;
-  #metStranger = false;
+  /** The others do not speak with this node any more, and it need not ask them again and again. */
+  #isShutOut = false;
   #refusal: string | undefined;
   #hasFounded = false;
   /** The facts that were last done something about. */
@@ -135,13 +138,16 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         return this.#running.membership.admit(hello);
       },
       stranger: (hello) => {
-        this.#metStranger = true;
+        this.#running?.search.metStranger();
         return (
           this.#running?.membership.refusalOf(hello) ?? { error: "UNAVAILABLE", message: STARTING.message }
         );
       },
       refused: (by, error, message) => {
-        if (error === "REMOVED") this.#noteRemoval(message);
+        if (error === "REMOVED") {
+          this.#noteRemoval(message);
+          this.#isShutOut = true;
+        }
         const hopeless = this.#running?.membership.refused(by, error, message);
         if (hopeless !== undefined) this.#refusal = hopeless;
       },
@@ -377,6 +383,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     });
     const running: Running = {
       ...{ lock, engine, logStore, host, founding, membership, replicas, keyspaces, placement },
+      search: new Search({
+        ...{ env, self: id, peers: this.#peers, membership, seeds: identity.seeds, onFatal },
+      }),
       router: this.#buildRouter(host, engine, logStore, membership, placement, keyspaces, replicas.readings),
     };
     replicas.recover();
@@ -400,12 +409,12 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     else if (leader !== undefined) this.#peers.report(leader, news);
   }
 
-  #maintain({ host, founding, membership, keyspaces, placement }: Running): void {
+  #maintain({ host, founding, membership, keyspaces, placement, search }: Running): void {
     if (!membership.mayTakePart) founding.tellMissing();
     // Groups have let go of nodes that were removed, perhaps, or others have told of nodes.
     this.#follow();
     this.#keepFacts(membership);
-    if (this.#metStranger) this.#askWho(membership);
+    search.turn();
     keyspaces.carryOut();
     if (host.systemShard.isLeader) this.#proposeFacts();
     placement.driver.turn();
@@ -428,7 +437,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
 
   /** The nodes of the cluster are others than they were, perhaps. */
   #followMembership(membership: Membership): void {
-    const nodes = membership.connected.filter((node) => node.id !== this.#config.id);
+    const nodes = this.#isShutOut ? [] : membership.connected.filter(({ id }) => id !== this.#config.id);
     for (const { id, address } of nodes) {
       const place = parseAddress(address);
       if (place !== undefined) this.#addresses.set(id, place);
@@ -466,18 +475,6 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     };
   }
 
-  /** Asks the others who the nodes are. */
-  #askWho(membership: Membership): void {
-    this.#metStranger = false;
-    const sink: ReplySink = {
-      reply: (_id, response) => {
-        if (response.kind !== "topology") return;
-        membership.hearOf(response.topology.clusterId, response.topology.nodes);
-      },
-    };
-    for (const node of this.#addresses.keys()) this.#peers.forward(node, ASK_TOPOLOGY, sink, 0);
-  }
-
   #keepFacts({ kept }: Membership): void {
     if (this.#kept.written.facts !== kept) this.#kept.write({ facts: kept });
   }
@@ -494,7 +491,6 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const { id } = this.#config;
     const { clock } = this.#env;
     const self = { id, address: addressOf(this.#config) };
-    const addressOfNode = (node: NodeId) => membership.connected.find((known) => known.id === node)?.address;
     const leaders = new LeaderHints({
       ...{ self: id, host },
       holdersOf: (shard) => membership.facts.shards[shard]?.actual.voters ?? [],
@@ -509,7 +505,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       network: this.#peers,
       stats: this.#stats,
       forwarding: { ...DEFAULT_LIMITS.forwarding, waitMs: this.#timings.forwardWaitMs },
-      addressOf: addressOfNode,
+      addressOf: (node) => membership.addressOf(node),
     });
     const status = () =>
       nodeStatus({
@@ -581,15 +577,4 @@ function topologySource(host: ShardHost, membership: Membership, leaders: Leader
       };
     },
   });
-}
-
-function factsOfJoined({ clusterId, nodes, shards, replicas, virtualNodes }: JoinedCluster): KeptFacts {
-  const known = nodes.map(({ id, address }): [string, NodeFact] => [
-    id,
-    { address, labels: {}, state: "member", successor: "" },
-  ]);
-  return {
-    ...{ version: 0, clusterId, settings: { shards, replicas, virtualNodes } },
-    ...{ incarnations: {}, nodes: Object.fromEntries(known), first: [] },
-  };
 }

@@ -320,11 +320,11 @@ function faultOfNodes({ nodes }: SystemFacts, list: readonly NodeId[], max: numb
 }
 
 /** Whether `node` is, or shall be, among those who hold the shard. */
-export function isNamed({ wanted, actual }: ReplicaSet, node: NodeId): boolean {
-  return (
-    wanted.includes(node) ||
-    actual.voters.includes(node) ||
-    actual.outgoing.includes(node) ||
-    actual.learners.includes(node)
-  );
+export function isNamed(set: ReplicaSet, node: NodeId): boolean {
+  return namedIn(set).includes(node);
+}
+
+/** Who holds the shard, or shall; some of them twice. */
+export function namedIn({ wanted, actual }: ReplicaSet): readonly NodeId[] {
+  return [...wanted, ...actual.voters, ...actual.outgoing, ...actual.learners];
 }

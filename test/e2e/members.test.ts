@@ -5,6 +5,7 @@ import { fromUtf8 } from "../../src/lib/bytes.ts";
 import { type TestCluster, withCluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import { assertLinearizable } from "../support/linearizability.ts";
+import type { NodeProcess } from "../support/node-process.ts";
 import { testSeed } from "../support/seed.ts";
 import { startWorkload } from "../support/workload.ts";
 
@@ -15,9 +16,13 @@ const CLIENTS = 4;
 const CHANGE_MS_MAX = 30_000;
 
 /** Waits until every shard is on as many of `nodes` as it should be, and on nobody else. */
-async function untilOn(cluster: TestCluster, nodes: readonly string[]): Promise<ClusterStatus> {
+async function untilOn(
+  cluster: TestCluster,
+  nodes: readonly string[],
+  asked?: NodeProcess,
+): Promise<ClusterStatus> {
   return await eventually(`shards on ${nodes}`, CHANGE_MS_MAX, async () => {
-    const status = await cluster.status();
+    const status = await cluster.status(asked);
     const views = status.nodes.flatMap((node) => node.status?.shards ?? []);
     const led = views.filter(({ role, shard }) => role === "leader" && shard >= 0);
     const size = Math.min(REPLICAS, nodes.length);
@@ -107,6 +112,41 @@ test("what a dead node held is made elsewhere after a while; when it is back it 
     await workload.stop();
     await workload.readAll(operator);
     assertLinearizable(workload.history);
+  });
+}, 120_000);
+
+test("a node that was away while all others went elsewhere finds them; one whose disk is lost is told how it is replaced", async () => {
+  await withCluster({ nodes: 1, shards: SHARDS }, async (cluster) => {
+    const operator = await cluster.connect();
+    const [n2, n3] = [cluster.joiner("n2"), cluster.joiner("n3")];
+    await Promise.all([n2.start(), n3.start()]);
+    await operator.put("a", "b");
+    await untilOn(cluster, ["n1", "n2", "n3"]);
+    await n3.kill("SIGKILL");
+    // n2 comes back at another port, and n1 is gone for good.
+    await n2.kill("SIGTERM");
+    const moved = cluster.moved("n2");
+    await moved.start();
+    await cluster.untilServing();
+    const n4 = cluster.joiner("n4");
+    await n4.start();
+    await operator.replaceNode("n1", "n4");
+    await n3.start();
+    await untilOn(cluster, ["n2", "n3", "n4"], n4);
+    await cluster.node("n1").kill("SIGKILL");
+    await n3.kill("SIGKILL");
+    await n4.kill("SIGKILL");
+    await moved.kill("SIGKILL");
+    const all = [cluster.moved("n2"), cluster.moved("n4")];
+    await Promise.all(all.map((node) => node.start()));
+    const back = cluster.moved("n3", "--join", all[0]!.address);
+    await back.start();
+    await cluster.untilServing();
+    expect(fromUtf8((await (await cluster.connect()).get("a"))!)).toBe("b");
+
+    await back.kill("SIGKILL");
+    cluster.wipe("n3");
+    await expect(back.start()).rejects.toThrow("cli replace n3 <new name>");
   });
 }, 120_000);
 

@@ -139,6 +139,20 @@ export class TestCluster {
     return node;
   }
 
+  /** The same node at another port, which it need not be told; the old one must not run. `more` are its flags beside. */
+  moved(id: string, ...more: readonly string[]): NodeProcess {
+    const [port] = freePorts(1) as [number];
+    const args = ["--host", "127.0.0.1", "--data", join(this.#directory, id), ...more];
+    const node = new NodeProcess(id, port, args);
+    this.nodes = this.nodes.map((other) => (other.id === id ? node : other));
+    return node;
+  }
+
+  /** Takes away what the node `id` has on its disk. It must not run. */
+  wipe(id: string): void {
+    rmSync(join(this.#directory, id), { recursive: true });
+  }
+
   /** A client, closed with the cluster at the latest. */
   async connect(options: Partial<ClientOptions> = {}): Promise<Client> {
     const client = await connect({ addresses: this.addresses(), ...options });

@@ -129,12 +129,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
     "return false;",
   ),
   // Bugs that there were.
-  mutant(
-    "nobody-asks-who-a-stranger-is",
-    "src/node.ts",
-    "if (this.#metStranger) this.#askWho(membership);",
-    "",
-  ),
+  mutant("nobody-asks-who-a-stranger-is", "src/search.ts", "if (this.#metStranger) this.#askPeers();", ""),
   mutant(
     "probed-learner-is-not-caught-up",
     LEADERSHIP,
