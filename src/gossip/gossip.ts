@@ -37,7 +37,7 @@ import type { Random } from "../lib/prng.ts";
 import { isNewerLoad, Knowledge } from "./knowledge.ts";
 import { LocalHealth } from "./local-health.ts";
 import { News } from "./news.ts";
-import { assertGossipOptions, type GossipOptions } from "./options.ts";
+import { assertGossipOptions, type GossipOptions, probeIntervalMs } from "./options.ts";
 import { ProbeOrder, sample } from "./probe-order.ts";
 import { type Probe, Probes, SEQUENCES } from "./probes.ts";
 import { suspicionTimeoutMs } from "./suspicion.ts";
@@ -280,7 +280,7 @@ export class Gossip implements GossipView {
 
   #probeNext(nowMs: number): void {
     if (nowMs < this.#nextProbeMs) return;
-    const intervalMs = this.#options.probeIntervalMs * this.#health.factor;
+    const intervalMs = probeIntervalMs(this.#options, this.#knowledge.present) * this.#health.factor;
     this.#nextProbeMs = Math.max(this.#nextProbeMs + intervalMs, nowMs);
     const target = this.#order.next(
       (node) => this.#knowledge.isPresent(node) && !this.#probes.isProbing(node),

@@ -4,8 +4,9 @@ import { assert } from "../lib/assert.ts";
 export interface GossipOptions {
   /** How often `tick` is called. A call that is much later than that means that this process stood still. */
   readonly tickMs: number;
-  /** A node probes one other this often (SWIM's protocol period). */
+  /** A node probes one other this often (SWIM's protocol period), half as often where there are few: rounds are short there. */
   readonly probeIntervalMs: number;
+  readonly fewNodes: number;
   /** How long a probed node has to answer before others are asked to probe it, and how long those wait for it. */
   readonly probeTimeoutMs: number;
   /** From the first ping until a node that nobody got an answer from is suspected. */
@@ -48,6 +49,7 @@ export interface GossipOptions {
 export const DEFAULT_GOSSIP: GossipOptions = {
   tickMs: 50,
   probeIntervalMs: 100,
+  fewNodes: 5,
   probeTimeoutMs: 200,
   probeMs: 500,
   helpers: 3,
@@ -91,6 +93,11 @@ assertGossipOptions(DEFAULT_GOSSIP);
 /** How long a suspicion lasts that enough nodes share, in a cluster of so many. */
 export function suspicionMs(options: GossipOptions, nodes: number): number {
   return options.suspicionMs * Math.max(1, Math.log10(nodes));
+}
+
+/** How often a node of a cluster of so many probes. */
+export function probeIntervalMs(options: GossipOptions, nodes: number): number {
+  return nodes <= options.fewNodes ? 2 * options.probeIntervalMs : options.probeIntervalMs;
 }
 
 /** How often a fact about a member or a leader is passed on by each node of a cluster of so many. */

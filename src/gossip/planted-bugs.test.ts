@@ -33,7 +33,7 @@ const returns = (how: stories.Return) => (told: Stories, seed: number) =>
 const wakings = (told: Stories, seed: number) => told.wakesUp({ nodes: 5, seed, latencyMsMax: 150 });
 const badPaths = (told: Stories, seed: number) => told.bearsABadPath({ nodes: 5, seed });
 const news = (told: Stories, seed: number) => told.spreads({ nodes: 60, seed });
-const turns = (told: Stories, seed: number) => told.takesTurns({ nodes: 5, seed, msMax: 1_500 });
+const turns = (told: Stories, seed: number) => told.takesTurns({ nodes: 12, seed, msMax: 3_000 });
 
 const GOSSIP = "src/gossip/gossip.ts";
 const BUGS: readonly Bug[] = [

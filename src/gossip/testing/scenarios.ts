@@ -3,7 +3,7 @@
  * bugs have to make one of them throw.
  */
 import { type NodeId, shardId, term } from "../../../protocol/ids.ts";
-import { DEFAULT_GOSSIP } from "../options.ts";
+import { DEFAULT_GOSSIP, probeIntervalMs } from "../options.ts";
 import { ANY_LOAD, SimulatedGossip, type SimulationOptions } from "./simulated-gossip.ts";
 
 /** From a node's death until all others know, in milliseconds. */
@@ -187,9 +187,10 @@ export function spreads(given: SimulationOptions): number {
   world.gossip(node).noteLeader(shardId(5), term(3));
   const knows = (other: NodeId) => world.gossip(other).leaderHintOf(shardId(5))?.leader === node;
   const roundsMax = Math.ceil(3 * Math.log2(given.nodes + 1));
-  const tookMs = world.until(() => world.nodes.every(knows), roundsMax * DEFAULT_GOSSIP.probeIntervalMs);
+  const roundMs = probeIntervalMs(DEFAULT_GOSSIP, given.nodes);
+  const tookMs = world.until(() => world.nodes.every(knows), roundsMax * roundMs);
   check(tookMs !== undefined, `not all know after ${roundsMax} rounds`);
-  return tookMs / DEFAULT_GOSSIP.probeIntervalMs;
+  return tookMs / roundMs;
 }
 
 /**
