@@ -242,7 +242,8 @@ const COMMANDS = [
 ];
 const KEY_COMMANDS = [
   ...["get", "set", "setnx", "mget", "mset", "strlen", "incr", "decr", "incrby", "decrby"],
-  ...["del", "unlink", "exists", "type"],
+  ...["del", "unlink", "exists", "touch", "type", "getset", "getex", "getdel", "setex", "psetex"],
+  ...["expire", "pexpire", "expireat", "pexpireat", "expiretime", "pexpiretime", "ttl", "pttl", "persist"],
 ];
 
 describe.skipIf(Bun.which("redis-server") === null)("redis-server in cluster mode", () => {

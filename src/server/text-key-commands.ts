@@ -36,15 +36,18 @@ export const KEY_COMMANDS: readonly TextCommand[] = [
       (session, args, slot) => countKeys(session, args, slot, "delete"),
     ),
   ),
-  textCommand(
-    "exists",
-    -2,
-    "readonly fast",
-    ALL_KEYS,
-    "readMany",
-    "generic",
-    "Returns how many of the keys exist.",
-    (session, args, slot) => countKeys(session, args, slot, "exists"),
+  // Nothing is evicted here for not having been touched: all there is to TOUCH is its answer.
+  ...["exists", "touch"].map((name) =>
+    textCommand(
+      name,
+      -2,
+      "readonly fast",
+      ALL_KEYS,
+      "readMany",
+      "generic",
+      "Returns how many of the keys exist.",
+      (session, args, slot) => countKeys(session, args, slot, "exists"),
+    ),
   ),
   textCommand(
     "type",

@@ -41,7 +41,7 @@ const KEY_FLAGS: Readonly<Record<string, string | readonly [string, string]>> = 
   unlink: REMOVE,
 };
 
-/** How a client may ask several nodes for one command, and put their answers together. */
+/** How a client may ask several nodes for one command, and put their answers together; and what else Redis 7 tells of some. */
 const HINTS: Readonly<Record<string, readonly string[]>> = {
   del: ["request_policy:multi_shard", "response_policy:agg_sum"],
   delete: ["request_policy:multi_shard", "response_policy:agg_sum"],
@@ -49,7 +49,9 @@ const HINTS: Readonly<Record<string, readonly string[]>> = {
   mget: ["request_policy:multi_shard"],
   mset: ["request_policy:multi_shard", "response_policy:all_succeeded"],
   msetnx: ["request_policy:multi_shard", "response_policy:agg_min"],
+  pttl: ["nondeterministic_output"],
   touch: ["request_policy:multi_shard", "response_policy:agg_sum"],
+  ttl: ["nondeterministic_output"],
   unlink: ["request_policy:multi_shard", "response_policy:agg_sum"],
 };
 

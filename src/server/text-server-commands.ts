@@ -17,6 +17,16 @@ const sub = (name: string, arity: number, summary: string, run: TextCommand["run
 export const SERVER_COMMANDS: readonly TextCommand[] = [
   textCommand("info", -1, "", NO_KEYS, "none", "server", "Tells about the node, by sections.", info),
   textCommand(
+    "role",
+    1,
+    "noscript loading stale fast",
+    NO_KEYS,
+    "none",
+    "server",
+    "Returns master: any node takes writes. Of offsets and replicas nothing is told.",
+    role,
+  ),
+  textCommand(
     "time",
     1,
     "fast",
@@ -74,6 +84,15 @@ function configGet(session: TextSession, args: Arguments, slot: number): void {
     writer.text(name);
     writer.text(value);
   }
+  session.end(slot);
+}
+
+function role(session: TextSession, _args: Arguments, slot: number): void {
+  const writer = session.begin(slot);
+  writer.arrayHeader(3);
+  writer.text("master");
+  writer.integer(0);
+  writer.arrayHeader(0);
   session.end(slot);
 }
 
