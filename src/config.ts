@@ -5,6 +5,7 @@
 import type { NodeId } from "../protocol/ids.ts";
 import { SHARDS_MAX } from "../protocol/limits.ts";
 import type { LogLevel } from "./env/env.ts";
+import { MOVE_LIMITS, type MoveLimits } from "./placement/plan.ts";
 import type { TimingOptions } from "./timings.ts";
 
 export interface NodeConfig {
@@ -25,6 +26,8 @@ export interface NodeConfig {
   readonly shards?: number | undefined;
   readonly replicas?: number | undefined;
   readonly virtualNodes?: number | undefined;
+  /** Most that replicas on their way to other nodes may take in the whole cluster, if it is not the default. */
+  readonly moveMibPerSecond?: number | undefined;
   /** What the text mode does with a command that another node leads: `forward` it, or answer MOVED. */
   readonly redirect?: "forward" | "moved";
   readonly logLevel: LogLevel;
@@ -82,6 +85,14 @@ export const DEFAULT_PORT = 7001;
 export const DEFAULT_SHARDS = 8;
 export const DEFAULT_REPLICAS = 3;
 export const DEFAULT_VIRTUAL_NODES = 150;
+export const DEFAULT_MOVE_MIB_PER_SECOND = MOVE_LIMITS.bytesPerSecond / MIB;
+export const MOVE_MIB_PER_SECOND_MAX = 65_536;
+
+/** What moves of replicas may take where this node has the say. */
+export function moveLimitsOf({ moveMibPerSecond }: NodeConfig): MoveLimits {
+  if (moveMibPerSecond === undefined) return MOVE_LIMITS;
+  return { ...MOVE_LIMITS, bytesPerSecond: moveMibPerSecond * MIB };
+}
 
 /** Whether a cluster may have this number of shards. */
 export function isShardCount(count: number): boolean {

@@ -7,13 +7,7 @@ import type { Clock } from "./env/env.ts";
 import { parseAddress } from "./lib/address.ts";
 import type { Membership, PlacedNode } from "./membership.ts";
 import type { RingNode } from "./placement/failure-domains.ts";
-import {
-  MOVE_LIMITS,
-  type MoveLimits,
-  type MoveUnderWay,
-  type PlanNode,
-  reportOf,
-} from "./placement/plan.ts";
+import { type MoveLimits, type MoveUnderWay, type PlanNode, reportOf } from "./placement/plan.ts";
 import { placeShards, ringOwnership } from "./placement/ring.ts";
 import { type DrivenFacts, PlacementDriver } from "./placement-driver.ts";
 import { NO_MEMBERS } from "./raft/configuration.ts";
@@ -48,13 +42,14 @@ export function createPlacement(
     readonly host: Pick<ShardHost, "systemShard">;
     readonly membership: Pick<Membership, "facts">;
     readonly clock: Pick<Clock, "nowMs">;
+    readonly limits: MoveLimits;
   } & Pick<FactSources, "heard" | "lostAfterMs">,
 ): Placement {
-  const { host, membership, clock } = parts;
+  const { host, membership, clock, limits } = parts;
   const propose = (command: SystemCommand) => host.systemShard.proposeRaw(encodeSystemCommand(command));
   const sources = () => ({ ...parts, nowMs: clock.nowMs() });
   const driver = new PlacementDriver({
-    limits: MOVE_LIMITS,
+    limits,
     nowMs: () => clock.nowMs(),
     facts: () => {
       const { systemShard } = host;
@@ -64,14 +59,14 @@ export function createPlacement(
     proposeReplicas: (changes) => propose({ kind: "wanted", changes }),
     proposeSystemVoters: (voters) => propose({ kind: "systemVoters", voters }),
   });
-  return { driver, status: () => placementStatus(membership.facts, sources()) };
+  return { driver, status: () => placementStatus(membership.facts, sources(), limits) };
 }
 
 /** What is being moved and will be, for people to look at: from the facts alone, so that any node can tell. */
 export function placementStatus(
   facts: SystemFacts,
   sources: FactSources,
-  limits: MoveLimits = MOVE_LIMITS,
+  limits: MoveLimits,
 ): PlacementStatus {
   const driven = drivenFacts(facts, NO_MEMBERS, sources);
   const { underWay, toCome, estimate } = reportOf(driven, limits);

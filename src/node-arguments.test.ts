@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "../package.json";
-import type { NodeConfig } from "./config.ts";
+import { moveLimitsOf, type NodeConfig } from "./config.ts";
 import { parseNodeConfig } from "./node-arguments.ts";
+import { MOVE_LIMITS } from "./placement/plan.ts";
 import { DEFAULT_TIMING_OPTIONS } from "./timings.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "flotilla-arguments-"));
@@ -71,6 +72,12 @@ describe("flags", () => {
       ...{ tickMs: 20, heartbeatMs: 40, electionTimeoutMs: 200, requestTimeoutMs: 3_000, idleMs: 1_000 },
       ...{ lostAfterMs: 9_000, leaseDriftPercent: 5 },
     });
+  });
+
+  test("what moves may take is told in whole MiB a second", () => {
+    expect(moveLimitsOf(configOf("--id", "n1"))).toEqual(MOVE_LIMITS);
+    const slow = configOf("--id", "n1", "--move-mib-per-second", "2");
+    expect(moveLimitsOf(slow)).toEqual({ ...MOVE_LIMITS, bytesPerSecond: 2 * 1024 * 1024 });
   });
 
   test("a member takes its address from --peers", () => {

@@ -13,12 +13,14 @@ import {
 } from "./command-line.ts";
 import {
   DEFAULT_HOST,
+  DEFAULT_MOVE_MIB_PER_SECOND,
   DEFAULT_PORT,
   DEFAULT_REPLICAS,
   DEFAULT_SHARDS,
   DEFAULT_VIRTUAL_NODES,
   isShardCount,
   type Member,
+  MOVE_MIB_PER_SECOND_MAX,
   memberAt,
   type NodeConfig,
   reachableHost,
@@ -59,6 +61,7 @@ interface Options extends Partial<Record<TimingKey, string>> {
   readonly shards?: string;
   readonly replicas?: string;
   readonly virtualNodes?: string;
+  readonly moveMibPerSecond?: string;
   readonly redirect?: string;
   readonly logLevel?: string;
   readonly config?: string;
@@ -143,6 +146,10 @@ function addSettings(command: Command): Command {
         "--virtual-nodes <number>",
         `how many places each node of a new cluster has on the hash ring (default: ${DEFAULT_VIRTUAL_NODES})`,
       )
+      .option(
+        "--move-mib-per-second <number>",
+        `most that replicas on their way to other nodes may take, in the whole cluster (default: ${DEFAULT_MOVE_MIB_PER_SECOND})`,
+      )
       .option("--log-level <level>", `${LOG_LEVELS.join(", ")} (default: info)`),
   );
 }
@@ -202,6 +209,7 @@ function checkedConfig(settings: Settings): NodeConfig {
     replicas: checkedCount(settings, "replicas", REPLICAS_MAX),
     redirect: checkedRedirect(settings),
     virtualNodes: checkedCount(settings, "virtualNodes", VIRTUAL_NODES_MAX),
+    moveMibPerSecond: checkedCount(settings, "moveMibPerSecond", MOVE_MIB_PER_SECOND_MAX),
     logLevel: checkedLogLevel(settings),
     timings: timingOptions(
       (key) => settings.get(key),
@@ -297,7 +305,9 @@ function checkedShards(settings: Settings): number | undefined {
   return shards;
 }
 
-function checkedCount(settings: Settings, key: "replicas" | "virtualNodes", max: number): number | undefined {
+type CountKey = "replicas" | "virtualNodes" | "moveMibPerSecond";
+
+function checkedCount(settings: Settings, key: CountKey, max: number): number | undefined {
   const text = settings.get(key);
   if (text === undefined) return undefined;
   const count = wholeNumber(text);

@@ -13,7 +13,13 @@ import type { PeerListener } from "../protocol/peer-network.ts";
 import { Administration } from "./administration.ts";
 import { ClusterGossip, gossipOptions } from "./cluster-gossip.ts";
 import { GatherStatus } from "./cluster-status.ts";
-import { addressOf, DEFAULT_LIMITS, type NodeConfig, type ReplicationLimits } from "./config.ts";
+import {
+  addressOf,
+  DEFAULT_LIMITS,
+  moveLimitsOf,
+  type NodeConfig,
+  type ReplicationLimits,
+} from "./config.ts";
 import { createPlacement, firstSets, type Placement } from "./driven-facts.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
 import { Founding } from "./founding.ts";
@@ -379,7 +385,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     });
     const placement = createPlacement({
       ...{ host, membership, clock: env.clock, heard: this.#gossip.view },
-      lostAfterMs: this.#timings.lostAfterMs,
+      ...{ lostAfterMs: this.#timings.lostAfterMs, limits: moveLimitsOf(this.#config) },
     });
     const running: Running = {
       ...{ lock, engine, logStore, host, founding, membership, replicas, keyspaces, placement },
