@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import type { Routing } from "../../protocol/handler.ts";
 import { nodeId, shardId } from "../../protocol/ids.ts";
-import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
+import type { ClientRequest, ClientResponse, ShardStatus } from "../../protocol/messages.ts";
 import { memberAt } from "../../src/config.ts";
 import { seededRandom } from "../../src/lib/prng.ts";
 import { testSeed } from "../support/seed.ts";
@@ -79,11 +79,14 @@ class Machines {
     return this.ask("n1", { ...change, node: nodeId(name) }, "redirect", "boolean", `${name} is removed`);
   }
 
-  /** Whether the groups that are led by one of `voters` are all, and have these voters. */
-  areMembers(voters: readonly string[]): boolean {
-    const views = voters.flatMap((name) => this.machine(name).status()?.shards ?? []);
+  /** Whether the groups that are led by one of `names` are all, and have these members; in the system group not all vote. */
+  areMembers(names: readonly string[]): boolean {
+    const views = names.flatMap((name) => this.machine(name).status()?.shards ?? []);
+    const membersOf = ({ shard, voters, learners }: ShardStatus) =>
+      shard < 0 ? [...voters, ...learners].sort() : voters;
     const led = views.filter(
-      (view) => view.role === "leader" && view.voters.join() === voters.join() && view.outgoing.length === 0,
+      (view) =>
+        view.role === "leader" && membersOf(view).join() === names.join() && view.outgoing.length === 0,
     );
     return new Set(led.map(({ shard }) => shard)).size === SHARDS + 1;
   }
