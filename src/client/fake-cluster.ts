@@ -157,7 +157,7 @@ export class FakeCluster {
             version: 1,
             view: this.view,
             clusterId: this.clusterId,
-            nodes: this.nodes.map(({ id, address }) => ({ id, address })),
+            nodes: this.nodes.filter((node) => node.isMember).map(({ id, address }) => ({ id, address })),
             shards: this.leaders.map((leader) => ({
               leader: this.nodes[leader]!.id,
               term: this.term,
@@ -210,6 +210,8 @@ export class FakeNode {
   readonly id;
   readonly address: string;
   readonly index: number;
+  /** Whether the topology has it. */
+  isMember = true;
   /** Every request that arrived, in order. */
   readonly received: ClientRequest[] = [];
   /** How many times bytes arrived: what a client sends in one piece counts once. */

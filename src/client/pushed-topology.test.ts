@@ -44,3 +44,20 @@ test("when the node that pushes is lost, another one is asked to", async () => {
   expect(client.counts.redirected).toBe(0);
   expect(kinds(second, "put")).toHaveLength(1);
 });
+
+test("a node that has left the cluster is left alone, once it owes nothing", async () => {
+  const world = new FakeWorld();
+  const cluster = new FakeCluster(world, 3, 3);
+  const [first, second] = cluster.nodes as [FakeNode, FakeNode];
+  const client = await world.until(Client.open({ addresses: [first.address] }, world));
+  for (const key of ["a", "b", "c", "d", "e", "f"]) await world.until(client.get(key));
+  expect(second.connections).toBe(1);
+  second.isMember = false;
+  cluster.leaders[1] = 0;
+  cluster.term++;
+  first.pushTopology();
+  await world.pass(10);
+  expect(second.connections).toBe(0);
+  for (const key of ["a", "b", "c", "d", "e", "f"]) await world.until(client.get(key));
+  expect(client.counts.redirected).toBe(0);
+});

@@ -194,7 +194,20 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
 
   #learn(topology: Topology | undefined): void {
     // Stamps of one cluster mean nothing to another.
-    if (topology !== undefined && this.#topology.replace(topology)) this.#sessions = [];
+    if (topology === undefined) return;
+    if (this.#topology.replace(topology)) this.#sessions = [];
+    this.#leaveStrangers();
+  }
+
+  /** Closes the connections to nodes that have left the cluster and owe nothing. */
+  #leaveStrangers(): void {
+    const { addresses } = this.#topology;
+    for (const [address, connection] of this.#connections) {
+      if (connection.waiting > 0 || addresses.includes(address)) continue;
+      connection.close();
+      this.#connections.delete(address);
+      if (this.#subscribedAt === address) this.#subscribedAt = undefined;
+    }
   }
 
   // What a session asks.
