@@ -36,6 +36,8 @@ export const VALUE = answer("value", ({ value }) => (value === undefined ? undef
 export const TEXT = answer("value", ({ value }) => (value === undefined ? undefined : fromUtf8(value)));
 export const ENTRIES = answer("entries", ({ entries, more }) => ({ entries: entries.map(ownedEntry), more }));
 export const TOPOLOGY = answer<"topology", Topology>("topology", ({ topology }) => topology);
+/** The same of a cluster that is founded, which has shards: until then it is asked again. */
+export const SHARDED_TOPOLOGY = answer<"topology", Topology>("topology", ({ topology }) => topology);
 export const NODE_STATUS = answer<"nodeStatus", NodeStatus>("nodeStatus", ({ status }) => status);
 export const EXPLANATION = answer<"explanation", KeyExplanation>(
   "explanation",

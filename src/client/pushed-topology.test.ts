@@ -61,3 +61,42 @@ test("a node that has left the cluster is left alone, once it owes nothing", asy
   for (const key of ["a", "b", "c", "d", "e", "f"]) await world.until(client.get(key));
   expect(client.counts.redirected).toBe(0);
 });
+
+test("a client of a cluster that is being founded waits until it has shards", async () => {
+  const world = new FakeWorld();
+  const cluster = new FakeCluster(world, 2, 2);
+  const leaders = cluster.leaders.splice(0);
+  const opening = Client.open({ addresses: cluster.addresses }, world);
+  let isOpen = false;
+  opening.then(() => {
+    isOpen = true;
+  });
+  await world.pass(500);
+  expect(isOpen).toBe(false);
+  cluster.leaders.push(...leaders);
+  const client = await world.until(opening);
+  await world.until(client.put("a", "1"));
+  const found = await world.until(Array.fromAsync(client.scan()));
+  expect(found).toHaveLength(1);
+  // A node that was wiped, and founds another cluster, can't make it forget that there are shards.
+  const subscribed = cluster.nodes.find((node) => kinds(node, "topology").length > 0)!;
+  cluster.leaders.splice(0);
+  subscribed.pushTopology();
+  await world.pass(10);
+  cluster.leaders.push(...leaders);
+  expect(await world.until(client.getText("a"))).toBe("1");
+});
+
+test("one that is not founded in time is told of as such", async () => {
+  const world = new FakeWorld();
+  const cluster = new FakeCluster(world, 1, 1);
+  cluster.leaders.splice(0);
+  const opening = Client.open({ addresses: cluster.addresses, requestTimeoutMs: 300 }, world);
+  const problem = await world.until(
+    opening.then(
+      () => "",
+      (error: Error) => error.message,
+    ),
+  );
+  expect(problem).toContain("says that the cluster is being founded, and has no shards yet");
+});

@@ -15,7 +15,7 @@ import { SLOTS } from "../../protocol/limits.ts";
 import type { ClientResponse, ErrorResponse, Topology } from "../../protocol/messages.ts";
 import { shardOfSlot } from "../../protocol/slots.ts";
 import type { Env } from "../env/env.ts";
-import { SESSION, TOPOLOGY } from "./answers.ts";
+import { SESSION, SHARDED_TOPOLOGY } from "./answers.ts";
 import { type Answer, Call, type Outgoing, type Route } from "./call.ts";
 import { type ConnectionOwner, NodeConnection } from "./connection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -104,11 +104,14 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
     });
   }
 
-  /** Fetches the topology, or joins the fetch that is under way. Rejects when no node answers in time. */
+  /**
+   * Fetches the topology, or joins the fetch that is under way. Rejects when no node answers in time, or all that do say
+   * that the cluster has no shards yet.
+   */
   refresh(): Promise<void> {
     const known = this.#topology.view;
     const request = { kind: "topology", known, subscribe: this.#subscribedAt === undefined } as const;
-    this.#refreshing ??= this.run(request, TOPOLOGY, "any")
+    this.#refreshing ??= this.run(request, SHARDED_TOPOLOGY, "any")
       .then((topology) => this.#learn(topology))
       .finally(() => {
         this.#refreshing = undefined;
@@ -136,7 +139,11 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
     const { address } = call.connection!;
     call.connection = undefined;
     if (call.request.kind === "topology" && call.request.subscribe) this.#subscribed(response, address);
-    if (response.kind === call.answer.kind) {
+    if (call.answer === SHARDED_TOPOLOGY && isUnfounded(response)) {
+      call.problemCode = "UNAVAILABLE";
+      call.problem = `${address} says that the cluster is being founded, and has no shards yet`;
+      this.#retryLater(call);
+    } else if (response.kind === call.answer.kind) {
       this.#settle(call);
       call.resolve(call.answer.pick(response));
     } else if (response.kind === "unchanged" && call.request.kind === "topology") {
@@ -152,7 +159,8 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   }
 
   pushed(response: ClientResponse, address: string): void {
-    if (response.kind === "topology" && address === this.#subscribedAt) this.#learn(response.topology);
+    if (response.kind !== "topology" || address !== this.#subscribedAt || isUnfounded(response)) return;
+    this.#learn(response.topology);
   }
 
   unreachable(address: string): void {
@@ -420,6 +428,11 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
     const consequence = call.isWrite ? `; ${outcomeInWords(outcome)}` : "";
     return new FlotillaError(code, `${failureOf(call, call.problem)}${consequence}`, outcome);
   }
+}
+
+/** Whether it is the topology of a cluster that has no shards yet: what a key's request would do with it, nobody can say. */
+function isUnfounded(response: ClientResponse): boolean {
+  return response.kind === "topology" && response.topology.shards.length === 0;
 }
 
 /** A call's failure in a sentence: what was asked, how often, and why it failed. */

@@ -22,6 +22,7 @@ import { allKeys, isCounter, isOther, isRow, keyspaceOf, nameOf, ROW_PARTS, shar
 import type { SimulatedKeyspaces } from "./keyspaces.ts";
 import type { Answer, SimulatedMachine } from "./machine.ts";
 import type { StateChecks } from "./state-checks.ts";
+import type { WireClient } from "./wire-client.ts";
 
 export interface ClientsParts {
   readonly clock: VirtualClock;
@@ -36,6 +37,8 @@ export interface ClientsParts {
   /** How many operations are begun at most. */
   readonly operationsMax: number;
   readonly keyspaces: Pick<SimulatedKeyspaces, "other">;
+  /** A client that has connections of its own; `undefined` for one that asks nodes directly. */
+  readonly wireClient: (number: number) => WireClient | undefined;
   /** Hears which linearizable reads were answered by whom. */
   readonly checks: Pick<StateChecks, "commitOf" | "answeredRead">;
   /** Hears of each operation that is over. */
@@ -88,7 +91,9 @@ export class SimulatedClients {
   start(count: number): void {
     for (let number = 0; number < count; number++) {
       this.#running++;
-      this.#loop(number).then(() => this.#running--);
+      const wire = this.#parts.wireClient(number);
+      const loop = wire === undefined ? this.#loop(number) : this.#loopOverWire(number, wire);
+      loop.then(() => this.#running--);
     }
   }
 
@@ -115,7 +120,7 @@ export class SimulatedClients {
     const invokedAt = this.#instant();
     const action: Action = { kind: "get" };
     const request = this.#inKeyspace(key, requestOf(action, key, NO_SESSION, ROW_PARTS[0]));
-    const judged = this.#judge(action, await machine.execute(request, "forward"), machine);
+    const judged = this.#judge(action, await machine.execute(request, "forward"));
     this.#record(-1, key, judged, invokedAt);
     return judged.outcome === "done";
   }
@@ -136,6 +141,50 @@ export class SimulatedClients {
         else await this.#inSession(number, key, action, session);
       }
       await sleep(clock, random.float() * PAUSE_MS_MAX);
+    }
+  }
+
+  /** A client with connections of its own. It knows the default keyspace only. */
+  async #loopOverWire(number: number, wire: WireClient): Promise<void> {
+    const { random, clock, operationsMax } = this.#parts;
+    const keys = this.#allKeys.filter((key) => !isOther(key));
+    while (!this.#isStopped && this.#begun < operationsMax) {
+      this.#begun++;
+      const key = keys[random.below(keys.length)]!;
+      if (random.below(12) === 0) await this.#scanOverWire(number, wire, key, keys);
+      else {
+        const invokedAt = this.#instant();
+        const told = await wire.act(key, this.#choose(key));
+        if (told.outcome !== "done") this.#noteError(told.action, told.error, told.message);
+        this.#record(number, key, told, invokedAt);
+      }
+      await sleep(clock, random.float() * PAUSE_MS_MAX);
+    }
+    wire.close();
+  }
+
+  async #scanOverWire(
+    client: number,
+    wire: WireClient,
+    first: string,
+    keys: readonly string[],
+  ): Promise<void> {
+    const start = nameOf(first);
+    const invokedAt = this.#instant();
+    const isSnapshot = this.#parts.random.below(2) === 0;
+    const found = await wire.scan(start, isSnapshot);
+    if (found === undefined) return;
+    for (const key of keys) {
+      const names = (isRow(key) ? ROW_PARTS.map((part) => nameOf(key, part)) : [nameOf(key)]).filter(
+        (name) => name >= start,
+      );
+      const values = names.map((name) => found.get(name));
+      if (isSnapshot && values.some((value) => value !== values[0])) {
+        this.failures.push(`a snapshot has half of a batch: ${names.join()} are ${values.join()}`);
+      }
+      for (const result of new Set(values)) {
+        this.#record(client, key, { action: { kind: "get", result }, outcome: "done" }, invokedAt);
+      }
     }
   }
 
@@ -184,9 +233,9 @@ export class SimulatedClients {
       shard: shard === undefined ? undefined : shardId(shard),
       keyspace,
     };
-    const { answer, machine } = await this.#ask(request, shard ?? 0);
+    const answer = await this.#ask(request, shard ?? 0);
     if (typeof answer === "string" || answer.kind !== "entries") {
-      this.#judge({ kind: "get" }, answer, machine);
+      this.#judge({ kind: "get" }, answer);
       return;
     }
     const found = new Map(answer.entries.map(({ key, value }) => [fromUtf8(key), fromUtf8(value)]));
@@ -230,15 +279,15 @@ export class SimulatedClients {
     const plain = this.#inKeyspace(key, requestOf(action, key, NO_SESSION, part, isConditional));
     const request: ClientRequest =
       plain.kind === "get" && random.below(2) === 0 ? { ...plain, consistency: "lease" } : plain;
-    const { answer, machine } = await this.#ask(request, shardOf(key, shards));
-    this.#record(client, key, this.#judge(action, answer, machine), invokedAt);
+    const answer = await this.#ask(request, shardOf(key, shards));
+    this.#record(client, key, this.#judge(action, answer), invokedAt);
   }
 
   async #inSession(client: number, key: string, action: Action, sessions: ClientSessions): Promise<void> {
     const { random, clock, shards } = this.#parts;
     const shard = shardOf(key, shards);
     if (!sessions.has(shard)) {
-      const { answer: opened } = await this.#ask({ kind: "openSession", shard }, shard);
+      const opened = await this.#ask({ kind: "openSession", shard }, shard);
       if (typeof opened === "string" || opened.kind !== "integer") return;
       sessions.open(shard, Number(opened.value));
     }
@@ -247,8 +296,8 @@ export class SimulatedClients {
     let outcome: Operation["outcome"] = "failed";
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       if (attempt > 0) await sleep(clock, random.float() * RETRY_MS_MAX);
-      const { answer, machine } = await this.#ask(request, shard);
-      const judged = this.#judge(action, answer, machine);
+      const answer = await this.#ask(request, shard);
+      const judged = this.#judge(action, answer);
       if (judged.outcome === "done") {
         this.#record(client, key, judged, invokedAt);
         return;
@@ -265,10 +314,7 @@ export class SimulatedClients {
   }
 
   /** Asks one node, mostly the one that was last said to lead, and waits for a while. */
-  async #ask(
-    request: ClientRequest,
-    shard: number,
-  ): Promise<{ readonly answer: Answer; readonly machine: SimulatedMachine }> {
+  async #ask(request: ClientRequest, shard: number): Promise<Answer> {
     const { random, machines } = this.#parts;
     const hinted = random.below(4) > 0 ? this.#leaders.get(shard) : undefined;
     const machine = hinted ?? machines[random.below(machines.length)]!;
@@ -280,7 +326,7 @@ export class SimulatedClients {
       if (leader === undefined) this.#leaders.delete(shard);
       else this.#leaders.set(shard, leader);
     }
-    return { answer, machine };
+    return answer;
   }
 
   /** Has `machine` execute a request. A read that it answers by itself has to be as new as what was committed before. */
@@ -308,21 +354,24 @@ export class SimulatedClients {
     return Promise.race([answer, sleep(clock, patienceMs).then(() => "lost" as const)]);
   }
 
-  #judge(action: Action, answer: Answer, machine: SimulatedMachine): Judged {
+  #judge(action: Action, answer: Answer): Judged {
     if (answer === "lost") return { action, outcome: "unknown" };
     if (answer === "refused") return { action, outcome: "failed" };
     if (answer.kind === "error") {
-      // A node may pass on what a damaged one said.
-      const isExplained = machine.isExcused || this.#parts.machines.some(({ isExcused }) => isExcused);
-      if (UNEXPECTED.has(answer.error) && !isExplained) {
-        this.failures.push(`a ${action.kind} was answered with ${answer.error}: ${answer.message}`);
-      }
+      this.#noteError(action, answer.error, answer.message);
       return { action, outcome: ERRORS[answer.error].outcome === "unknown" ? "unknown" : "failed" };
     }
     const done = doneAction(action, answer);
     if (done !== undefined) return { action: done, outcome: "done" };
     this.failures.push(`a ${action.kind} was answered with a ${answer.kind}`);
     return { action, outcome: "unknown" };
+  }
+
+  #noteError(action: Action, error: ErrorName, message: string): void {
+    // A node may pass on what a damaged one said.
+    const isExplained = this.#parts.machines.some(({ isExcused }) => isExcused);
+    if (!UNEXPECTED.has(error) || isExplained) return;
+    this.failures.push(`a ${action.kind} was answered with ${error}: ${message}`);
   }
 
   #record(client: number, key: string, { action, outcome }: Judged, invokedAt: number): void {

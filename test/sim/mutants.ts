@@ -10,6 +10,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
+import { CLIENT_MUTANTS } from "./mutants/client.ts";
 import { CORE_MUTANTS } from "./mutants/core.ts";
 import { DISK_DAMAGE_MUTANTS } from "./mutants/disk-damage.ts";
 import { ENGINE_MUTANTS } from "./mutants/engine.ts";
@@ -32,6 +33,7 @@ const MUTANTS = [
   ...KEYSPACE_MUTANTS,
   ...SNAPSHOT_MUTANTS,
   ...REPLICA_MUTANTS,
+  ...CLIENT_MUTANTS,
   ...DISK_DAMAGE_MUTANTS,
   ...FOUNDING_MUTANTS,
 ];

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { testSeed } from "../support/seed.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { runMany } from "./many-runs.ts";
+import { CLIENT_MUTANTS } from "./mutants/client.ts";
 import { CORE_MUTANTS } from "./mutants/core.ts";
 import { DISK_DAMAGE_MUTANTS } from "./mutants/disk-damage.ts";
 import { ENGINE_MUTANTS } from "./mutants/engine.ts";
@@ -121,6 +122,7 @@ test("every mutant applies, and has a name of its own", () => {
     ...SESSION_MUTANTS,
     ...SNAPSHOT_MUTANTS,
     ...REPLICA_MUTANTS,
+    ...CLIENT_MUTANTS,
     ...DISK_DAMAGE_MUTANTS,
     ...FOUNDING_MUTANTS,
   ];

@@ -33,6 +33,7 @@ import type { SimulationOptions } from "./options.ts";
 import { drawProfile, type Profile } from "./profile.ts";
 import { StateChecks } from "./state-checks.ts";
 import { Trace } from "./trace.ts";
+import { WireClient } from "./wire-client.ts";
 
 /** How long the last requests, and the last replica, may take once all is well. */
 const ANSWERS_MS = 40_000;
@@ -144,6 +145,7 @@ class Simulation {
       valueBytesMax: profile.valueBytesMax,
       operationsMax: options.operationsMax,
       checks: this.#checks,
+      wireClient: (number) => this.#wireClient(number),
       observe: (operation) => this.#observe(operation),
     });
     this.#members = new MemberChanges({
@@ -299,6 +301,20 @@ class Simulation {
     if (event.endsWith("installed a snapshot")) this.#snapshots++;
     this.#trace.tell(event);
   };
+
+  /** Every third client has connections of its own. */
+  #wireClient(number: number): WireClient | undefined {
+    if (number % 3 !== 2) return undefined;
+    const host = `c${number}`;
+    return new WireClient({
+      network: this.#network,
+      random: streamOf(this.#options.seed, host),
+      host,
+      nodes: this.#machines.slice(0, this.#profile.nodes).map(({ name }) => name),
+      port: 7001,
+      fail: (problem) => this.#problems.push(problem),
+    });
+  }
 
   #observe(operation: Operation): void {
     this.#trace.mix(Bun.hash.xxHash32(show(operation)));

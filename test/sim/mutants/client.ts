@@ -1,0 +1,19 @@
+/** Bugs of the client library. */
+import { type Mutant, mutant } from "./mutant.ts";
+
+const RUNNER = "src/client/request-runner.ts";
+
+export const CLIENT_MUTANTS: readonly Mutant[] = [
+  mutant(
+    "client-repeats-what-may-have-happened",
+    RUNNER,
+    "    return !call.mayHaveHappened || call.session !== undefined;\n",
+    "    return true;\n",
+  ),
+  mutant(
+    "client-says-that-nothing-was-done",
+    RUNNER,
+    "    if (sent && call.isWrite) call.mayHaveHappened = true;\n",
+    "",
+  ),
+];
