@@ -65,6 +65,14 @@ test("another cluster takes nothing over from the one before", () => {
   expect(cache.leaderOf(0)).toBeUndefined();
 });
 
+test("a node that has just started, and knows of no shards yet, takes nothing away", () => {
+  const cache = new TopologyCache(["seed:1"], 0);
+  expect(cache.replace(topology([]))).toBe(false);
+  expect(cache.replace(topology(["n1", "n2"]))).toBe(true);
+  expect(cache.replace(topology([]))).toBe(false);
+  expect([cache.shards, cache.leaderOf(1)]).toEqual([2, "10.0.0.2:1"]);
+});
+
 test("the round over the nodes skips those that are not usable, but never ends", () => {
   const cache = new TopologyCache(["a:1", "b:1", "c:1"], 0);
   const round = (usable: (address: string) => boolean) => [0, 1, 2].map(() => cache.nextAddress(usable));

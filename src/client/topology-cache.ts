@@ -67,6 +67,8 @@ export class TopologyCache {
    */
   replace(topology: Topology): boolean {
     const before = this.#topology;
+    // A node that has just started knows of no shards until it has read what the cluster agreed on.
+    if (topology.shards.length === 0 && this.#leaders.length > 0) return false;
     const isOther =
       before !== undefined &&
       (before.clusterId !== topology.clusterId || before.shards.length !== topology.shards.length);

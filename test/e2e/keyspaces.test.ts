@@ -63,7 +63,9 @@ test("the same keys in several keyspaces, through every door", async () => {
       connection.close();
     }
     await client.dropKeyspace("orders");
-    expect(await codeOf(others[1]!.get("{tag}a"))).toBe("NO_KEYSPACE notDone");
+    // The other nodes hear of it by and by.
+    const isGone = async () => (await codeOf(others[1]!.get("{tag}a"))) === "NO_KEYSPACE notDone";
+    await eventually("the keyspace is gone", 5000, isGone);
     await client.createKeyspace("orders");
     expect(await (await client.keyspace("orders")).get("{tag}a")).toBeUndefined();
     expect(await others[2]!.getText("{tag}a")).toBe("a of 2");
