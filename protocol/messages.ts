@@ -402,9 +402,11 @@ export interface NodeStatus {
   readonly storage: StorageStatus;
   readonly memory: { readonly residentBytes: number; readonly heapBytes: number };
 }
+/** Another node: how the connection to it is, and how it is itself, as this node has heard by gossip. */
 export interface PeerStatus {
   readonly id: NodeId;
   readonly address: string;
+  readonly state: MemberState;
   readonly connected: boolean;
   /** Milliseconds since anything was heard from it; `null`: never since this node started. */
   readonly lastHeardMs: number | null;

@@ -83,6 +83,7 @@ export const placementShape: Shape<PlacementStatus> = record<PlacementStatus>({
 const peerStatus = record<PeerStatus>({
   id: node,
   address: text,
+  state: oneOf(...MEMBER_STATES),
   connected: boolean,
   lastHeardMs: nullable(number),
 });

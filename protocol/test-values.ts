@@ -213,7 +213,10 @@ const nodeStatus = fc.record({
   uptimeMs: wholeNumber,
   readOnly: fc.boolean(),
   peers: fc.array(
-    fc.record({ id: node, address: text, connected: fc.boolean(), lastHeardMs: fc.option(wholeNumber) }),
+    fc.record({
+      ...{ id: node, address: text, state: fc.constantFrom(...MEMBER_STATES) },
+      ...{ connected: fc.boolean(), lastHeardMs: fc.option(wholeNumber) },
+    }),
     { maxLength: 3 },
   ),
   shards: fc.array(fc.record(shardStatus), { maxLength: 3 }),

@@ -48,7 +48,7 @@ function node(id: string, shard: ShardStatus, heardMs: Record<string, number> = 
     readOnly: false,
     peers: Object.entries(heardMs).map(([peer, lastHeardMs]) => ({
       id: nodeId(peer),
-      address: "",
+      ...{ address: "", state: "alive" },
       connected: false,
       lastHeardMs,
     })),

@@ -513,20 +513,21 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       forwarding: { ...DEFAULT_LIMITS.forwarding, waitMs: this.#timings.forwardWaitMs },
       addressOf: (node) => membership.addressOf(node),
     });
+    const { view } = this.#gossip;
     const status = () =>
       nodeStatus({
         self,
         version,
         clusterId: () => membership.facts.clusterId,
         uptimeMs: () => clock.nowMs() - this.#startedMs,
-        peers: () => this.#peers.status(),
+        peers: () =>
+          this.#peers.status().map((peer) => ({ ...peer, state: view.stateOf(peer.id) ?? "alive" })),
         connections: () => this.#server.connections,
         host,
         stats: this.#stats,
         engine,
         logStore,
       });
-    const { view } = this.#gossip;
     const topology = topologySource(host, membership, leaders);
     return new Router({
       shards: () => membership.facts.shards.length,

@@ -14,8 +14,8 @@ const nodeStatus: NodeStatus = {
   uptimeMs: 3_725_000,
   readOnly: false,
   peers: [
-    { id: n2, address: "127.0.0.1:7002", connected: true, lastHeardMs: 12.4 },
-    { id: n3, address: "127.0.0.1:7003", connected: false, lastHeardMs: null },
+    { id: n2, address: "127.0.0.1:7002", state: "alive", connected: true, lastHeardMs: 12.4 },
+    { id: n3, address: "127.0.0.1:7003", state: "dead", connected: false, lastHeardMs: null },
   ],
   shards: [
     {
@@ -182,12 +182,12 @@ test("info shows one node in full", () => {
     disk      log syncs p50 0.80, p99 12.00, max 30.00 ms; slow now: it does not lead, 2 times slow
     memory    120.0 MiB resident, 30.0 MiB heap
 
-    ┌──────┬────────────────┬───────────┬────────────┐
-    │ peer │ address        │ connected │ last heard │
-    ├──────┼────────────────┼───────────┼────────────┤
-    │ n2   │ 127.0.0.1:7002 │ yes       │ 12 ms ago  │
-    │ n3   │ 127.0.0.1:7003 │ no        │ never      │
-    └──────┴────────────────┴───────────┴────────────┘
+    ┌──────┬────────────────┬───────┬───────────┬────────────┐
+    │ peer │ address        │ state │ connected │ last heard │
+    ├──────┼────────────────┼───────┼───────────┼────────────┤
+    │ n2   │ 127.0.0.1:7002 │ alive │ yes       │ 12 ms ago  │
+    │ n3   │ 127.0.0.1:7003 │ dead  │ no        │ never      │
+    └──────┴────────────────┴───────┴───────────┴────────────┘
 
     ┌────────┬──────────┬────────┬──────┬──────┬────────┬─────────┬───────────────────────┐
     │  shard │ role     │ leader │ term │ last │ commit │ applied │ replicas              │

@@ -191,11 +191,12 @@ function facts(status: NodeStatus): string {
 function peersTable(status: NodeStatus, look: Look): string {
   if (status.peers.length === 0) return "no peers";
   const colors = pc.createColors(look.colors);
-  const table = plainTable(["peer", "address", "connected", "last heard"]);
+  const table = plainTable(["peer", "address", "state", "connected", "last heard"]);
   for (const peer of status.peers) {
     table.push([
       peer.id,
       peer.address,
+      stateWord(peer.state, look),
       peer.connected ? colors.green("yes") : colors.red("no"),
       ago(peer.lastHeardMs),
     ]);

@@ -7,7 +7,7 @@ import type { GossipMessage } from "../../protocol/gossip-messages.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
-import type { ClientRequest, PeerStatus } from "../../protocol/messages.ts";
+import type { ClientRequest } from "../../protocol/messages.ts";
 import {
   appendMessage,
   beginBundle,
@@ -24,7 +24,7 @@ import type { Connection, ConnectionHandler, Timer } from "../env/env.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import { ForwardTable } from "./forward-table.ts";
 import { expectHello, judgeHello } from "./peer-hello.ts";
-import type { PeerAddress, PeersParts } from "./peers.ts";
+import type { LinkStatus, PeerAddress, PeersParts } from "./peers.ts";
 import type { Turn, TurnMember } from "./turn.ts";
 
 /** Somebody who asks this often how long a node was silent watches it. */
@@ -103,7 +103,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     if (wasReady) this.#parts.listener.disconnected(this.#node);
   }
 
-  status(nowMs: number): PeerStatus {
+  status(nowMs: number): LinkStatus {
     const { host, port } = this.#address;
     return {
       id: this.#node,

@@ -56,6 +56,9 @@ export interface PeersParts {
   readonly limits: ServerLimits;
 }
 
+/** How the connection to a peer is. */
+export type LinkStatus = Omit<PeerStatus, "state">;
+
 export interface Peers extends PeerNetwork, GossipNetwork, PeerAcceptor {
   /** Starts to connect to all members. */
   start(): void;
@@ -64,7 +67,7 @@ export interface Peers extends PeerNetwork, GossipNetwork, PeerAcceptor {
   /** Closes what was dialled, for good; forwarded requests that wait are answered as at a disconnect. */
   stop(): void;
   /** All other members, in the order of their ids. */
-  status(): PeerStatus[];
+  status(): LinkStatus[];
   /** Raft messages that were dropped since the start, because a peer was not connected or did not take them. */
   readonly droppedMessages: number;
 }
@@ -129,7 +132,7 @@ class PeerSet implements Peers {
     for (const link of this.#links.values()) link.stop();
   }
 
-  status(): PeerStatus[] {
+  status(): LinkStatus[] {
     const nowMs = this.#parts.env.clock.nowMs();
     const nodes = [...this.#links.keys()].sort();
     return nodes.map((node) => this.#links.get(node)!.status(nowMs));

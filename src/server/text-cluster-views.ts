@@ -58,7 +58,7 @@ export function nodeLine({ routes, topology, peers, wallMs }: ClusterView, node:
   const isSelf = node === routes.self;
   const peer = peers.find(({ id }) => id === node);
   const isLinked = isSelf || peer?.connected === true;
-  const flags = `${isSelf ? "myself," : ""}master${isLinked ? "" : ",fail?"}`;
+  const flags = `${isSelf ? "myself," : ""}master${isSelf ? "" : failFlag(peer)}`;
   const heardMs = isSelf ? wallMs : peer?.lastHeardMs == null ? 0 : wallMs - peer.lastHeardMs;
   const slots = slotRanges(topology)
     .filter(({ leader }) => leader === node)
@@ -69,6 +69,12 @@ export function nodeLine({ routes, topology, peers, wallMs }: ClusterView, node:
     `${routes.hexId(node)} ${where} ${flags} - 0 ${Math.round(heardMs)} ${epochOf(topology, node)} ` +
     `${isLinked ? "connected" : "disconnected"}${slots.join("")}`
   );
+}
+
+/** Redis' `fail?` is what one node believes, and `fail` what is agreed on. */
+function failFlag(peer: PeerStatus | undefined): string {
+  if (peer?.state === "dead" || peer?.state === "left") return ",fail";
+  return peer?.connected === true && peer.state === "alive" ? "" : ",fail?";
 }
 
 /** `CLUSTER INFO`, as far as there is a counterpart. */

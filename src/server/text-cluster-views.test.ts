@@ -1,0 +1,32 @@
+import { expect, test } from "bun:test";
+import { nodeId } from "../../protocol/ids.ts";
+import type { PeerStatus } from "../../protocol/messages.ts";
+import { nodeLine } from "./text-cluster-views.ts";
+
+const [N1, N2] = [nodeId("n1"), nodeId("n2")];
+
+/** The flags and the link state of n2, as n1 has it. */
+function flagsOf(peer: Pick<PeerStatus, "state" | "connected"> | undefined, node = N2): string[] {
+  const peers = peer === undefined ? [] : [{ id: N2, address: "n2:7002", lastHeardMs: 5, ...peer }];
+  const topology = {
+    ...{ version: 1, view: 1, clusterId: "c" },
+    nodes: [N1, N2].map((id) => ({ id, address: `${id}:7001` })),
+    shards: [{ leader: N1, term: 1, replicas: [N1, N2] }],
+  };
+  const routes = {
+    ...{ self: N1, hexId: (id: string) => id },
+    endpointOf: (id: string) => ({ host: id, port: 7001 }),
+  };
+  const [, , flags, , , , , link] = nodeLine({ routes, topology, peers, wallMs: 1000 }, node).split(" ");
+  return [flags!, link!];
+}
+
+test("a node is marked as failing where it is suspected, and as failed where all have given it up", () => {
+  expect(flagsOf({ state: "alive", connected: true })).toEqual(["master", "connected"]);
+  expect(flagsOf({ state: "alive", connected: false })).toEqual(["master,fail?", "disconnected"]);
+  expect(flagsOf({ state: "suspect", connected: true })).toEqual(["master,fail?", "connected"]);
+  expect(flagsOf({ state: "dead", connected: false })).toEqual(["master,fail", "disconnected"]);
+  expect(flagsOf({ state: "left", connected: false })).toEqual(["master,fail", "disconnected"]);
+  expect(flagsOf(undefined)).toEqual(["master,fail?", "disconnected"]);
+  expect(flagsOf(undefined, N1)).toEqual(["myself,master", "connected"]);
+});
