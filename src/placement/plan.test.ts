@@ -101,6 +101,28 @@ describe("the plan, carried out move by move", () => {
     cluster.checkRest();
   });
 
+  test("of a hundred nodes one comes, one dies and one goes: each moves its share of 1024 shards, in seconds", () => {
+    const limits = { ...MOVE_LIMITS, bytesPerNode: 1e9, bytesPerSecond: 1e9 };
+    const cluster = new SimulatedPlacement({ shards: 1024, replicas: 3, limits, chance: () => 0 });
+    for (let i = 0; i < 100; i++) cluster.happen({ kind: "join", zone: i % 3, host: i });
+    cluster.found();
+    const changes: Happening[] = [
+      { kind: "join", zone: 0, host: 100 },
+      { kind: "kill", node: 5 },
+      { kind: "drain", node: 7 },
+    ];
+    for (const change of changes) {
+      const before = cluster.copies;
+      cluster.happen(change);
+      if (change.kind === "kill") cluster.setLost(change.node);
+      // A move takes a few steps, and eight of them are made at a time.
+      expect(cluster.settle(1000)).toBeLessThan(40);
+      // In a zone of 33 to 35 nodes each holds 29 to 32 of the 1024 replicas that the zone has.
+      expect(cluster.copies - before).toBeWithin(29, 34);
+    }
+    cluster.checkRest();
+  });
+
   test("a node that was away for a short while costs nothing", () => {
     const cluster = setUp(5);
     cluster.happen({ kind: "kill", node: 1 });
