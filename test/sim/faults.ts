@@ -229,10 +229,14 @@ export class SimulatedFaults {
     },
     absence: (machine, lastingMs, random) => {
       if (this.#away.size >= this.#lossesAllowed) return;
-      const awayMs = 1000 + 4 * lastingMs;
       this.#away.add(machine);
-      this.#tell(`${machine.name} is away`, awayMs);
       machine.end(random.below(2) === 0 ? "powerLost" : "killed");
+      if (random.below(3) === 0) {
+        this.#parts.tell(`${machine.name} is away until all is healed`);
+        return;
+      }
+      const awayMs = 1000 + 4 * lastingMs;
+      this.#tell(`${machine.name} is away`, awayMs);
       this.#after(awayMs, () => this.#away.delete(machine));
     },
     ambush: (_, lastingMs, random) => this.#layAmbush(lastingMs, random),
