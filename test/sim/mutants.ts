@@ -19,6 +19,7 @@ import { FOUNDING_MUTANTS } from "./mutants/founding.ts";
 import { KEYSPACE_MUTANTS } from "./mutants/keyspaces.ts";
 import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
 import { type Mutant, plant } from "./mutants/mutant.ts";
+import { PLACEMENT_MUTANTS } from "./mutants/placement.ts";
 import { REPLICA_MUTANTS } from "./mutants/replicas.ts";
 import { SESSION_MUTANTS } from "./mutants/sessions.ts";
 import { SNAPSHOT_MUTANTS } from "./mutants/snapshots.ts";
@@ -33,6 +34,7 @@ const MUTANTS = [
   ...KEYSPACE_MUTANTS,
   ...SNAPSHOT_MUTANTS,
   ...REPLICA_MUTANTS,
+  ...PLACEMENT_MUTANTS,
   ...CLIENT_MUTANTS,
   ...DISK_DAMAGE_MUTANTS,
   ...FOUNDING_MUTANTS,
@@ -51,11 +53,20 @@ for (const name of names) {
 const chosen = MUTANTS.filter(({ name }) => names.includes(name));
 // All are planted before the first is tried, so that one that does not apply is noticed at once.
 const texts = chosen.map((mutant) => plant(mutant, readFileSync(join(ROOT, mutant.file), "utf8")));
+const copy = mkdtempSync(join(tmpdir(), "flotilla-mutant-"));
 let missed = 0;
-for (const [number, mutant] of chosen.entries()) {
-  const { caught, seeds, seed, problem } = await hunt(mutant, texts[number]!);
-  if (!caught) missed++;
-  console.log(JSON.stringify({ mutant: mutant.name, caught, seeds, seed, problem }));
+try {
+  for (const part of ["src", "protocol", "test", "package.json", "tsconfig.json"]) {
+    cpSync(join(ROOT, part), join(copy, part), { recursive: true });
+  }
+  symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
+  for (const [number, mutant] of chosen.entries()) {
+    const { caught, seeds, seed, problem } = await hunt(mutant, texts[number]!);
+    if (!caught) missed++;
+    console.log(JSON.stringify({ mutant: mutant.name, caught, seeds, seed, problem }));
+  }
+} finally {
+  rmSync(copy, { recursive: true, force: true });
 }
 process.exitCode = missed === 0 ? 0 : 1;
 
@@ -68,13 +79,9 @@ interface Hunt {
 }
 
 async function hunt({ file }: Mutant, text: string): Promise<Hunt> {
-  const copy = mkdtempSync(join(tmpdir(), "flotilla-mutant-"));
+  const sound = readFileSync(join(copy, file));
+  writeFileSync(join(copy, file), text);
   try {
-    for (const part of ["src", "protocol", "test", "package.json", "tsconfig.json"]) {
-      cpSync(join(ROOT, part), join(copy, part), { recursive: true });
-    }
-    symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-    writeFileSync(join(copy, file), text);
     const flags = ["--seed", given.first, "--runs", given.seeds, "--bail"];
     const child = Bun.spawn([process.execPath, "test/sim/sim.ts", ...flags], {
       cwd: copy,
@@ -85,6 +92,6 @@ async function hunt({ file }: Mutant, text: string): Promise<Hunt> {
     const problem = /failed: (.{0,100})/.exec(lines.join("\n"))?.[1];
     return { caught: failed > 0, seeds: runs, seed: seeds[0], problem };
   } finally {
-    rmSync(copy, { recursive: true, force: true });
+    writeFileSync(join(copy, file), sound);
   }
 }

@@ -1,0 +1,29 @@
+/** Bugs of who moves replicas. */
+import { type Mutant, mutant } from "./mutant.ts";
+
+export const PLACEMENT_MUTANTS: readonly Mutant[] = [
+  mutant(
+    "votes-wait-for-who-never-comes",
+    "src/placement-driver.ts",
+    "if (!isSettled && newcomers.every(canCome)) return;",
+    "if (!isSettled) return;",
+  ),
+  mutant(
+    "moves-wait-for-who-never-comes",
+    "src/placement/plan.ts",
+    "const moves: Move[] = stops(view, nodes);",
+    "const moves: Move[] = [];",
+  ),
+  mutant(
+    "who-drains-keeps-what-it-has",
+    "src/driven-facts.ts",
+    'isLeaving: nodes[id]!.state !== "member",',
+    'isLeaving: nodes[id]!.state === "removed",',
+  ),
+  mutant(
+    "who-was-removed-is-never-up",
+    "src/node.ts",
+    "this.#gossip.membersChanged(membership.connected.map(({ id }) => id));",
+    "this.#gossip.membersChanged(membership.nodes.map(({ id }) => id));",
+  ),
+];
