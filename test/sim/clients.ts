@@ -18,6 +18,7 @@ import { fromUtf8, utf8 } from "../../src/lib/bytes.ts";
 import type { Random } from "../../src/lib/prng.ts";
 import type { Action, Operation } from "../support/history.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
+import type { ExpiryChecks } from "./expiry-checks.ts";
 import { allKeys, isCounter, isOther, isRow, keyspaceOf, nameOf, ROW_PARTS, shardOf } from "./keys.ts";
 import type { SimulatedKeyspaces } from "./keyspaces.ts";
 import type { Answer, SimulatedMachine } from "./machine.ts";
@@ -41,6 +42,7 @@ export interface ClientsParts {
   readonly wireClient: (number: number) => WireClient | undefined;
   /** Hears which linearizable reads were answered by whom. */
   readonly checks: Pick<StateChecks, "commitOf" | "answeredRead">;
+  readonly expiry: Pick<ExpiryChecks, "goneOf">;
   /** Hears of each operation that is over. */
   readonly observe: (operation: Operation) => void;
 }
@@ -378,11 +380,8 @@ export class SimulatedClients {
     const operation = { client, key, action, outcome, invokedAt, returnedAt: this.#instant() };
     this.history.push(operation);
     this.#parts.observe(operation);
-    if (action.kind === "put" && action.expiry !== undefined && outcome !== "failed") {
-      // Clocks differ and jump, so nobody knows when it expires: like a delete of just this value that may happen once.
-      const gone = { kind: "cas", expected: action.value, value: undefined } as const;
-      this.history.push({ ...operation, action: gone, outcome: "unknown" });
-    }
+    const gone = this.#parts.expiry.goneOf(operation);
+    if (gone !== undefined) this.history.push(gone);
     if (outcome !== "done") return;
     if (action.kind === "get") this.#seen.set(key, action.result);
     if (action.kind === "put") this.#seen.set(key, action.value);

@@ -21,6 +21,7 @@ import { type Operation, show } from "../support/history.ts";
 import { assertLinearizable } from "../support/linearizability.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 import { SimulatedClients } from "./clients.ts";
+import { ExpiryChecks } from "./expiry-checks.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { type PlannedFault, planFaults, SimulatedFaults } from "./faults.ts";
 import { allKeys, isOther, nameOf } from "./keys.ts";
@@ -88,6 +89,7 @@ class Simulation {
   readonly #plan: readonly PlannedFault[];
   readonly #faults: SimulatedFaults;
   readonly #checks: StateChecks;
+  readonly #expiry: ExpiryChecks;
   readonly #problems: string[] = [];
   #snapshots = 0;
   #off: readonly SimulatedMachine[] = [];
@@ -134,6 +136,7 @@ class Simulation {
         .map((key) => nameOf(key)),
       fail: (problem) => this.#problems.push(problem),
     });
+    this.#expiry = new ExpiryChecks(!profile.kinds.includes("jump"));
     this.#clients = new SimulatedClients({
       keyspaces: this.#keyspaces,
       clock: this.#clock,
@@ -145,6 +148,7 @@ class Simulation {
       valueBytesMax: profile.valueBytesMax,
       operationsMax: options.operationsMax,
       checks: this.#checks,
+      expiry: this.#expiry,
       wireClient: (number) => this.#wireClient(number),
       observe: (operation) => this.#observe(operation),
     });
@@ -228,6 +232,7 @@ class Simulation {
     // A node that was removed in the middle of its work finds out only by waiting for others.
     const isDone = () => this.#machines.every(({ oldestCall }) => oldestCall === undefined);
     await this.#until(isDone, ANSWERS_MS, "every request was answered");
+    this.#problems.push(...this.#expiry.faultsOf(this.#clients.history));
     this.#throwProblems();
     assertLinearizable(this.#clients.history);
   }

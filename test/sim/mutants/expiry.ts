@@ -20,4 +20,16 @@ export const EXPIRY_MUTANTS: readonly Mutant[] = [
     "if (group !== SYSTEM_GROUP && timeMs < earliest) earliest = timeMs;",
     "if (group !== SYSTEM_GROUP) earliest = Math.max(earliest === Number.POSITIVE_INFINITY ? 0 : earliest, timeMs);",
   ),
+  mutant(
+    "keys-expire-early",
+    "src/shard/expiry.ts",
+    'expiry === "after" ? nowMs + expiryMs :',
+    'expiry === "after" ? nowMs + Math.ceil(expiryMs / 2) :',
+  ),
+  mutant(
+    "keys-expire-late",
+    "src/shard/expiry.ts",
+    'expiry === "after" ? nowMs + expiryMs :',
+    'expiry === "after" ? nowMs + expiryMs + 3000 :',
+  ),
 ];
