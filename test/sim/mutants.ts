@@ -10,35 +10,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { CLIENT_MUTANTS } from "./mutants/client.ts";
-import { CORE_MUTANTS } from "./mutants/core.ts";
-import { DISK_DAMAGE_MUTANTS } from "./mutants/disk-damage.ts";
-import { ENGINE_MUTANTS } from "./mutants/engine.ts";
-import { EXPIRY_MUTANTS } from "./mutants/expiry.ts";
-import { FOUNDING_MUTANTS } from "./mutants/founding.ts";
-import { KEYSPACE_MUTANTS } from "./mutants/keyspaces.ts";
-import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
+import { MUTANTS } from "./mutants/all.ts";
 import { type Mutant, plant } from "./mutants/mutant.ts";
-import { PLACEMENT_MUTANTS } from "./mutants/placement.ts";
-import { REPLICA_MUTANTS } from "./mutants/replicas.ts";
-import { SESSION_MUTANTS } from "./mutants/sessions.ts";
-import { SNAPSHOT_MUTANTS } from "./mutants/snapshots.ts";
 
 const ROOT = join(import.meta.dir, "../..");
-const MUTANTS = [
-  ...CORE_MUTANTS,
-  ...LOG_STORE_MUTANTS,
-  ...ENGINE_MUTANTS,
-  ...SESSION_MUTANTS,
-  ...EXPIRY_MUTANTS,
-  ...KEYSPACE_MUTANTS,
-  ...SNAPSHOT_MUTANTS,
-  ...REPLICA_MUTANTS,
-  ...PLACEMENT_MUTANTS,
-  ...CLIENT_MUTANTS,
-  ...DISK_DAMAGE_MUTANTS,
-  ...FOUNDING_MUTANTS,
-];
 
 const given = new Command("sim:mutants")
   .option("--seeds <n>", "how many seeds to try for each", "2000")

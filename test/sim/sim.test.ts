@@ -8,16 +8,8 @@ import { join } from "node:path";
 import { testSeed } from "../support/seed.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { runMany } from "./many-runs.ts";
-import { CLIENT_MUTANTS } from "./mutants/client.ts";
-import { CORE_MUTANTS } from "./mutants/core.ts";
-import { DISK_DAMAGE_MUTANTS } from "./mutants/disk-damage.ts";
-import { ENGINE_MUTANTS } from "./mutants/engine.ts";
-import { FOUNDING_MUTANTS } from "./mutants/founding.ts";
-import { LOG_STORE_MUTANTS } from "./mutants/log-store.ts";
+import { MUTANTS } from "./mutants/all.ts";
 import { plant } from "./mutants/mutant.ts";
-import { REPLICA_MUTANTS } from "./mutants/replicas.ts";
-import { SESSION_MUTANTS } from "./mutants/sessions.ts";
-import { SNAPSHOT_MUTANTS } from "./mutants/snapshots.ts";
 import { DEFAULT_OPTIONS, flagsOf, parseFaults, type SimulationOptions } from "./options.ts";
 import { parseSimArguments } from "./sim-arguments.ts";
 import { type RunResult, simulate } from "./simulation.ts";
@@ -115,20 +107,9 @@ test("the flags of a run say which one it was", () => {
 });
 
 test("every mutant applies, and has a name of its own", () => {
-  const mutants = [
-    ...CORE_MUTANTS,
-    ...LOG_STORE_MUTANTS,
-    ...ENGINE_MUTANTS,
-    ...SESSION_MUTANTS,
-    ...SNAPSHOT_MUTANTS,
-    ...REPLICA_MUTANTS,
-    ...CLIENT_MUTANTS,
-    ...DISK_DAMAGE_MUTANTS,
-    ...FOUNDING_MUTANTS,
-  ];
-  for (const mutant of mutants) {
+  for (const mutant of MUTANTS) {
     const text = readFileSync(join(ROOT, mutant.file), "utf8");
     expect(plant(mutant, text)).not.toBe(text);
   }
-  expect(new Set(mutants.map(({ name }) => name)).size).toBe(mutants.length);
+  expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);
 });
