@@ -97,7 +97,7 @@ export function firstSets(nodes: readonly PlacedNode[], settings: Settings): rea
 
 /** What placement decides about. `system`: the members of the system group. */
 export function drivenFacts(
-  { nodes, shards, settings, systemVoters }: SystemFacts,
+  { version, nodes, shards, settings, systemVoters }: SystemFacts,
   system: Configuration,
   sources: FactSources,
 ): DrivenFacts {
@@ -108,6 +108,7 @@ export function drivenFacts(
   const concerned = ids.filter((id) => !isRemoved(id) || isHeld(id));
   const bytes = new Map(concerned.map((id) => [id, bytesOfReplica(id, sources)]));
   return {
+    version,
     nodes: concerned.map((id) => ({
       ...ringNode({ id, ...nodes[id]! }),
       isLeaving: nodes[id]!.state !== "member",

@@ -1,22 +1,25 @@
 import { describe, expect, test } from "bun:test";
 import { type NodeId, nodeId } from "../protocol/ids.ts";
 import { newcomersOf, type PlanNode, reportOf } from "./placement/plan.ts";
-import { placeShards } from "./placement/ring.ts";
+import { placeShards, type RingOptions } from "./placement/ring.ts";
 import { type DrivenFacts, type DrivenShard, PlacementDriver, type WantedSet } from "./placement-driver.ts";
 
 const LIMITS = { movesPerNode: 2, bytesPerNode: 1000, moves: 4, bytesPerSecond: 300, moveSeconds: 1 };
-const RING = { virtualNodes: 20, replicas: 3 };
+const RING: RingOptions = { virtualNodes: 20, replicas: 3 };
 
 /** The system group's facts, in memory: what is proposed is done when the test says so. */
 class Facts {
   nowMs = 1_000_000;
   isLeader = true;
+  ring: RingOptions = RING;
   nodes: PlanNode[];
   shards: DrivenShard[];
   /** Who shall vote in the system group, and who does. */
   voters: readonly NodeId[] = [];
   members: readonly NodeId[] = [];
   readonly proposals: WantedSet[] = [];
+  /** Changes of the facts that no set's version shows. */
+  changes = 0;
   driver = this.#newDriver();
 
   constructor(nodes: number, shards = 12) {
@@ -44,7 +47,8 @@ class Facts {
 
   get facts(): DrivenFacts {
     const systemMembers = { voters: this.members, outgoing: [] };
-    return { ...this, ring: RING, systemVoters: this.voters, systemMembers };
+    const version = this.shards.reduce((sum, row) => sum + row.version, 0) + this.changes;
+    return { ...this, version, systemVoters: this.voters, systemMembers };
   }
 
   /** The driver dies and another one takes over. */
@@ -72,6 +76,7 @@ class Facts {
 
   /** The shards' leaders have done what is wanted, and said so. */
   follow(): void {
+    this.changes++;
     this.shards = this.shards.map((row) => ({ ...row, actual: { ...NOTHING, voters: row.wanted } }));
   }
 
@@ -194,6 +199,37 @@ describe("replicas", () => {
     expect(underWay.length + toCome.length).toBeWithin(held, held + 3);
     const moves = underWay.length + toCome.length;
     expect(estimate).toMatchObject({ moves, bytes: 100 * moves });
+  });
+});
+
+describe("at rest", () => {
+  test("nothing is worked out until the facts or the nodes are others", () => {
+    const facts = new Facts(4);
+    facts.voters = facts.members = ["n1", "n2", "n3"].map(nodeId);
+    let looks = 0;
+    facts.ring = {
+      virtualNodes: 20,
+      get replicas() {
+        looks++;
+        return 3;
+      },
+    };
+    facts.turn();
+    expect(looks).toBeGreaterThan(0);
+    const before = looks;
+    for (let i = 0; i < 5; i++) facts.turn();
+    expect(looks).toBe(before);
+    facts.set("n2", { health: "down" });
+    facts.turn();
+    expect(looks).toBeGreaterThan(before);
+    const then = looks;
+    facts.driver.reconsider();
+    facts.turn();
+    expect(looks).toBeGreaterThan(then);
+    const last = looks;
+    facts.follow();
+    facts.turn();
+    expect(looks).toBeGreaterThan(last);
   });
 });
 

@@ -31,6 +31,8 @@ export interface DrivenShard extends PlanShard {
 
 /** What the cluster has agreed on, as far as placement needs it. */
 export interface DrivenFacts extends PlacementView {
+  /** Grows with every change of the facts; how the nodes are heard to be is none. */
+  readonly version: number;
   readonly shards: readonly DrivenShard[];
   /** Who shall vote in the system group, and who does. */
   readonly systemVoters: readonly NodeId[];
@@ -68,6 +70,8 @@ export class PlacementDriver {
   /** What was proposed for a shard's set of some version, and when. */
   readonly #proposed = new Map<number, Proposal>();
   #needed: { readonly nodes: string; readonly moves: readonly Move[] } | undefined;
+  /** How everything was when the last turn found nothing to do. */
+  #restingState: string | undefined;
   #budgetBytes = 0;
   #turnMs: number | undefined;
 
@@ -88,17 +92,27 @@ export class PlacementDriver {
     const seconds = this.#turnMs === undefined ? 0 : Math.min(1, (nowMs - this.#turnMs) / 1000);
     this.#budgetBytes = Math.min(limits.bytesPerSecond, this.#budgetBytes + seconds * limits.bytesPerSecond);
     this.#turnMs = nowMs;
+    // Most of the time nothing has happened since all was well.
+    const state = JSON.stringify([facts.version, facts.nodes, facts.systemMembers]);
+    if (state === this.#restingState) return;
     const view = this.#foreseen(facts, nowMs);
     const moved = this.#moveReplicas(view);
     const changes = [...moved, ...this.#moveLeaders(view, new Set(moved.map(({ shard }) => shard)))];
     for (const change of changes) this.#proposed.set(change.shard, { ...change, atMs: nowMs });
     if (changes.length > 0) this.#parts.proposeReplicas(changes);
-    this.#moveVotes(facts);
+    const isAtRest = changes.length === 0 && this.#proposed.size === 0 && this.#isAtRest(view);
+    this.#restingState = !this.#moveVotes(facts) && isAtRest ? state : undefined;
+  }
+
+  /** Every replica is where it belongs. */
+  #isAtRest({ shards }: DrivenFacts): boolean {
+    return this.#needed?.moves.length === 0 && !shards.some(isMoving);
   }
 
   /** The plan is worked out anew in the next turn, also if nothing seems to have changed. */
   reconsider(): void {
     this.#needed = undefined;
+    this.#restingState = undefined;
   }
 
   #moveReplicas(view: DrivenFacts): readonly WantedSet[] {
@@ -115,12 +129,13 @@ export class PlacementDriver {
    * Who should lead is the first of the set that is wanted. Leaders are evened out once all replicas are where they belong;
    * but who leaves or is lost should lead nothing at any time.
    */
-  #moveLeaders({ nodes, shards }: DrivenFacts, moved: ReadonlySet<number>): readonly WantedSet[] {
+  #moveLeaders(view: DrivenFacts, moved: ReadonlySet<number>): readonly WantedSet[] {
+    const { nodes, shards } = view;
     const leaders = preferredLeaders(
       shards.map(({ wanted }) => ({ voters: wanted, preferred: wanted[0] })),
       nodes.map((node) => ({ ...node, mayLead: isWanted(node) })),
     );
-    const isAtRest = this.#needed?.moves.length === 0 && !shards.some(isMoving);
+    const isAtRest = this.#isAtRest(view);
     const able = new Set(nodes.filter(isWanted).map(({ id }) => id));
     const changes: WantedSet[] = [];
     for (const [shard, row] of shards.entries()) {
@@ -133,18 +148,19 @@ export class PlacementDriver {
     return changes;
   }
 
-  /** One change of votes at a time; one that waits for a node which is not there is given up. */
-  #moveVotes({ systemVoters: wanted, systemMembers, nodes }: DrivenFacts): void {
+  /** One change of votes at a time; one that waits for a node which is not there is given up. Whether one is under way. */
+  #moveVotes({ systemVoters: wanted, systemMembers, nodes }: DrivenFacts): boolean {
     const { voters, outgoing } = systemMembers;
-    if (outgoing.length > 0) return;
+    if (outgoing.length > 0) return true;
     const newcomers = wanted.filter((id) => !voters.includes(id));
     const isSettled = newcomers.length === 0 && voters.length === wanted.length;
     const canCome = (id: NodeId) =>
       nodes.some((node) => node.id === id && isWanted(node) && node.health === "up");
-    if (!isSettled && newcomers.every(canCome)) return;
+    if (!isSettled && newcomers.every(canCome)) return true;
     const next = systemVoters(voters, nodes);
-    if (next.length === wanted.length && next.every((id) => wanted.includes(id))) return;
+    if (next.length === wanted.length && next.every((id) => wanted.includes(id))) return !isSettled;
     this.#parts.proposeSystemVoters(next);
+    return true;
   }
 
   /** The moves that are needed, from the last time that this was worked out if it still holds. */
@@ -174,6 +190,7 @@ export class PlacementDriver {
   #forget(): void {
     this.#proposed.clear();
     this.#needed = undefined;
+    this.#restingState = undefined;
     this.#turnMs = undefined;
     this.#budgetBytes = 0;
   }

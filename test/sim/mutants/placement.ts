@@ -5,8 +5,8 @@ export const PLACEMENT_MUTANTS: readonly Mutant[] = [
   mutant(
     "votes-wait-for-who-never-comes",
     "src/placement-driver.ts",
-    "if (!isSettled && newcomers.every(canCome)) return;",
-    "if (!isSettled) return;",
+    "if (!isSettled && newcomers.every(canCome)) return true;",
+    "if (!isSettled) return true;",
   ),
   mutant(
     "moves-wait-for-who-never-comes",
