@@ -200,6 +200,17 @@ test("who is removed hears of it in the system group, until no shard has it", ()
   expect(needs.admit(hello())).toBeUndefined();
 });
 
+test("a node that has just started does not know yet that nobody needs one that was removed", () => {
+  const nodes = { ...NODES, n2: fact("n2", "removed") };
+  const restarted = membership({ version: 6, clusterId: "aa", nodes });
+  const without = founded().shards.map((set) => ({ ...set, actual: { ...set.actual, voters: [n1, n3] } }));
+  expect(restarted.admit(hello())).toBeUndefined();
+  restarted.learn(founded({ version: 5, nodes: NODES, shards: without }));
+  expect(restarted.admit(hello())).toBeUndefined();
+  restarted.learn(founded({ version: 6, nodes, shards: without }));
+  expect(restarted.admit(hello())?.error).toBe("REMOVED");
+});
+
 test("a stranger is one of another cluster, or has not been heard of yet, or was removed", () => {
   const known = membership({ clusterId: "aa", nodes: { ...NODES, n3: fact("n3", "removed") } });
   expect(known.refusalOf(hello({ node: n4, clusterId: "bb" })).error).toBe("WRONG_CLUSTER");

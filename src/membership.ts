@@ -80,8 +80,8 @@ export class Membership {
   /** As the system group's machine says, which may replay its log. */
   #current: SystemFacts | undefined;
   #facts: SystemFacts;
-  /** Removed nodes that hold a shard, or shall. */
-  #leaving: ReadonlySet<string> = new Set();
+  /** Removed nodes that hold a shard, or shall; `undefined` while this node has not heard who does, since it started. */
+  #leaving: ReadonlySet<string> | undefined;
 
   constructor(parts: MembershipParts) {
     this.#parts = parts;
@@ -188,7 +188,7 @@ export class Membership {
   }
 
   #isHeld(node: NodeId): boolean {
-    return this.#leaving.has(node) || this.#parts.isInGroup(node);
+    return this.#leaving === undefined || this.#leaving.has(node) || this.#parts.isInGroup(node);
   }
 
   /**
@@ -206,7 +206,7 @@ export class Membership {
     const voters = [...systemVoters].sort();
     const known = this.#known;
     const isLearner = ({ id, state }: KnownNode) =>
-      !voters.includes(id) && (state !== "removed" || this.#leaving.has(id));
+      !voters.includes(id) && (state !== "removed" || this.#leaving?.has(id) !== false);
     return { voters, learners: known.filter(isLearner).map(({ id }) => id) };
   }
 
@@ -229,7 +229,11 @@ export class Membership {
     for (const id of Object.keys(nodes))
       this.#followMove(nodeId(id), before[id]?.address, nodes[id]!.address);
     const holders = new Set(facts.shards.flatMap(namedIn));
-    this.#leaving = new Set([...holders].filter((id) => nodes[id]?.state === "removed"));
+    // One that replays its log does not know yet who holds what by now.
+    const isCurrent = facts.version >= version;
+    this.#leaving = isCurrent
+      ? new Set([...holders].filter((id) => nodes[id]?.state === "removed"))
+      : undefined;
     this.#knownNodes = undefined;
     return true;
   }

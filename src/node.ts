@@ -118,8 +118,8 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   #isStopping = false;
   #started: Promise<void> = Promise.resolve();
   #isToldRemoved = false;
-  /** The others do not speak with this node any more, and it need not ask them again and again. */
-  #isShutOut = false;
+  /** Others that do not speak with this node any more because it was removed. */
+  readonly #shutOutBy = new Set<NodeId>();
   #refusal: string | undefined;
   #hasFounded = false;
   /** The facts that were last done something about. */
@@ -152,7 +152,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       refused: (by, error, message) => {
         if (error === "REMOVED") {
           this.#noteRemoval(message);
-          this.#isShutOut = true;
+          this.#shutOutBy.add(by);
         }
         const hopeless = this.#running?.membership.refused(by, error, message);
         if (hopeless !== undefined) this.#refusal = hopeless;
@@ -254,6 +254,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   }
 
   connected(node: NodeId): void {
+    this.#shutOutBy.delete(node);
     this.#running?.host.connected(node);
     this.#gossip.connectionChanged(node);
   }
@@ -443,7 +444,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
 
   /** The nodes of the cluster are others than they were, perhaps. */
   #followMembership(membership: Membership): void {
-    const nodes = this.#isShutOut ? [] : membership.connected.filter(({ id }) => id !== this.#config.id);
+    const others = membership.connected.filter(({ id }) => id !== this.#config.id);
+    // Once all say so it need not ask them again and again.
+    const nodes = others.every(({ id }) => this.#shutOutBy.has(id)) ? [] : others;
     for (const { id, address } of nodes) {
       const place = parseAddress(address);
       if (place !== undefined) this.#addresses.set(id, place);

@@ -22,7 +22,7 @@ import { MemoryNetwork } from "./network.ts";
 const RUNS = Number(process.env.RUNS ?? 5);
 const TEST_MS_MAX = Math.max(60_000, RUNS * 10_000);
 /** Nobody loses a disk here: who does can't be waited for. */
-const KINDS = FAULT_KINDS.filter((kind) => kind !== "wipe" && kind !== "bitflip");
+const KINDS = FAULT_KINDS.filter((kind) => !["wipe", "bitflip", "misdirect"].includes(kind));
 const USUAL = { syncMs: 4, latencyMs: 2 };
 const SHARDS = 4;
 const WRITERS = 4;
@@ -64,7 +64,7 @@ class Run {
         memberAt(nodeId(id), id, 7001),
       );
     const founders = members("n", 1 + random.below(5));
-    const joiners = members("m", random.below(3));
+    const joiners = members("m", founders.length === 1 ? 1 + random.below(2) : random.below(3));
     this.#founders = founders.length;
     const replicas = 1 + random.below(5);
     this.#replicas = replicas;
