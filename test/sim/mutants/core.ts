@@ -113,14 +113,6 @@ export const CORE_MUTANTS: readonly Mutant[] = [
     "    this.#pausesSeen = pauses;\n    this.#core.endLease();\n",
     "    this.#pausesSeen = pauses;\n",
   ),
-  mutant("lease-survives-the-word-to-take-over", LEADERSHIP, "    this.#lease.giveUp();\n", ""),
-  mutant(
-    "promise-dies-with-the-process",
-    ELECTION,
-    "this.#sinceLeader = hardState.term === 0 ? config.electionTicks : 0;",
-    "this.#sinceLeader = config.electionTicks;",
-  ),
-  mutant("lease-outlives-the-promise", LEADERSHIP, "new Lease(config.lease)", "new Lease(config.lease * 3)"),
   mutant("cut-configuration-stays", LOG, "      this.#history.cut(index);\n", ""),
   mutant(
     "removed-leader-stays",
