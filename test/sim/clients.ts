@@ -23,6 +23,7 @@ import { allKeys, isCounter, isOther, isRow, keyspaceOf, nameOf, ROW_PARTS, shar
 import type { SimulatedKeyspaces } from "./keyspaces.ts";
 import type { Answer, SimulatedMachine } from "./machine.ts";
 import type { StateChecks } from "./state-checks.ts";
+import { TextClient } from "./text-client.ts";
 import type { WireClient } from "./wire-client.ts";
 
 export interface ClientsParts {
@@ -39,7 +40,7 @@ export interface ClientsParts {
   readonly operationsMax: number;
   readonly keyspaces: Pick<SimulatedKeyspaces, "other">;
   /** A client that has connections of its own; `undefined` for one that asks nodes directly. */
-  readonly wireClient: (number: number) => WireClient | undefined;
+  readonly wireClient: (number: number) => WireClient | TextClient | undefined;
   /** Hears which linearizable reads were answered by whom. */
   readonly checks: Pick<StateChecks, "commitOf" | "answeredRead">;
   readonly expiry: Pick<ExpiryChecks, "goneOf">;
@@ -147,16 +148,19 @@ export class SimulatedClients {
   }
 
   /** A client with connections of its own. It knows the default keyspace only. */
-  async #loopOverWire(number: number, wire: WireClient): Promise<void> {
+  async #loopOverWire(number: number, wire: WireClient | TextClient): Promise<void> {
     const { random, clock, operationsMax } = this.#parts;
     const keys = this.#allKeys.filter((key) => !isOther(key));
     while (!this.#isStopped && this.#begun < operationsMax) {
       this.#begun++;
       const key = keys[random.below(keys.length)]!;
-      if (random.below(12) === 0) await this.#scanOverWire(number, wire, key, keys);
+      const isText = wire instanceof TextClient;
+      const action = this.#choose(key);
+      if (isText && !wire.canDo(key, action)) continue;
+      if (!isText && random.below(12) === 0) await this.#scanOverWire(number, wire, key, keys);
       else {
         const invokedAt = this.#instant();
-        const told = await wire.act(key, this.#choose(key));
+        const told = await wire.act(key, action);
         if (told.outcome !== "done") this.#noteError(told.action, told.error, told.message);
         this.#record(number, key, told, invokedAt);
       }

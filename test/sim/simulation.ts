@@ -33,6 +33,7 @@ import { MemoryNetwork, type Observer } from "./network.ts";
 import type { SimulationOptions } from "./options.ts";
 import { drawProfile, type Profile } from "./profile.ts";
 import { StateChecks } from "./state-checks.ts";
+import { TextClient } from "./text-client.ts";
 import { Trace } from "./trace.ts";
 import { WireClient } from "./wire-client.ts";
 
@@ -307,18 +308,19 @@ class Simulation {
     this.#trace.tell(event);
   };
 
-  /** Every third client has connections of its own. */
-  #wireClient(number: number): WireClient | undefined {
+  /** Every third client has connections of its own; of these every other one speaks the text mode. */
+  #wireClient(number: number): WireClient | TextClient | undefined {
     if (number % 3 !== 2) return undefined;
     const host = `c${number}`;
-    return new WireClient({
+    const parts = {
       network: this.#network,
       random: streamOf(this.#options.seed, host),
       host,
       nodes: this.#machines.slice(0, this.#profile.nodes).map(({ name }) => name),
       port: 7001,
-      fail: (problem) => this.#problems.push(problem),
-    });
+      fail: (problem: string) => void this.#problems.push(problem),
+    };
+    return number % 2 === 0 ? new WireClient(parts) : new TextClient(parts);
   }
 
   #observe(operation: Operation): void {

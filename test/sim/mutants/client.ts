@@ -1,4 +1,4 @@
-/** Bugs of the client library. */
+/** Bugs of the client library, and of what the text mode tells. */
 import { type Mutant, mutant } from "./mutant.ts";
 
 const RUNNER = "src/client/request-runner.ts";
@@ -15,5 +15,11 @@ export const CLIENT_MUTANTS: readonly Mutant[] = [
     RUNNER,
     "    if (sent && call.isWrite) call.mayHaveHappened = true;\n",
     "",
+  ),
+  mutant(
+    "text-mode-takes-a-timeout-for-not-done",
+    "src/server/text-errors.ts",
+    '  TIMEOUT: "TIMEOUT",\n',
+    '  TIMEOUT: "CLUSTERDOWN",\n',
   ),
 ];
