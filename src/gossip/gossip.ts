@@ -55,6 +55,8 @@ export interface GossipParts {
 
 /** A process that ticks this many times later than it should has stood still. */
 const STALL_TICKS = 4;
+/** How many of those who hear that a node is suspected probe it soon. */
+const CONFIRMERS = 6;
 /** The part of a probe's time that a probe for another node has. */
 const RELAY_PATIENCE = 0.75;
 /** How many are told by the node itself that it leaves; they tell the others. */
@@ -321,8 +323,9 @@ export class Gossip implements GossipView {
   #probeFailed(probe: Probe, nowMs: number): void {
     const { target, helpers, nacks } = probe;
     this.#probes.end(probe);
-    // Where all who helped were heard, and had no answer either, it is not this node that is deaf.
-    if (helpers <= 0 || nacks < helpers) this.#health.note(1);
+    // Where all who helped were heard, and had no answer either, it is not this node that is deaf. Where there was nobody to
+    // help nothing tells which of the two it is.
+    if (nacks < helpers) this.#health.note(1);
     const fact = this.#knowledge.fact(target);
     if (fact === undefined || !this.#knowledge.isPresent(target)) return;
     // It has contradicted, or come back, while the probe was under way.
@@ -389,8 +392,11 @@ export class Gossip implements GossipView {
     const { state, incarnation } = this.#knowledge.fact(node)!;
     if (state !== "suspect") this.#suspectedMs.delete(node);
     // Who has contradicted is accused anew, and has all the time again.
-    else if (before.state !== "suspect" || before.incarnation < incarnation)
+    else if (before.state !== "suspect" || before.incarnation < incarnation) {
       this.#suspectedMs.set(node, nowMs);
+      // A few of those who hear of it look for themselves: more would only be in each other's way.
+      if (this.#random.below(this.#knowledge.present) < CONFIRMERS) this.#order.hurry(node);
+    }
     if (state !== before.state) this.#onChange(node, state, before.state);
   }
 

@@ -13,11 +13,10 @@ export interface GossipOptions {
   readonly probeMs: number;
   /** How many others are asked. */
   readonly helpers: number;
-  /**
-   * How long a suspicion that enough nodes share lasts until it is a death, in a cluster of up to ten nodes; in larger ones
-   * times the decimal logarithm of their number, since the contradiction has to reach them all.
-   */
+  /** How long a suspicion that enough nodes share lasts at least until it is a death: so long a suspect may take to contradict. */
   readonly suspicionMs: number;
+  /** The same times the decimal logarithm of the number of nodes, where that is more: the contradiction has to reach them all. */
+  readonly suspicionMsPerLog: number;
   /** How many times longer a suspicion lasts that nobody shares. */
   readonly suspicionFactor: number;
   /** How many further nodes have to find a suspect silent until its time is the shortest. */
@@ -53,8 +52,9 @@ export const DEFAULT_GOSSIP: GossipOptions = {
   probeTimeoutMs: 200,
   probeMs: 500,
   helpers: 3,
-  suspicionMs: 500,
-  suspicionFactor: 6,
+  suspicionMs: 1_000,
+  suspicionMsPerLog: 450,
+  suspicionFactor: 4,
   confirmations: 3,
   illHealthMax: 8,
   deadPingMs: 1_000,
@@ -78,7 +78,10 @@ export function assertGossipOptions(options: GossipOptions): void {
     probeMs >= 2 * probeTimeoutMs + 2 * tickMs,
     "those who help must be able to say that they had no answer before the probe is over",
   );
-  assert(options.suspicionMs >= 2 * probeTimeoutMs, "a suspect must be able to hear of it and to contradict");
+  assert(
+    options.suspicionMs >= 4 * probeTimeoutMs,
+    "a suspect must be able to hear of it and to contradict, and a message or two that are lost must not keep it from that",
+  );
   assert(options.suspicionFactor >= 1, "a suspicion that is not shared must not be over sooner");
   assert(options.transmissions >= 1 && options.loadTransmissions >= 1, "facts must be passed on");
   assert(options.helpers >= 0 && options.confirmations >= 0, "there are no fewer helpers than none");
@@ -92,12 +95,12 @@ assertGossipOptions(DEFAULT_GOSSIP);
 
 /** How long a suspicion lasts that enough nodes share, in a cluster of so many. */
 export function suspicionMs(options: GossipOptions, nodes: number): number {
-  return options.suspicionMs * Math.max(1, Math.log10(nodes));
+  return Math.max(options.suspicionMs, options.suspicionMsPerLog * Math.log10(nodes));
 }
 
-/** How often a node of a cluster of so many probes. */
+/** How often a node of a cluster of so many probes. Two have nobody else's word, and listen as closely as many. */
 export function probeIntervalMs(options: GossipOptions, nodes: number): number {
-  return nodes <= options.fewNodes ? 2 * options.probeIntervalMs : options.probeIntervalMs;
+  return nodes > 2 && nodes <= options.fewNodes ? 2 * options.probeIntervalMs : options.probeIntervalMs;
 }
 
 /** How often a fact about a member or a leader is passed on by each node of a cluster of so many. */
@@ -114,6 +117,7 @@ export function slowedDown(options: GossipOptions, factor: number): GossipOption
     probeTimeoutMs: options.probeTimeoutMs * factor,
     probeMs: options.probeMs * factor,
     suspicionMs: options.suspicionMs * factor,
+    suspicionMsPerLog: options.suspicionMsPerLog * factor,
     deadPingMs: options.deadPingMs * factor,
   };
 }

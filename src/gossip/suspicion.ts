@@ -1,5 +1,8 @@
 import { type GossipOptions, suspicionMs } from "./options.ts";
 
+/** How many times longer than the shortest a suspicion lasts that nobody can share. */
+const ALONE_FACTOR = 1.5;
+
 /**
  * How long a suspicion lasts before it is a death (Lifeguard §IV.B). A suspect that only one node has found silent gets
  * much time, since that node may be the slow one; each further node that finds it silent by itself cuts the rest, the first
@@ -12,7 +15,7 @@ export function suspicionTimeoutMs(options: GossipOptions, nodes: number, suspec
   // The suspect itself will not confirm, and the first to suspect it is no confirmation.
   const wanted = Math.min(options.confirmations, nodes - 2);
   // There is nobody else: all rests on one path between two nodes, which must not be in a hurry.
-  if (wanted <= 0) return longest / 2;
+  if (wanted <= 0) return shortest * ALONE_FACTOR;
   const confirmations = Math.min(wanted, suspectors - 1);
   return longest - (longest - shortest) * (Math.log(confirmations + 1) / Math.log(wanted + 1));
 }
