@@ -288,6 +288,48 @@ describe("a leader's connection that breaks", () => {
   });
 });
 
+describe("a replica that takes the place of a dropped one", () => {
+  const heartbeat = {
+    kind: "heartbeat",
+    from: n2,
+    to: n1,
+    term: t(1),
+    readRound: 7,
+    quiesce: false,
+  } as const;
+
+  test("tells a leader who counts on what that one had, and commits nothing", () => {
+    const solo = new Solo({ floor: { index: at(48), term: t(1) } });
+    solo.core.step({ ...heartbeat, commit: at(48) });
+    expect(solo.core.commitIndex).toBe(at(0));
+    expect(solo.take().messagesAfterSync).toMatchObject([
+      { kind: "appendReply", accepted: false, index: at(48), hintIndex: at(0) },
+    ]);
+  });
+
+  test("is sent everything anew by a leader who counted on it", () => {
+    const solo = new Solo({
+      membership: { index: at(0), configuration: { voters: [n1, n2], outgoing: [], learners: [n3] } },
+    });
+    solo.lead();
+    solo.core.propose(BYTES);
+    solo.takeDurable();
+    solo.ack(n2, 2);
+    solo.ack(n3, 2);
+    solo.take();
+    solo.core.step(reply(n3, solo.core.term, { accepted: false, index: at(2), hintIndex: at(0) }));
+    expect(appendsTo(n3, solo.take())).toMatchObject([{ prevIndex: at(0) }]);
+    solo.tick(3);
+    const beats = solo.take().messages.filter((message) => message.kind === "heartbeat" && message.to === n3);
+    expect(beats).toMatchObject([{ commit: at(0) }]);
+  });
+
+  test("still says that entries were lost which no dropped one explains", () => {
+    const solo = new Solo({ floor: { index: at(48), term: t(1) } });
+    expect(() => solo.core.step({ ...heartbeat, commit: at(49) })).toThrow("acknowledged entries were lost");
+  });
+});
+
 describe("the promise behind a lease", () => {
   test("outlives the term in which it was given", () => {
     const solo = new Solo({ lease: 50 });

@@ -366,6 +366,11 @@ class Raft implements RaftCore {
   }
 
   #onHeartbeat(heartbeat: Heartbeat): void {
+    if (heartbeat.commit > this.#log.lastIndex && heartbeat.commit <= (this.#config.floor?.index ?? 0)) {
+      // What the leader counts on, the replica had that was dropped here. It has to learn that this is another one.
+      this.#answerAppend(heartbeat.from, false, heartbeat.commit, this.#log.lastIndex);
+      return;
+    }
     this.#log.commitTo(heartbeat.commit);
     // An answer would wake the leader, and is meant to where this node can't go to sleep.
     if (heartbeat.quiesce && this.#log.lastIndex === heartbeat.commit) this.#quiescent = true;
