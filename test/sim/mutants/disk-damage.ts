@@ -14,10 +14,4 @@ export const DISK_DAMAGE_MUTANTS: readonly Mutant[] = [
     "  if (checksum !== expected) {\n",
     "  if (checksum === null) {\n",
   ),
-  mutant(
-    "entries-are-read-back-unchecked",
-    "src/shard/group-log.ts",
-    "if (read !== slot.length || xxh32(data) !== slot.checksum) {",
-    "if (read !== slot.length) {",
-  ),
 ];
