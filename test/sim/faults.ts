@@ -162,6 +162,14 @@ export class SimulatedFaults {
     }
   }
 
+  /** Has a node be away until all is healed, if it is one of few enough. */
+  takeAway(machine: SimulatedMachine): boolean {
+    if (this.#away.size >= this.#lossesAllowed || this.#isHealed) return false;
+    this.#away.add(machine);
+    machine.end(this.#random.below(2) === 0 ? "powerLost" : "killed");
+    return true;
+  }
+
   /** Those that were left off come back. */
   healAll(): void {
     this.#off = [];
@@ -228,9 +236,7 @@ export class SimulatedFaults {
       else for (const each of this.#parts.machines) each.end("powerLost");
     },
     absence: (machine, lastingMs, random) => {
-      if (this.#away.size >= this.#lossesAllowed) return;
-      this.#away.add(machine);
-      machine.end(random.below(2) === 0 ? "powerLost" : "killed");
+      if (!this.takeAway(machine)) return;
       if (random.below(3) === 0) {
         this.#parts.tell(`${machine.name} is away until all is healed`);
         return;

@@ -15,6 +15,8 @@ export interface MemberChangesParts {
   readonly replicas: number;
   /** So many nodes stay at least that may hold shards. */
   readonly atLeast: number;
+  /** Has a node be away until all is healed; false if too many are away already. */
+  readonly takeAway: (machine: SimulatedMachine) => boolean;
   readonly tell: (event: string) => void;
 }
 
@@ -105,6 +107,7 @@ export class MemberChanges {
   async #run(): Promise<void> {
     const { random, machines, founders } = this.#parts;
     const joiners = machines.slice(founders);
+    if (joiners.length > 1 && random.below(3) === 0 && (await this.#exchange(joiners))) return;
     for (let left = 1 + random.below(CHANGES_MAX); left > 0; left--) {
       await this.#sleep(random.float() * PAUSE_MS_MAX);
       const joiner = joiners[0];
@@ -113,6 +116,21 @@ export class MemberChanges {
         await this.#join(joiner);
       } else await this.#changeAny();
     }
+  }
+
+  /**
+   * While one of the founders is away others come, and take over from the rest of them: when it comes back, nobody whom it
+   * knows leads anything any more. False if none could be away.
+   */
+  async #exchange(joiners: readonly SimulatedMachine[]): Promise<boolean> {
+    const { random, machines, founders, takeAway } = this.#parts;
+    await this.#sleep(1000 + random.float() * PAUSE_MS_MAX);
+    const away = machines[random.below(founders)]!;
+    if (!takeAway(away)) return false;
+    for (const joiner of joiners) await this.#join(joiner);
+    for (const { name } of machines.slice(0, founders))
+      if (name !== away.name) await this.#change("drain", name);
+    return true;
   }
 
   async #join(machine: SimulatedMachine): Promise<void> {

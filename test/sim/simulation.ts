@@ -162,6 +162,7 @@ class Simulation {
       replicas: profile.replicas,
       // With fewer nodes than replicas there would be shards that can't do without any of theirs.
       atLeast: profile.replicas,
+      takeAway: (machine) => this.#faults.takeAway(machine),
       tell: this.#tell,
     });
     const planned = planFaults(streamOf(seed, "faults"), profile.kinds, profile.faultsMs);
