@@ -273,6 +273,21 @@ describe("a replica that its group can do without", () => {
     expect(n3.fatal).toEqual([]);
   });
 
+  test("goes with what a start finds of its data, where the node died before they went", async () => {
+    const gone = groupId(GROUPS);
+    const hosts = new Hosts(1, undefined, ({ engine, logStore }) => {
+      const batch = engine.newBatch();
+      batch.put(metaKey(gone), utf8("meta"));
+      engine.writeUnlogged(batch);
+      logStore.drop(gone);
+    });
+    const n1 = hosts.of("n1");
+    expect(n1.host.canTake(gone)).toBe(false);
+    await hosts.clock.until(() => n1.host.canTake(gone), 10_000);
+    expect(n1.engine.getSync(metaKey(gone))).toBeUndefined();
+    expect(n1.logStore.group(gone).mustClear).toBe(false);
+  });
+
   test("may come back, and gets all that it had again", async () => {
     const hosts = new Hosts(3);
     const { n3 } = await left(hosts, true);

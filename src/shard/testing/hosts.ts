@@ -54,6 +54,7 @@ export class Hosts {
   /** Messages that this refuses are lost. */
   passes: (message: GroupMessage) => boolean = () => true;
   readonly logBytesMax: number;
+  readonly prepare: (member: Member) => void;
   /** Who the members of all groups should be. */
   desired: Members | undefined;
   /** What nodes said of snapshots. */
@@ -61,7 +62,9 @@ export class Hosts {
   /** Nodes that are heard of no more, and since when. */
   readonly diedAtMs = new Map<NodeId, number>();
 
-  constructor(size: number, logBytesMax = 1 << 30) {
+  /** `prepare`: what is done to a member before its start. */
+  constructor(size: number, logBytesMax = 1 << 30, prepare: (member: Member) => void = () => {}) {
+    this.prepare = prepare;
     this.logBytesMax = logBytesMax;
     const ids = Array.from({ length: size }, (_, i) => nodeId(`n${i + 1}`));
     this.members = new Map(ids.map((id) => [id, new Member(id, ids, this)]));
@@ -202,6 +205,7 @@ export class Member {
       );
     };
     for (let number = 0; number < GROUPS; number++) host.add(this.build(number, founders(ids)));
+    hosts.prepare(this);
     host.start();
   }
 
