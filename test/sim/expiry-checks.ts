@@ -3,15 +3,10 @@ import type { Operation } from "../support/history.ts";
 /** Log times are whole milliseconds. */
 const ROUNDING_MS = 1;
 /**
- * How long what has expired may still be found: a leader that hands over moves the log's time no more, and answers by it
- * until it is followed or gives up. As long as two election timeouts.
- */
-const HANDOVER_MS = 1000;
-
-/**
  * When values with a time to live may be gone, and must be. Deadlines are times of the shard's log, which its leader's wall
- * clock stamps: where all wall clocks of a run agree, a value is there until its time to live after it was put, and not much
- * longer. Where clocks are set, nobody outside can tell: it may go at any time, once.
+ * clock stamps: where all wall clocks of a run agree, a value is there until its time to live after it was put. After that it is gone
+ * once the log's time has moved there, which the next write to the shard sees to: a leader that hands over can't, and
+ * answers by the time that its log has. Where clocks are set, nobody outside can tell: it may go at any time, once.
  */
 export class ExpiryChecks {
   readonly #clocksAgree: boolean;
@@ -34,17 +29,30 @@ export class ExpiryChecks {
     };
     // Who keeps a deadline knows nothing of it.
     if (expiry === "keep" || !this.#clocksAgree) return gone;
-    if (outcome === "done") this.#ends.set(value, returnedAt + expiry + ROUNDING_MS + HANDOVER_MS);
+    if (outcome === "done") this.#ends.set(value, returnedAt + expiry + ROUNDING_MS);
     return { ...gone, invokedAt: invokedAt + expiry - ROUNDING_MS };
   }
 
-  /** What is wrong with the reads of a history: they found what had to be gone. */
-  faultsOf(history: readonly Operation[]): string[] {
+  /**
+   * What is wrong with the reads of a history: they found what had to be gone, because something was written to the shard
+   * since. `shardOf`: where a key is.
+   */
+  faultsOf(history: readonly Operation[], shardOf: (key: string) => number): string[] {
+    const writes = new Map<number, Operation[]>();
+    for (const operation of history) {
+      if (operation.action.kind === "get" || operation.outcome !== "done") continue;
+      const shard = shardOf(operation.key);
+      const known = writes.get(shard);
+      if (known === undefined) writes.set(shard, [operation]);
+      else known.push(operation);
+    }
     const faults: string[] = [];
     for (const { client, key, action, outcome, invokedAt } of history) {
       if (action.kind !== "get" || outcome !== "done" || action.result === undefined) continue;
       const end = this.#ends.get(action.result);
       if (end === undefined || invokedAt <= end) continue;
+      const since = writes.get(shardOf(key)) ?? [];
+      if (!since.some((write) => write.invokedAt > end && write.returnedAt < invokedAt)) continue;
       const late = (invokedAt - end).toFixed(3);
       faults.push(`client ${client} found ${action.result} under ${key} ${late} ms after it had expired`);
     }

@@ -24,7 +24,7 @@ import { SimulatedClients } from "./clients.ts";
 import { ExpiryChecks } from "./expiry-checks.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { type PlannedFault, planFaults, SimulatedFaults } from "./faults.ts";
-import { allKeys, isOther, nameOf } from "./keys.ts";
+import { allKeys, isOther, nameOf, shardOf } from "./keys.ts";
 import { SimulatedKeyspaces } from "./keyspaces.ts";
 import { SimulatedMachine } from "./machine.ts";
 import { MemberChanges } from "./member-changes.ts";
@@ -234,7 +234,9 @@ class Simulation {
     // A node that was removed in the middle of its work finds out only by waiting for others.
     const isDone = () => this.#machines.every(({ oldestCall }) => oldestCall === undefined);
     await this.#until(isDone, ANSWERS_MS, "every request was answered");
-    this.#problems.push(...this.#expiry.faultsOf(this.#clients.history));
+    this.#problems.push(
+      ...this.#expiry.faultsOf(this.#clients.history, (key) => shardOf(key, this.#profile.shards)),
+    );
     this.#throwProblems();
     assertLinearizable(this.#clients.history);
   }
