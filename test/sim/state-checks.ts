@@ -58,7 +58,7 @@ export class StateChecks {
     this.#messages = new MessageChecks({
       machines,
       ledger: (group) => this.#ledgers[group]!,
-      committed: (machine, group) => this.#lookAt(this.#machines.indexOf(machine), group),
+      committed: (machine, group) => this.#lookAt(this.#machines.indexOf(machine), group, false),
       wrong: (problem) => this.problems.push(problem),
     });
   }
@@ -75,7 +75,7 @@ export class StateChecks {
       const { process } = machine;
       if (process === undefined || process.isPaused || look.turns === process.turns) continue;
       look.turns = process.turns;
-      for (let group = 0; group < this.#ledgers.length; group++) this.#lookAt(number, groupId(group));
+      for (let group = 0; group < this.#ledgers.length; group++) this.#lookAt(number, groupId(group), true);
     }
   }
 
@@ -120,7 +120,7 @@ export class StateChecks {
     return look;
   }
 
-  #lookAt(number: number, group: GroupId): void {
+  #lookAt(number: number, group: GroupId, isSettled: boolean): void {
     const machine = this.#machines[number]!;
     const { groups } = this.#lookOf(number);
     const shard = group === 0 ? undefined : shardOfGroup(group);
@@ -147,6 +147,11 @@ export class StateChecks {
     // In the end what cores have to say is not carried out any more.
     if (!machine.isStopping) this.#checkEntries(ledger, log, wrong);
     if (log.role === "leader") this.#checkLeader(machine, ledger, log, wrong);
+    // The leader may have done it since it was looked at, too.
+    if (isSettled && log.commitIndex > ledger.commit && log.role !== "leader") {
+      for (let other = 0; other < this.#machines.length; other++)
+        if (other !== number) this.#lookAt(other, group, true);
+    }
     if (log.commitIndex > ledger.commit) this.#commits(machine, ledger, before?.status, log, wrong);
     for (const { index, term } of log.entries) {
       if (index > log.commitIndex) break;
