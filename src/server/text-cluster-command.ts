@@ -128,7 +128,7 @@ function withStatus(
   session.clients.handler.execute({ kind: "status", scope: "node" }, sink, 0, "forward");
 }
 
-/** `[first, last, leader, replica, ...]` for each range; slots that nobody leads now are left out, as in Redis. */
+/** `[first, last, leader, replica, ...]` for each range; slots of a new cluster that nobody is known to hold are left out. */
 function writeSlots(writer: RespWriter, session: TextSession, topology: Topology): void {
   const led = slotRanges(topology).filter(({ leader }) => leader !== null);
   writer.arrayHeader(led.length);

@@ -8,22 +8,27 @@ import type { TextRoutes } from "./text-routes.ts";
 export interface SlotRange {
   readonly first: number;
   readonly last: number;
+  /** Who takes requests for them; `null` only where nobody is known to hold them. */
   readonly leader: NodeId | null;
   /** Who else holds them. */
   readonly followers: readonly NodeId[];
 }
 
-/** All slots, in order, in as few ranges as there can be. */
+/**
+ * All slots, in order, in as few ranges as there can be. While a shard has no leader the first that holds it stands in, as
+ * Redis goes on naming a master that has failed: there are clients that break when a slot has none.
+ */
 export function slotRanges({ shards }: Pick<Topology, "shards">): readonly SlotRange[] {
   const ranges: SlotRange[] = [];
   for (const [shard, place] of shards.entries()) {
     const last = firstSlot(shard + 1, shards.length) - 1;
     const before = ranges.at(-1);
-    const followers = place.replicas.filter((node) => node !== place.leader);
-    if (before !== undefined && isAlike(before, place.leader, followers)) {
+    const leader = place.leader ?? place.replicas[0] ?? null;
+    const followers = place.replicas.filter((node) => node !== leader);
+    if (before !== undefined && isAlike(before, leader, followers)) {
       ranges[ranges.length - 1] = { ...before, last };
     } else {
-      ranges.push({ first: firstSlot(shard, shards.length), last, leader: place.leader, followers });
+      ranges.push({ first: firstSlot(shard, shards.length), last, leader, followers });
     }
   }
   return ranges;

@@ -307,15 +307,18 @@ export class Shard {
     for (;;) {
       const ready = this.#reads.takeReady(this.#state.index);
       if (ready === undefined) return;
-      const late = this.#serve(ready.reads, !ready.hasWaited && this.isLeader, nowMs);
+      const late = this.#serve(ready.reads, !ready.hasWaited, nowMs);
       if (late === undefined) continue;
       this.#submitWrites();
       const index = this.#writes.proposeAlone(undefined);
       this.#idleTicks = 0;
       this.#parts.wake(this);
-      // Whoever leads now gives the log its time: this replica answers as of the entry that the reads were granted for.
-      if (index === undefined) this.#serve(late, false, nowMs);
-      else this.#reads.wait(late, index);
+      if (index !== undefined) this.#reads.wait(late, index);
+      else {
+        // Whoever leads now, or is about to, gives the log its time. This one must not answer with what expired long ago.
+        this.#parts.stats.errors += late.length;
+        for (const { sink, requestId } of late) sink.reply(requestId, notLeader());
+      }
     }
   }
 
