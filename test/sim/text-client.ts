@@ -51,8 +51,12 @@ export class TextClient implements ConnectionHandler {
   async act(key: string, action: Action): Promise<Told> {
     const { random } = this.#parts;
     const isConnected = this.#isOpen || (await this.#connect());
-    if (!isConnected) return { action, outcome: "failed", error: "UNAVAILABLE", message: "no connection" };
-    this.#connection!.send(encode(commandOf(nameOf(key), action)));
+    const connection = this.#connection;
+    // What was opened may be closed again before it is this one's turn.
+    if (!isConnected || connection === undefined) {
+      return { action, outcome: "failed", error: "UNAVAILABLE", message: "no connection" };
+    }
+    connection.send(encode(commandOf(nameOf(key), action)));
     const reply = await this.#wait(random.float() * (random.below(8) === 0 ? 50 : PATIENCE_MS_MAX));
     if (reply === undefined || reply === "opened") {
       this.close();
