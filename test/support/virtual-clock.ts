@@ -1,4 +1,5 @@
 import type { Clock } from "../../src/env/env.ts";
+import { Heap } from "../../src/lib/heap.ts";
 
 interface WaitingTimer {
   readonly atMs: number;
@@ -11,8 +12,7 @@ interface WaitingTimer {
 /** A clock that stands still until it is told to go on; ends of turns come when the event loop has nothing else to do. */
 export class VirtualClock implements Clock {
   #nowMs = 0;
-  /** A binary heap: no timer goes off before its parent, that at half its place. */
-  readonly #timers: WaitingTimer[] = [];
+  readonly #timers = new Heap<WaitingTimer>((a, b) => a.atMs - b.atMs || a.number - b.number);
   #timersSet = 0;
   #timersRun = 0;
   #ends: (() => void)[] = [];
@@ -33,7 +33,7 @@ export class VirtualClock implements Clock {
 
   timer(delayMs: number, callback: () => void): { cancel(): void } {
     const timer: WaitingTimer = { atMs: this.#nowMs + delayMs, number: this.#timersSet++, callback };
-    this.#add(timer);
+    this.#timers.add(timer);
     return {
       cancel: () => {
         timer.callback = undefined;
@@ -71,9 +71,9 @@ export class VirtualClock implements Clock {
 
   #runNextTimer(untilMs: number): boolean {
     this.#dropCancelled();
-    const next = this.#timers[0];
+    const next = this.#timers.top;
     if (next === undefined || next.atMs > untilMs) return false;
-    this.#removeFirst();
+    this.#timers.takeTop();
     this.#nowMs = Math.max(this.#nowMs, next.atMs);
     this.#timersRun++;
     next.callback!();
@@ -81,35 +81,7 @@ export class VirtualClock implements Clock {
   }
 
   #dropCancelled(): void {
-    while (this.#timers.length > 0 && this.#timers[0]!.callback === undefined) this.#removeFirst();
-  }
-
-  #add(timer: WaitingTimer): void {
-    const heap = this.#timers;
-    let at = heap.push(timer) - 1;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!isBefore(timer, heap[parent]!)) break;
-      heap[at] = heap[parent]!;
-      at = parent;
-    }
-    heap[at] = timer;
-  }
-
-  #removeFirst(): void {
-    const heap = this.#timers;
-    const last = heap.pop()!;
-    if (heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
-      if (!isBefore(heap[child]!, last)) break;
-      heap[at] = heap[child]!;
-      at = child;
-    }
-    heap[at] = last;
+    while (this.#timers.size > 0 && this.#timers.top!.callback === undefined) this.#timers.takeTop();
   }
 
   /** Steps until `condition` holds. Throws when `limitMs` of virtual time have passed without it. */
@@ -121,8 +93,4 @@ export class VirtualClock implements Clock {
       await this.step();
     }
   }
-}
-
-function isBefore(a: WaitingTimer, b: WaitingTimer): boolean {
-  return a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number);
 }

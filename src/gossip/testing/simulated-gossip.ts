@@ -4,6 +4,7 @@
  */
 import type { GossipMessage, MemberState, NodeLoad } from "../../../protocol/gossip-messages.ts";
 import { type NodeId, nodeId } from "../../../protocol/ids.ts";
+import { Heap } from "../../lib/heap.ts";
 import { type Random, seededRandom } from "../../lib/prng.ts";
 import { Gossip } from "../gossip.ts";
 import { DEFAULT_GOSSIP, type GossipOptions } from "../options.ts";
@@ -44,7 +45,7 @@ export class SimulatedGossip {
   readonly #options: GossipOptions;
   readonly #random: Random;
   readonly #machines = new Map<NodeId, Machine>();
-  readonly #events: Event[] = [];
+  readonly #events = new Heap<Event>((a, b) => a.atMs - b.atMs || a.number - b.number);
   readonly #cutPairs = new Set<string>();
   #eventsSet = 0;
   lossPercent: number;
@@ -143,8 +144,8 @@ export class SimulatedGossip {
   /** Lets time pass. */
   run(ms: number): void {
     const untilMs = this.nowMs + ms;
-    for (let next = this.#events[0]; next !== undefined && next.atMs <= untilMs; next = this.#events[0]) {
-      this.#removeFirst();
+    for (let next = this.#events.top; next !== undefined && next.atMs <= untilMs; next = this.#events.top) {
+      this.#events.takeTop();
       this.nowMs = next.atMs;
       next.run();
     }
@@ -210,37 +211,8 @@ export class SimulatedGossip {
   }
 
   #at(atMs: number, run: () => void): void {
-    const event: Event = { atMs, number: this.#eventsSet++, run };
-    const heap = this.#events;
-    let at = heap.push(event) - 1;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!isBefore(event, heap[parent]!)) break;
-      heap[at] = heap[parent]!;
-      at = parent;
-    }
-    heap[at] = event;
+    this.#events.add({ atMs, number: this.#eventsSet++, run });
   }
-
-  #removeFirst(): void {
-    const heap = this.#events;
-    const last = heap.pop()!;
-    if (heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
-      if (!isBefore(heap[child]!, last)) break;
-      heap[at] = heap[child]!;
-      at = child;
-    }
-    heap[at] = last;
-  }
-}
-
-function isBefore(a: Event, b: Event): boolean {
-  return a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number);
 }
 
 export const ANY_LOAD: NodeLoad = {
