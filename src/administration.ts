@@ -1,5 +1,5 @@
 /** What an operator asks of the cluster: changes of members and of leaders, and a look into a group's log. */
-import { errorResponse } from "../protocol/errors.ts";
+import { type ErrorName, errorResponse } from "../protocol/errors.ts";
 import type { ReplySink } from "../protocol/handler.ts";
 import { groupOfShard, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
 import type {
@@ -23,6 +23,8 @@ import { encodeSystemCommand } from "./shard/system-machine.ts";
 /** Most log entries that one answer describes. */
 const LOG_ENTRIES_MAX = 1000;
 const POLL_MS = 20;
+/** A node that is refused so is refused for ever: names and incarnations are bound once. */
+const HOPELESS: ReadonlySet<ErrorName> = new Set<ErrorName>(["REMOVED", "WRONG_INCARNATION"]);
 /** Who does not wait for an answer. */
 const NOBODY: ReplySink = { reply: () => {} };
 
@@ -96,7 +98,10 @@ export class Administration {
 
   #join(request: Join, sink: ReplySink, requestId: number): void {
     const { host, membership } = this.#parts;
-    if (this.#isElsewhere(request, sink, requestId)) return;
+    const command = membership.admission(request);
+    // What stays so whatever comes can be said without a majority.
+    const isHopeless = "error" in command && HOPELESS.has(command.error);
+    if (!isHopeless && this.#isElsewhere(request, sink, requestId)) return;
     const answer = (): ClientResponse | undefined => {
       const cluster = membership.joined(request);
       return cluster === undefined ? undefined : { kind: "joined", cluster };
@@ -110,7 +115,6 @@ export class Administration {
       sink.reply(requestId, errorResponse("BAD_REQUEST", `"${request.address}" is no host:port`));
       return;
     }
-    const command = membership.admission(request);
     if ("error" in command) {
       sink.reply(requestId, errorResponse(command.error, command.message));
       return;

@@ -140,10 +140,10 @@ test("a node that was away while all others went elsewhere finds them; one whose
     await n3.kill("SIGKILL");
     await n4.kill("SIGKILL");
     await moved.kill("SIGKILL");
-    const all = [cluster.moved("n2"), cluster.moved("n4")];
-    await Promise.all(all.map((node) => node.start()));
-    const back = cluster.moved("n3", "--join", all[0]!.address);
-    await back.start();
+    const first = cluster.moved("n2");
+    const others = ["n3", "n4"].map((id) => cluster.moved(id, "--join", first.address));
+    const [back] = others as [NodeProcess, NodeProcess];
+    await Promise.all([first, ...others].map((node) => node.start()));
     await cluster.untilServing();
     expect(fromUtf8((await (await cluster.connect()).get("a"))!)).toBe("b");
 

@@ -135,6 +135,27 @@ test(
 );
 
 test(
+  "a node that lost its disk is told so by a node that has no majority",
+  async () => {
+    const machines = new Machines(["n1", "n2", "n3"]);
+    await machines.until(() => machines.areMembers(["n1", "n2", "n3"]), "the cluster is there");
+    for (const name of ["n2", "n3"]) machines.machine(name).end("killed");
+    const isLed = () =>
+      machines
+        .machine("n1")
+        .status()!
+        .shards.some(({ leader }) => leader !== null);
+    await machines.until(() => !isLed(), "n1 has no leader");
+    const join = { kind: "join", node: nodeId("n3"), incarnation: "another", forwarded: false } as const;
+    const answer = await machines
+      .machine("n1")
+      .execute({ ...join, address: "n3:7001", labels: {} }, "redirect");
+    expect(answer).toMatchObject({ kind: "error", error: "WRONG_INCARNATION" });
+  },
+  TEST_MS_MAX,
+);
+
+test(
   "leadership that was moved on demand stays where it is",
   async () => {
     const machines = new Machines(["n1", "n2", "n3"]);
