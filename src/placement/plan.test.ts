@@ -31,9 +31,11 @@ function viewOf(
   wanted: readonly string[],
   voters: readonly string[],
   outgoing: readonly string[] = [],
+  leaving: readonly string[] = [],
 ): PlacementView {
   const nodes = Object.keys(health).map((id) => {
-    return { id: nodeId(id), host: id, zone: "", weight: 1, isLeaving: false, health: health[id]! };
+    const isLeaving = leaving.includes(id);
+    return { id: nodeId(id), host: id, zone: "", weight: 1, isLeaving, health: health[id]! };
   });
   const actual = { voters: voters.map(nodeId), outgoing: outgoing.map(nodeId), learners: [] };
   return {
@@ -221,6 +223,15 @@ describe("one step", () => {
     expect(nextMoves(view, LIMITS)).toEqual([]);
     const alive = viewOf({ a: "up", b: "lost", c: "up", d: "up" }, ["a", "b", "c"], ["a", "b", "c"]);
     expect(nextMoves(alive, LIMITS)).toHaveLength(1);
+  });
+
+  test("nobody goes before the newcomer that waits for its turn, and of two who leave the silent one goes first", () => {
+    const set = ["a", "b", "c"];
+    const view = viewOf({ a: "up", b: "down", c: "up", d: "up" }, set, set, [], ["a", "b"]);
+    expect(nextMoves(view, LIMITS)).toMatchObject([{ add: "d", remove: "b" }]);
+    // The first turn of a driver has no bytes to give away. Without d the set would hang on both who stay.
+    expect(nextMoves(view, LIMITS, 0)).toEqual([]);
+    expect(nextMoves(view, { ...LIMITS, moves: 0 })).toEqual([]);
   });
 
   test("a smaller set whose others fall silent is given up, and nothing that has its vote already", () => {

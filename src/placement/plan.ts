@@ -123,11 +123,17 @@ export function nextMoves(
   const resting = needed.filter((move) => !isMoving(view.shards[move.shard]!) && isOpen(view, move));
   let budget = budgetBytes;
   const begun = new Set<number>();
+  const waiting = new Set<number>();
   for (const move of resting) {
     // A shard that needs several moves gets one after the other.
     if (begun.has(move.shard) || !isSafe(view.shards[move.shard]!, move, nodes)) continue;
-    if (move.add !== undefined) {
-      if (budget <= 0 || !load.hasRoom(move.add, move.bytes)) continue;
+    if (move.add === undefined) {
+      // While a newcomer waits to be let in, nobody goes without one.
+      if (waiting.has(move.shard)) continue;
+    } else if (budget <= 0 || !load.hasRoom(move.add, move.bytes)) {
+      waiting.add(move.shard);
+      continue;
+    } else {
       load.begin([move.add], move.bytes);
       budget -= move.bytes;
     }
@@ -243,10 +249,10 @@ function replacementOf(id: NodeId, wanted: readonly NodeId[], nodes: ReadonlyMap
   return replacement === undefined || wanted.includes(replacement) ? id : replacement;
 }
 
-/** Who should go first. */
+/** Who should go first: of those who leave the ones that are silent, for the others still count for a majority. */
 function urgency(node: PlanNode | undefined): number {
-  if (node === undefined || node.isLeaving) return 0;
-  return node.health === "up" ? 2 : 1;
+  if (node === undefined) return 0;
+  return (node.isLeaving ? 0 : 2) + (node.health === "up" ? 1 : 0);
 }
 
 function reasonFor(

@@ -141,12 +141,15 @@ export class Leadership {
     return this.#reconfigure(next);
   }
 
-  /** Whether the change could be committed as far as this leader can tell: no other one could be made before. */
+  /**
+   * Whether the change could be committed as far as this leader can tell: no other one could be made before. A leader that has
+   * just begun takes everybody for active; here only those count who have answered it.
+   */
   #hearsMajority(voters: readonly NodeId[]): boolean {
     const heard = voters.filter((voter) => {
       if (voter === this.#config.id) return true;
       const follower = this.#find(voter);
-      return follower !== undefined && this.isActive(follower);
+      return follower?.wasHeard === true && this.isActive(follower);
     });
     return heard.length >= majority(voters.length);
   }
@@ -198,7 +201,7 @@ export class Leadership {
   onAppendReply(reply: AppendReply): void {
     const follower = this.#find(reply.from);
     if (follower === undefined) return;
-    follower.heardAt = this.#now;
+    follower.heard(this.#now);
     if (reply.accepted) {
       const compacted = indexPlus(this.#log.firstIndex, -1);
       if (follower.accepted(reply.index, compacted, this.#now)) this.advanceCommit();
@@ -221,7 +224,7 @@ export class Leadership {
   onHeartbeatReply(reply: HeartbeatReply): void {
     const follower = this.#find(reply.from);
     if (follower === undefined) return;
-    follower.heardAt = this.#now;
+    follower.heard(this.#now);
     follower.answeredHeartbeat(this.#now, this.#config.heartbeatTicks);
     if (reply.readRound > follower.confirmedRound) {
       follower.confirmedRound = reply.readRound;

@@ -87,6 +87,17 @@ describe("a change of members", () => {
     expect(solo.core.changeMembers(smaller)).toBe(at(3));
   });
 
+  test("counts nobody as heard who has not answered a new leader", () => {
+    const solo = new Solo();
+    solo.lead();
+    solo.ack(n2, 1);
+    const smaller = { voters: [n1, n3], learners: [] };
+    // n3 may have been gone for long.
+    expect(solo.core.changeMembers(smaller)).toBe("notHeard");
+    solo.heard(n3);
+    expect(solo.core.changeMembers(smaller)).toBe(at(2));
+  });
+
   test("makes a voter only of a learner that is there and has what there was", () => {
     const solo = leadWithLearner();
     for (let i = 0; i < 8; i++) solo.core.propose(BYTES);

@@ -19,8 +19,10 @@ export type FlowLimits = Pick<RaftConfig, "appendBytesMax" | "inflightAppendsMax
 export class Progress {
   readonly node: NodeId;
   readonly #limits: FlowLimits;
-  /** The tick of the leader's time when this follower was last heard. */
+  /** The tick of the leader's time when this follower was last heard; when it was first counted, if it never was. */
   heardAt: number;
+  /** Whether it has said anything to this leader yet. */
+  wasHeard = false;
   /** The newest read round that it confirmed. */
   confirmedRound = 0;
 
@@ -44,6 +46,12 @@ export class Progress {
     this.#limits = limits;
     this.heardAt = now;
     this.#waitingSince = now;
+  }
+
+  /** It answered something. */
+  heard(now: number): void {
+    this.heardAt = now;
+    this.wasHeard = true;
   }
 
   get state(): ProgressState {
