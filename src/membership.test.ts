@@ -289,13 +289,19 @@ test("who has moved is found where it says it is, also before the cluster can ag
   known.admit(hello({ clusterId: "aa", address: "elsewhere:1" }));
   expect(known.addressOf(n2)).toBe("elsewhere:1");
   expect(known.connected.find(({ id }) => id === n2)?.address).toBe("elsewhere:1");
+  // What others tell may be old: it is tried too, and overrules nothing.
   known.hearOf("aa", [{ id: n3, address: "moved:3" }]);
-  expect(known.addressOf(n3)).toBe("moved:3");
+  expect(known.addressOf(n3)).toBe("n3:7001");
+  expect(known.placesOf(n3)).toEqual(["n3:7001", "moved:3"]);
   const there = { ...NODES, n2: { ...fact("n2"), address: "third:1" } };
   known.learn(founded({ version: 6, nodes: there }));
   expect([n2, n3, n1, n4].map((id) => known.addressOf(id))).toEqual([
-    ...["third:1", "moved:3", "n1:7001", undefined],
+    ...["third:1", "n3:7001", "n1:7001", undefined],
   ]);
+  expect(known.placesOf(n2)).toEqual(["third:1", "elsewhere:1", "n2:7001"]);
+  known.admit(hello({ clusterId: "aa", address: "n2:7001" }));
+  known.hearOf("aa", [{ id: n2, address: "elsewhere:1" }]);
+  expect(known.placesOf(n2)).toEqual(["n2:7001", "elsewhere:1", "third:1"]);
 });
 
 test("an odd number of founders votes in the system group, five at most", () => {

@@ -57,6 +57,9 @@ export interface PlacedNode extends Pick<NodeFact, "address" | "labels"> {
 }
 
 /** What a node says of itself in its hello. */
+/** Most places that are kept of a node beside where it is believed to be. */
+const RUMOURS_MAX = 4;
+
 type Seen = Pick<PeerHello, "incarnation" | "address" | "labels">;
 
 /**
@@ -70,10 +73,13 @@ export class Membership {
   readonly #seen = new Map<NodeId, Seen>();
   /** Members that said that this node is not of their cluster, and why. */
   readonly #refusals = new Map<NodeId, string>();
-  /** Nodes that others told of, and where they are: members perhaps, of which this node knows nothing yet. */
-  readonly #toldOf = new Map<NodeId, string>();
-  /** Where nodes are that say, or of which others say, that they are not where the facts have them. */
+  /** Where nodes say that they are, or where the facts had them when these last changed. */
   readonly #movedTo = new Map<NodeId, string>();
+  /**
+   * Where nodes are too, or were: as others tell, who may know less than this node, the latest first. They may be members of
+   * which this node knows nothing yet.
+   */
+  readonly #rumours = new Map<NodeId, readonly string[]>();
   /** By id, sorted; made anew when it is asked for after a change. */
   #knownNodes: readonly KnownNode[] | undefined;
   #kept: KeptFacts;
@@ -99,11 +105,6 @@ export class Membership {
     return this.#facts;
   }
 
-  /** The facts have a node somewhere else: whatever was said before, or at the start, is out of date. */
-  #followMove(node: NodeId, before: string | undefined, address: string): void {
-    if (before !== undefined && before !== address) this.#movedTo.set(node, address);
-  }
-
   /** What has to be written beside the data; another object when it has changed. */
   get kept(): KeptFacts {
     return this.#kept;
@@ -121,9 +122,9 @@ export class Membership {
   get connected(): readonly KnownNode[] {
     const known = this.#known.filter(({ id, state }) => state !== "removed" || this.#isHeld(id));
     const { nodes } = this.#facts;
-    for (const [id, address] of this.#toldOf) {
+    for (const [id, addresses] of this.#rumours) {
       if (nodes[id] === undefined && !known.some((node) => node.id === id)) {
-        known.push({ id, address, state: "member" });
+        known.push({ id, address: addresses[0]!, state: "member" });
       }
     }
     return known;
@@ -140,15 +141,28 @@ export class Membership {
     const moved = this.#movedTo.get(node);
     if (moved !== undefined) return moved;
     const own = this.#parts.listed.find(({ id }) => id === node)?.address;
-    return own ?? this.#facts.nodes[node]?.address ?? this.#toldOf.get(node);
+    return own ?? this.#facts.nodes[node]?.address ?? this.#rumours.get(node)?.[0];
   }
 
-  /** The facts will say so when a majority is there, which may hang on this node's finding it. */
-  #noteMove(node: NodeId, address: string): void {
-    const fact = this.#facts.nodes[node];
-    if (fact === undefined || fact.address === address || node === this.#parts.self) return;
+  /** Where a node that is talked to may be found: where it is believed to be first. */
+  placesOf(node: NodeId): readonly string[] {
+    const address = this.addressOf(node);
+    const rumours = this.#rumours.get(node) ?? [];
+    return address === undefined ? rumours : [address, ...rumours.filter((other) => other !== address)];
+  }
+
+  /** A node of the facts says where it is, or these do, which are late where a majority hangs on this node's finding it. */
+  #moved(node: NodeId, address: string): void {
+    const before = this.addressOf(node);
     this.#movedTo.set(node, address);
+    if (before === address) return;
+    if (before !== undefined) this.#noteRumour(node, before);
     this.#knownNodes = undefined;
+  }
+
+  #noteRumour(node: NodeId, address: string): void {
+    const others = (this.#rumours.get(node) ?? []).filter((other) => other !== address);
+    this.#rumours.set(node, [address, ...others].slice(0, RUMOURS_MAX));
   }
 
   /** Whether this node was removed. */
@@ -163,9 +177,7 @@ export class Membership {
   hearOf(clusterId: string, nodes: readonly { readonly id: NodeId; readonly address: string }[]): void {
     if (this.#facts.clusterId !== "" && clusterId !== this.#facts.clusterId) return;
     for (const { id, address } of nodes) {
-      if (id === this.#parts.self) continue;
-      this.#toldOf.set(id, address);
-      this.#noteMove(id, address);
+      if (id !== this.#parts.self) this.#noteRumour(id, address);
     }
   }
 
@@ -226,8 +238,11 @@ export class Membership {
     const { version, clusterId, settings, incarnations, nodes } = this.#kept;
     this.#facts =
       facts.version >= version ? facts : { ...facts, version, clusterId, settings, incarnations, nodes };
-    for (const id of Object.keys(nodes))
-      this.#followMove(nodeId(id), before[id]?.address, nodes[id]!.address);
+    for (const id of Object.keys(nodes)) {
+      const was = before[id]?.address;
+      const { address } = nodes[id]!;
+      if (was !== undefined && was !== address) this.#moved(nodeId(id), address);
+    }
     const holders = new Set(facts.shards.flatMap(namedIn));
     // One that replays its log does not know yet who holds what by now.
     const isCurrent = facts.version >= version;
@@ -320,7 +335,7 @@ export class Membership {
     }
     this.#seen.set(hello.node, { incarnation, address, labels });
     this.#refusals.delete(hello.node);
-    this.#noteMove(hello.node, address);
+    if (this.#facts.nodes[hello.node] !== undefined) this.#moved(hello.node, address);
     return undefined;
   }
 

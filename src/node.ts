@@ -12,7 +12,7 @@ import type { ConfigurationReport, GroupMessage } from "../protocol/peer-message
 import type { PeerListener } from "../protocol/peer-network.ts";
 import { Administration } from "./administration.ts";
 import { ClusterGossip, gossipOptions } from "./cluster-gossip.ts";
-import { GatherStatus } from "./cluster-status.ts";
+import { GatherStatus, membersShown } from "./cluster-status.ts";
 import {
   addressOf,
   DEFAULT_LIMITS,
@@ -103,7 +103,7 @@ interface Running {
 
 class Node implements FlotillaNode, RequestHandler, PeerListener {
   /** Where the other nodes are; the peers look into it. */
-  readonly #addresses = new Map<NodeId, PeerAddress>();
+  readonly #addresses = new Map<NodeId, readonly PeerAddress[]>();
   readonly #env: Env;
   readonly #config: NodeConfig;
   readonly #options: NodeOptions;
@@ -160,9 +160,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       wasLetInBy: (node) => this.#running?.founding.wasLetInBy(node),
       listener: this,
       heardGossip: (message) => this.#gossip.received(message),
-      pace: {
-        isSlow: () => this.#running?.host.diskPace.isSlow === true,
-        heard: (node, isSlow) => this.#running?.host.heardPace(node, isSlow),
+      leading: {
+        declines: () => this.#running?.host.declinesToLead === true,
+        heard: (node, declines) => this.#running?.host.heardWhetherDeclines(node, declines),
       },
       handler: this,
       limits: DEFAULT_SERVER_LIMITS,
@@ -447,9 +447,10 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     const others = membership.connected.filter(({ id }) => id !== this.#config.id);
     // Once all say so it need not ask them again and again.
     const nodes = others.every(({ id }) => this.#shutOutBy.has(id)) ? [] : others;
-    for (const { id, address } of nodes) {
-      const place = parseAddress(address);
-      if (place !== undefined) this.#addresses.set(id, place);
+    for (const { id } of nodes) {
+      const places = membership.placesOf(id).map(parseAddress);
+      const usable = places.filter((place) => place !== undefined);
+      if (usable.length > 0) this.#addresses.set(id, usable);
     }
     for (const id of this.#addresses.keys()) {
       if (!nodes.some((node) => node.id === id)) this.#addresses.delete(id);
@@ -549,11 +550,12 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         new GatherStatus({
           clock,
           network: this.#peers,
-          members: membership.nodes.map(({ id: node, address }) => ({
+          members: membersShown(membership).map(({ id: node, address }) => ({
             ...{ id: node, address, state: view.stateOf(node) ?? "alive", load: view.loadOf(node) },
             standing: membership.facts.nodes[node]?.state ?? "member",
           })),
           sets: membership.facts.shards,
+          outlook: placement.outlook(),
           own: status(),
           deadlineMs: this.#timings.statusTimeoutMs,
           sink,

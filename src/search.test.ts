@@ -47,6 +47,7 @@ function setUp() {
     membership: {
       facts: { clusterId: "aa" },
       nodes: [n1, n2].map((id) => ({ id, address: `${id}:7001`, state: "member" })),
+      placesOf: (id: string) => [`${id}:7001`],
       hearOf: (clusterId: string) => void heard.push(clusterId),
     } as unknown as Membership,
     seeds: ["seed:7001"],

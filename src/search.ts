@@ -67,7 +67,7 @@ export class Search {
   #askAround(): void {
     const { env, self, membership, seeds, onFatal } = this.#parts;
     this.#isAsking = true;
-    const others = membership.nodes.filter(({ id }) => id !== self).map(({ address }) => address);
+    const others = membership.nodes.flatMap(({ id }) => (id === self ? [] : membership.placesOf(id)));
     findCluster(env, [...new Set([...seeds, ...others])]).then((found) => {
       this.#isAsking = false;
       if (found !== undefined) membership.hearOf(found.clusterId, found.nodes);

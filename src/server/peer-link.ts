@@ -15,7 +15,7 @@ import {
   encodePeerSignal,
   encodeReports,
   endBundle,
-  FLAG_SLOW_DISK,
+  FLAG_DECLINES,
   PEER_TYPES,
 } from "../../protocol/peer.ts";
 import type { ConfigurationReport, GroupMessage } from "../../protocol/peer-messages.ts";
@@ -37,7 +37,9 @@ const WATCHED_MS = 1_000;
  */
 export class PeerLink implements ConnectionHandler, TurnMember {
   readonly #node: NodeId;
-  readonly #address: PeerAddress;
+  /** Where the node may be: tried in turn, from the one at `#place` on. */
+  #places: readonly PeerAddress[];
+  #place = 0;
   readonly #parts: PeersParts;
   readonly #turn: Turn;
   readonly #writer = new ByteWriter();
@@ -69,18 +71,28 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   /** Since when there is no connection. */
   #missedSinceMs = 0;
 
-  constructor(node: NodeId, address: PeerAddress, parts: PeersParts, turn: Turn) {
+  /** `places` are not none. */
+  constructor(node: NodeId, places: readonly PeerAddress[], parts: PeersParts, turn: Turn) {
     this.#node = node;
-    this.#address = address;
+    this.#places = places;
     this.#parts = parts;
     this.#turn = turn;
     this.#forwards = new ForwardTable(node, parts.limits);
     this.#pauseMs = parts.limits.reconnectMsMin;
   }
 
-  /** Whether it leads to this place. */
-  isTo({ host, port }: PeerAddress): boolean {
-    return this.#address.host === host && this.#address.port === port;
+  /** Tries these places from now on. False, and it has to be given up: it leads elsewhere. */
+  mayBeAt(places: readonly PeerAddress[]): boolean {
+    const { host, port } = this.#address;
+    const place = places.findIndex((other) => other.host === host && other.port === port);
+    if (place < 0) return false;
+    this.#places = places;
+    this.#place = place;
+    return true;
+  }
+
+  get #address(): PeerAddress {
+    return this.#places[this.#place]!;
   }
 
   /** Raft messages that were dropped. */
@@ -321,6 +333,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     }
     const response = decodeResponse(frame);
     if (response.kind === "error" && frame.requestId === 0) {
+      if (response.error === "SHUTTING_DOWN") this.#forwards.refuseAll(`${this.#node} stops; nothing was done`);
       this.#lose(`${this.#node} closed the connection: ${response.message}`);
       return;
     }
@@ -339,6 +352,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     const { env, limits, listener } = this.#parts;
     const nowMs = env.clock.nowMs();
     if (wasReady) this.#missedSinceMs = nowMs;
+    else this.#place = (this.#place + 1) % this.#places.length;
     // Nodes that start together miss each other for a moment: that is no warning.
     const isWorthTelling = wasReady || nowMs >= this.#missedSinceMs + limits.peerSilentMsMax;
     if (isWorthTelling && reason !== this.#toldReason) {
@@ -379,7 +393,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   }
 
   #flags(): number {
-    return this.#parts.pace?.isSlow() === true ? FLAG_SLOW_DISK : 0;
+    return this.#parts.leading?.declines() === true ? FLAG_DECLINES : 0;
   }
 
   #endBundle(): void {

@@ -42,7 +42,7 @@ class Node {
   readonly reports: ConfigurationReport[] = [];
   readonly events: string[] = [];
   readonly refusals: { node: NodeId; error: ErrorName; message: string }[] = [];
-  readonly addresses: Map<NodeId, PeerAddress>;
+  readonly addresses: Map<NodeId, readonly PeerAddress[]>;
   admit: (hello: PeerHello) => { error: ErrorName; message: string } | undefined = () => undefined;
   peers!: Peers;
   server!: Server;
@@ -50,7 +50,7 @@ class Node {
 
   constructor(id: NodeId, others: readonly (readonly [NodeId, PeerAddress])[]) {
     this.id = id;
-    this.addresses = new Map(others);
+    this.addresses = new Map(others.map(([node, place]) => [node, [place]]));
   }
 
   async start(port: number, limits: Partial<ServerLimits> = {}): Promise<this> {
@@ -162,7 +162,7 @@ async function pair(
   await a.start(0, limits);
   const b = new Node(B, [[A, { host: "127.0.0.1", port: a.listener.port }]]);
   change(b);
-  await b.start(a.addresses.get(B)!.port, limits);
+  await b.start(a.addresses.get(B)![0]!.port, limits);
   nodes.push(a, b);
   return [a, b];
 }
@@ -214,10 +214,34 @@ test("a node that is somewhere else now is found there", async () => {
   const moved = new Node(B, [[A, { host: "127.0.0.1", port: a.listener.port }]]);
   nodes.splice(nodes.indexOf(b), 1, moved);
   await moved.start(0);
-  a.addresses.set(B, { host: "127.0.0.1", port: moved.listener.port });
+  const there = { host: "127.0.0.1", port: moved.listener.port };
+  a.addresses.set(B, [there]);
   a.peers.membersChanged();
   await eventually(() => a.connected && moved.connected);
-  expect(a.peers.status()).toMatchObject([{ address: `127.0.0.1:${moved.listener.port}` }]);
+  expect(a.peers.status()).toMatchObject([{ address: `127.0.0.1:${there.port}` }]);
+  // A place where it may be as well is no reason to leave it; nor does it matter which is named first.
+  const connections = a.events.length;
+  const elsewhere = { host: "127.0.0.1", port: await freePort() };
+  a.addresses.set(B, [elsewhere, there]);
+  a.peers.membersChanged();
+  expect(a.connected).toBe(true);
+  expect(a.events).toHaveLength(connections);
+});
+
+test("of several places where a node may be all are tried", async () => {
+  const [a, b] = await connectedPair();
+  const { port } = b.listener;
+  const wrong = { host: "127.0.0.1", port: await freePort() };
+  await b.stop();
+  a.addresses.set(B, [wrong, { host: "127.0.0.1", port: await freePort() }]);
+  a.peers.membersChanged();
+  a.addresses.set(B, [wrong, a.addresses.get(B)![1]!, { host: "127.0.0.1", port }]);
+  a.peers.membersChanged();
+  const back = new Node(B, [[A, { host: "127.0.0.1", port: a.listener.port }]]);
+  nodes.splice(nodes.indexOf(b), 1, back);
+  await back.start(port);
+  await eventually(() => a.connected);
+  expect(a.peers.status()).toMatchObject([{ address: `127.0.0.1:${port}` }]);
 });
 
 test("more than fits into one bundle arrives all the same", async () => {

@@ -34,8 +34,8 @@ export interface Refusal {
 export interface PeersParts {
   readonly env: Pick<Env, "clock" | "random" | "transport" | "log">;
   readonly self: NodeId;
-  /** All other members; may change, and `membersChanged` says so. */
-  readonly addresses: ReadonlyMap<NodeId, PeerAddress>;
+  /** All other members, and where each may be, the likeliest place first; may change, and `membersChanged` says so. */
+  readonly addresses: ReadonlyMap<NodeId, readonly PeerAddress[]>;
   /** What this node says of itself, asked for at each handshake. */
   readonly hello: () => PeerHello;
   /** Judges the hello of a node that is a member; `undefined` lets it in. */
@@ -49,8 +49,11 @@ export interface PeersParts {
   readonly listener: PeerListener;
   /** A member told something about members. */
   readonly heardGossip: (message: GossipMessage) => void;
-  /** Whether this node's disk is slow, which it tells with all that it sends; and what others tell of theirs. */
-  readonly pace?: { readonly isSlow: () => boolean; readonly heard: (node: NodeId, isSlow: boolean) => void };
+  /** Whether this node would rather not lead, which it tells with all that it sends; and what others tell of themselves. */
+  readonly leading?: {
+    readonly declines: () => boolean;
+    readonly heard: (node: NodeId, declines: boolean) => void;
+  };
   /** Executes the requests that peers forward. */
   readonly handler: RequestHandler;
   readonly limits: ServerLimits;
@@ -98,8 +101,8 @@ class PeerSet implements Peers {
     const { addresses } = this.#parts;
     for (const [node, link] of this.#links) {
       // Who is somewhere else is dialled anew, and may still call from where it was.
-      const place = addresses.get(node);
-      if (place === undefined || link.isTo(place)) continue;
+      const places = addresses.get(node);
+      if (places === undefined || link.mayBeAt(places)) continue;
       this.#links.delete(node);
       this.#droppedByFormer += link.droppedMessages;
       link.stop();
