@@ -529,6 +529,18 @@ export interface ClusterStatus {
     /** About how much each of those who join is to get; `null`: not known. */
     readonly bytes: number | null;
   }[];
+  readonly outlook: MoveOutlook;
   /** The fraction of the key space (0 to 1) whose shard has a leader that can reach a majority. */
   readonly available: number;
+}
+
+/** What there is left to move, all together, as far as the node asked knows. */
+export interface MoveOutlook {
+  /** How many moves of replicas have begun, and how many will be made after them. */
+  readonly underWay: number;
+  readonly toCome: number;
+  /** To be copied for both, estimated. */
+  readonly bytes: number;
+  /** How long it takes at the limits if nothing else happens, estimated. */
+  readonly seconds: number;
 }

@@ -9,6 +9,7 @@ import type {
   KeyExplanation,
   Keyspace,
   LatencyStatus,
+  MoveOutlook,
   MoveStatus,
   NodeStatus,
   PeerStatus,
@@ -208,6 +209,7 @@ export const clusterStatusShape: Shape<ClusterStatus> = record<ClusterStatus>({
       bytes: nullable(number),
     }),
   ),
+  outlook: record<MoveOutlook>({ underWay: number, toCome: number, bytes: number, seconds: number }),
   available: number,
 });
 

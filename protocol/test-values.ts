@@ -387,6 +387,9 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
         }),
         { maxLength: 3 },
       ),
+      outlook: fc.record({
+        ...{ underWay: wholeNumber, toCome: wholeNumber, bytes: wholeNumber, seconds: wholeNumber },
+      }),
       available: fraction,
     }),
   }),

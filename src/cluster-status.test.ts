@@ -1,13 +1,16 @@
 import { expect, test } from "bun:test";
 import { nodeId } from "../protocol/ids.ts";
 import type { NodeStatus, ShardStatus } from "../protocol/messages.ts";
-import { clusterStatus } from "./cluster-status.ts";
+import { clusterStatus, membersShown } from "./cluster-status.ts";
+import { NO_FACTS } from "./shard/system-facts.ts";
 import type { HeldSet } from "./shard-moves.ts";
 
 const members = ["n1", "n2", "n3"].map((id) => ({
   ...{ id: nodeId(id), address: `${id}:7001`, load: undefined, standing: "member" as const },
   state: id === "n3" ? ("suspect" as const) : ("alive" as const),
 }));
+
+const NOTHING = { underWay: 0, toCome: 0, bytes: 0, seconds: 0 };
 
 /** All hold every shard, and shall. */
 function sets(shards: number): HeldSet[] {
@@ -82,7 +85,13 @@ test("a leader that reaches a majority serves; lag is measured in entries", () =
     node("n2", shardView("follower", 3), { n3: 900 }),
     undefined,
   ];
-  const status = clusterStatus(members, statuses, [undefined, undefined, "connection refused"], sets(1));
+  const status = clusterStatus(
+    members,
+    statuses,
+    [undefined, undefined, "connection refused"],
+    sets(1),
+    NOTHING,
+  );
   expect(status.available).toBe(1);
   expect(status.shards[0]).toMatchObject({ leader: nodeId("n1"), term: 3 });
   expect(status.shards[0]!.lag.map((row) => row.entries)).toEqual([0, 0, 6]);
@@ -94,7 +103,7 @@ test("a leader that reaches no majority is no leader, whatever it says of itself
     ["n2", 10, false],
     ["n3", 10, false],
   ]);
-  const status = clusterStatus(members, [node("n1", alone), undefined, undefined], [], sets(1));
+  const status = clusterStatus(members, [node("n1", alone), undefined, undefined], [], sets(1), NOTHING);
   expect(status.available).toBe(0);
   expect(status.shards[0]!.leader).toBeNull();
 });
@@ -109,7 +118,7 @@ test("of two that say they lead, the one of the higher term is believed", () => 
     node("n2", shardView("leader", 4, replicas)),
     undefined,
   ];
-  expect(clusterStatus(members, statuses, [], sets(1)).shards[0]!.leader).toBe(nodeId("n2"));
+  expect(clusterStatus(members, statuses, [], sets(1), NOTHING).shards[0]!.leader).toBe(nodeId("n2"));
 });
 
 test("what a member lacks is not known while its leader has not heard of it", () => {
@@ -117,7 +126,7 @@ test("what a member lacks is not known while its leader has not heard of it", ()
     ["n2", 0, true],
     ["n3", 0, false],
   ]);
-  const status = clusterStatus(members, [node("n1", leader), undefined, undefined], [], sets(1));
+  const status = clusterStatus(members, [node("n1", leader), undefined, undefined], [], sets(1), NOTHING);
   expect(status.shards[0]!.lag.map((row) => row.entries)).toEqual([0, 10, null]);
 });
 
@@ -128,6 +137,7 @@ test("a shard is told of by those that hold it, and one of whose holders nobody 
     [node("n1", held), undefined, node("n3", { ...held, shard: 5 })],
     [],
     sets(2),
+    NOTHING,
   );
   expect(status.available).toBe(0.5);
   expect(status.shards[0]!.lag.map((row) => row.node)).toEqual(["n1", "n2"].map(nodeId));
@@ -135,4 +145,28 @@ test("a shard is told of by those that hold it, and one of whose holders nobody 
     ...{ shard: 1, leader: null, term: 0 },
     ...{ commitIndex: 0, appliedIndex: 0, lag: [] },
   });
+});
+
+test("who was removed is shown until nobody counts on it any more", () => {
+  const known = members.map((member) => ({ ...member, state: "member" as const }));
+  const stranger = { id: nodeId("n9"), address: "n9:7001", state: "member" as const };
+  const shown = (n3Holds: boolean): string[] => {
+    const voters = members.slice(0, n3Holds ? 3 : 2).map(({ id }) => id);
+    const set = {
+      version: 1,
+      first: [],
+      wanted: voters.slice(0, 2),
+      actual: { voters, outgoing: [], learners: [] },
+    };
+    const facts = {
+      ...NO_FACTS,
+      nodes: { n3: { address: "n3:7001", labels: {}, state: "removed" as const, successor: "" as const } },
+      shards: [{ ...set, actual: { ...set.actual, term: 1, index: 1 } }],
+    };
+    return membersShown({ facts, nodes: known.slice(0, 2), connected: [...known, stranger] }).map(
+      ({ id }) => id,
+    );
+  };
+  expect(shown(true)).toEqual(["n1", "n2", "n3"]);
+  expect(shown(false)).toEqual(["n1", "n2"]);
 });

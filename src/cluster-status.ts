@@ -1,9 +1,17 @@
 import type { MemberState, NodeLoad } from "../protocol/gossip-messages.ts";
 import type { ReplySink } from "../protocol/handler.ts";
 import type { NodeId } from "../protocol/ids.ts";
-import type { ClientResponse, ClusterStatus, NodeStatus, ShardStatus } from "../protocol/messages.ts";
+import type {
+  ClientResponse,
+  ClusterStatus,
+  MoveOutlook,
+  NodeStatus,
+  ShardStatus,
+} from "../protocol/messages.ts";
 import type { PeerNetwork } from "../protocol/peer-network.ts";
 import type { Clock, Timer } from "./env/env.ts";
+import type { KnownNode, Membership } from "./membership.ts";
+import { isNamed } from "./shard/system-facts.ts";
 import { type HeldSet, movesOf } from "./shard-moves.ts";
 
 /** A member, as this node knows it without asking. */
@@ -15,6 +23,17 @@ export interface ClusterMember {
   readonly load: NodeLoad | undefined;
 }
 
+/** The nodes that belong to the cluster, and those that were removed and hold something yet. */
+export function membersShown({
+  nodes,
+  connected,
+  facts,
+}: Pick<Membership, "nodes" | "connected" | "facts">): readonly KnownNode[] {
+  const isLeaving = (id: NodeId): boolean =>
+    facts.nodes[id]?.state === "removed" && facts.shards.some((set) => isNamed(set, id));
+  return connected.filter(({ id }) => nodes.some((node) => node.id === id) || isLeaving(id));
+}
+
 /**
  * Asks the other members that are there for their status, and answers when all of them have answered or the deadline has
  * passed. As its request ids it uses the places of the members in the list.
@@ -22,6 +41,7 @@ export interface ClusterMember {
 export class GatherStatus implements ReplySink {
   readonly #members: readonly ClusterMember[];
   readonly #sets: readonly HeldSet[];
+  readonly #outlook: MoveOutlook;
   readonly #statuses: (NodeStatus | undefined)[];
   readonly #errors: (string | undefined)[];
   readonly #sink: ReplySink;
@@ -36,6 +56,7 @@ export class GatherStatus implements ReplySink {
     readonly members: readonly ClusterMember[];
     /** By shard. */
     readonly sets: readonly HeldSet[];
+    readonly outlook: MoveOutlook;
     readonly own: NodeStatus;
     readonly deadlineMs: number;
     readonly sink: ReplySink;
@@ -44,6 +65,7 @@ export class GatherStatus implements ReplySink {
     const { members, own, network } = parts;
     this.#members = members;
     this.#sets = parts.sets;
+    this.#outlook = parts.outlook;
     this.#statuses = members.map((member) => (member.id === own.id ? own : undefined));
     this.#errors = members.map(({ state }) => (isGone(state) ? GONE[state] : undefined));
     this.#sink = parts.sink;
@@ -71,7 +93,7 @@ export class GatherStatus implements ReplySink {
     if (this.#answered) return;
     this.#answered = true;
     this.#timer.cancel();
-    const status = clusterStatus(this.#members, this.#statuses, this.#errors, this.#sets);
+    const status = clusterStatus(this.#members, this.#statuses, this.#errors, this.#sets, this.#outlook);
     this.#sink.reply(this.#requestId, { kind: "clusterStatus", status });
   }
 }
@@ -88,6 +110,7 @@ export function clusterStatus(
   statuses: readonly (NodeStatus | undefined)[],
   errors: readonly (string | undefined)[],
   sets: readonly HeldSet[],
+  outlook: MoveOutlook,
 ): ClusterStatus {
   const answered = statuses.filter((status) => status !== undefined);
   const shards = sets.map((_, shard) => shardSummary(shard, members, answered));
@@ -106,6 +129,7 @@ export function clusterStatus(
     })),
     shards,
     moves: movesOf(sets, shards, answered),
+    outlook,
     available: shards.length === 0 ? 0 : served / shards.length,
   };
 }

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import type { MemberState, NodeLoad } from "../protocol/gossip-messages.ts";
 import { type NodeId, nodeId } from "../protocol/ids.ts";
-import { drivenFacts, type FactSources, firstSets } from "./driven-facts.ts";
-import { reportOf } from "./placement/plan.ts";
+import { drivenFacts, type FactSources, firstSets, moveOutlook, placementStatus } from "./driven-facts.ts";
+import { MOVE_LIMITS, reportOf } from "./placement/plan.ts";
 import {
   faultOfLabels,
   NO_FACTS,
@@ -105,4 +105,16 @@ test("a replacement is who was named", () => {
     moveSeconds: 1,
   });
   expect(toCome.map(({ add, remove }) => [add, remove])).toEqual([0, 1, 2, 3].map(() => [n4, n2]));
+});
+
+test("what there is to move is told in full, and what it comes to", () => {
+  const facts = factsOf({ ...NODES, n3: fact("c", "draining") });
+  const given = sources({}, undefined, { n1: { shards: 4, dataBytes: 400 } });
+  expect(moveOutlook(facts, given, MOVE_LIMITS)).toMatchObject({ underWay: 0, toCome: 4, bytes: 400 });
+  const { underWay, toCome, bytes, seconds } = placementStatus(facts, given, MOVE_LIMITS);
+  expect(moveOutlook(facts, given, MOVE_LIMITS)).toEqual({
+    ...{ underWay: underWay.length, toCome: toCome.length, bytes, seconds },
+  });
+  expect(seconds).toBeGreaterThan(MOVE_LIMITS.moveSeconds);
+  expect(moveOutlook(NO_FACTS, sources(), MOVE_LIMITS)).toMatchObject({ underWay: 0, toCome: 0, seconds: 0 });
 });

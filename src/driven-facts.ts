@@ -1,7 +1,7 @@
 /** The system group's facts as placement looks at them: with what was heard of the nodes, and how much there is to move. */
 import type { GossipView } from "../protocol/gossip-view.ts";
 import { type NodeId, nodeId } from "../protocol/ids.ts";
-import type { PlacementStatus } from "../protocol/messages.ts";
+import type { MoveOutlook, PlacementStatus } from "../protocol/messages.ts";
 import type { Configuration } from "../protocol/peer-messages.ts";
 import type { Clock } from "./env/env.ts";
 import { parseAddress } from "./lib/address.ts";
@@ -35,6 +35,8 @@ export interface Placement {
   readonly driver: PlacementDriver;
   /** What is being moved and will be, as far as this node knows. */
   status(): PlacementStatus;
+  /** What all of that comes to. */
+  outlook(): MoveOutlook;
 }
 
 export function createPlacement(
@@ -59,7 +61,11 @@ export function createPlacement(
     proposeReplicas: (changes) => propose({ kind: "wanted", changes }),
     proposeSystemVoters: (voters) => propose({ kind: "systemVoters", voters }),
   });
-  return { driver, status: () => placementStatus(membership.facts, sources(), limits) };
+  return {
+    driver,
+    status: () => placementStatus(membership.facts, sources(), limits),
+    outlook: () => moveOutlook(membership.facts, sources(), limits),
+  };
 }
 
 /** What is being moved and will be, for people to look at: from the facts alone, so that any node can tell. */
@@ -81,6 +87,15 @@ export function placementStatus(
     toCome: toCome.map((move) => told(move, move.reason)),
     bytes: estimate.bytes,
     seconds: estimate.seconds,
+  };
+}
+
+/** The same in four numbers. */
+export function moveOutlook(facts: SystemFacts, sources: FactSources, limits: MoveLimits): MoveOutlook {
+  const { underWay, toCome, estimate } = reportOf(drivenFacts(facts, NO_MEMBERS, sources), limits);
+  return {
+    ...{ underWay: underWay.length, toCome: toCome.length },
+    ...{ bytes: estimate.bytes, seconds: estimate.seconds },
   };
 }
 

@@ -209,6 +209,7 @@ test("what is watched is shown again and again, and a failure on the way is told
     nodes: [],
     shards: [],
     moves: [],
+    outlook: { underWay: 0, toCome: 0, bytes: 0, seconds: 0 },
     available,
   });
   let asked = 0;

@@ -2,12 +2,13 @@
 import type { MemberState } from "../../protocol/gossip-messages.ts";
 import type { ClusterStatus, GroupLogStatus, ShardStatus } from "../../protocol/messages.ts";
 import { plainTable, type Reply } from "./reply.ts";
-import { stateWord } from "./state-word.ts";
+import { memberWord } from "./state-word.ts";
 
 interface MemberRow {
   readonly node: string;
   readonly address: string;
   readonly state: MemberState;
+  readonly standing: ClusterStatus["nodes"][number]["standing"];
   /** In how many groups it votes, and gets copies without a vote. */
   readonly votes: number;
   readonly learns: number;
@@ -17,10 +18,11 @@ interface MemberRow {
 export function membersReply(status: ClusterStatus): Reply {
   const groups = leadersViews(status);
   const changing = groups.filter(({ outgoing }) => outgoing.length > 0).length;
-  const members: MemberRow[] = status.nodes.map(({ id, address, state }) => ({
+  const members: MemberRow[] = status.nodes.map(({ id, address, state, standing }) => ({
     node: id,
     address,
     state,
+    standing,
     votes: groups.filter(({ voters }) => voters.includes(id)).length,
     learns: groups.filter(({ learners }) => learners.includes(id)).length,
   }));
@@ -28,8 +30,8 @@ export function membersReply(status: ClusterStatus): Reply {
     ok: true,
     text: (look) => {
       const table = plainTable(["node", "address", "state", "votes in", "copies without a vote in"], [3, 4]);
-      for (const { node, address, state, votes, learns } of members) {
-        table.push([node, address, stateWord(state, look), String(votes), String(learns)]);
+      for (const { node, address, state, standing, votes, learns } of members) {
+        table.push([node, address, memberWord(state, standing, look), String(votes), String(learns)]);
       }
       const note = changing === 0 ? "" : `; the members of ${changing} are changing`;
       return `${groups.length} groups with a leader, the system group included${note}\n\n${table.toString()}`;

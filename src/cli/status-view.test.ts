@@ -118,6 +118,7 @@ const clusterStatus: ClusterStatus = {
     { shard: 1, joining: [n3], leaving: [n1], entriesBehind: 1200, bytes: 4096 },
     { shard: 0, joining: [], leaving: [n2], entriesBehind: null, bytes: 0 },
   ],
+  outlook: { underWay: 2, toCome: 5, bytes: 24_576, seconds: 6.2 },
   available: 0.99996,
 };
 
@@ -127,12 +128,12 @@ describe("status", () => {
       "
       cluster c0ffee: 1 of 2 nodes alive, 1 of 2 shards led, 99.9% available, 2 shards are moving
 
-      ┌──────┬────────────────┬───────┬───────────┬───────────┬─────────┬───────┬───────┬─────────────┬────────────────────────────────────┐
-      │ node │ address        │ state │ last seen │    up for │ version │ holds │ leads │ of the keys │ note                               │
-      ├──────┼────────────────┼───────┼───────────┼───────────┼─────────┼───────┼───────┼─────────────┼────────────────────────────────────┤
-      │ n1   │ 127.0.0.1:7001 │ alive │ now       │ 1 h 2 min │ 0.1.0   │     1 │     1 │         50% │ draining; slow disk: does not lead │
-      │ n3   │ 127.0.0.1:7003 │ dead  │ never     │         - │ 0.0.9   │     2 │     0 │        100% │ no answer in 1000 ms               │
-      └──────┴────────────────┴───────┴───────────┴───────────┴─────────┴───────┴───────┴─────────────┴────────────────────────────────────┘
+      ┌──────┬────────────────┬──────────┬───────────┬───────────┬─────────┬───────┬───────┬─────────────┬──────────────────────────┐
+      │ node │ address        │ state    │ last seen │    up for │ version │ holds │ leads │ of the keys │ note                     │
+      ├──────┼────────────────┼──────────┼───────────┼───────────┼─────────┼───────┼───────┼─────────────┼──────────────────────────┤
+      │ n1   │ 127.0.0.1:7001 │ draining │ now       │ 1 h 2 min │ 0.1.0   │     1 │     1 │         50% │ slow disk: does not lead │
+      │ n3   │ 127.0.0.1:7003 │ dead     │ never     │         - │ 0.0.9   │     2 │     0 │        100% │ no answer in 1000 ms     │
+      └──────┴────────────────┴──────────┴───────────┴───────────┴─────────┴───────┴───────┴─────────────┴──────────────────────────┘
 
       ┌──────┬────────────┬────────────────┬───────────────┬────────────┬─────────┬───────┬───────────┐
       │ node │ requests/s │   read p50/p99 │ write p50/p99 │ cache hits │    data │   log │    memory │
@@ -146,6 +147,7 @@ describe("status", () => {
       │            1 │ n3       │ n1     │           1200 │ 4.0 KiB │
       │            0 │          │ n2     │              - │     0 B │
       └──────────────┴──────────┴────────┴────────────────┴─────────┘
+      moves: 2 under way, 5 to come; about 24.0 KiB in 6.2 s
 
       ┌───────┬────────┬──────┬────────┬─────────┬────────────────┐
       │ shard │ leader │ term │ commit │ applied │ entries behind │
@@ -159,9 +161,24 @@ describe("status", () => {
 
   test("is not ok as long as a shard has no leader", () => {
     expect(statusReply(clusterStatus).ok).toBe(false);
-    const led = { ...clusterStatus, shards: clusterStatus.shards.slice(0, 1), moves: [], available: 1 };
+    const outlook = { underWay: 0, toCome: 0, bytes: 0, seconds: 0 };
+    const shards = clusterStatus.shards.slice(0, 1);
+    const led = { ...clusterStatus, shards, moves: [], outlook, available: 1 };
     expect(statusReply(led).ok).toBe(true);
     expect(statusReply(led).text(PLAIN)).toContain("1 of 2 nodes alive, 1 of 1 shards led, 100% available\n");
+    expect(statusReply(led).text(PLAIN)).not.toContain("moves:");
+  });
+
+  test("a node that is dead and shall go is both, and one that was removed is not missed", () => {
+    const [first, second] = clusterStatus.nodes;
+    const nodes = [
+      { ...first!, standing: "removed" as const },
+      { ...second!, standing: "draining" as const },
+    ];
+    const text = statusReply({ ...clusterStatus, nodes }).text(PLAIN);
+    expect(text).toContain("0 of 1 nodes alive");
+    expect(text).toContain("│ removed ");
+    expect(text).toContain("│ dead, draining ");
   });
 
   test("is given whole to programs", () => {

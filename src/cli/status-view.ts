@@ -8,7 +8,7 @@ import type {
   Topology,
 } from "../../protocol/messages.ts";
 import { type Look, plainTable, type Reply } from "./reply.ts";
-import { stateWord } from "./state-word.ts";
+import { memberWord, stateWord } from "./state-word.ts";
 
 const NONE = "-";
 
@@ -21,7 +21,7 @@ export function statusReply(status: ClusterStatus): Reply {
         summary(status, look),
         nodesTable(status, look),
         loadTable(status),
-        ...(status.moves.length === 0 ? [] : [movesTable(status)]),
+        ...movesText(status),
         shardsTable(status, look),
       ].join("\n\n"),
     json: () => status,
@@ -44,15 +44,17 @@ export function topologyReply(topology: Topology): Reply {
 
 function summary(status: ClusterStatus, look: Look): string {
   const colors = pc.createColors(look.colors);
-  const alive = status.nodes.filter(({ state }) => state === "alive").length;
+  // Who was removed is no loss.
+  const nodes = status.nodes.filter(({ standing }) => standing !== "removed");
+  const alive = nodes.filter(({ state }) => state === "alive").length;
   const led = status.shards.filter(({ leader }) => leader !== null).length;
   const moving = status.moves.length;
   const full = status.nodes.filter((node) => node.status?.readOnly === true).length;
   const whole =
-    alive === status.nodes.length && led === status.shards.length && status.available === 1 && full === 0;
+    alive === nodes.length && led === status.shards.length && status.available === 1 && full === 0;
   const paint = whole ? colors.green : status.available === 1 ? colors.yellow : colors.red;
   return (
-    `${clusterName(status.clusterId)}: ${alive} of ${status.nodes.length} nodes alive, ` +
+    `${clusterName(status.clusterId)}: ${alive} of ${nodes.length} nodes alive, ` +
     `${led} of ${status.shards.length} shards led, ${paint(`${percent(status.available)} available`)}` +
     (moving === 0 ? "" : `, ${moving} shard${moving === 1 ? " is" : "s are"} moving`) +
     (full === 0 ? "" : `, ${colors.yellow(`${full} read-only: disk full`)}`)
@@ -73,7 +75,7 @@ function nodesTable(status: ClusterStatus, look: Look): string {
     table.push([
       node.id,
       node.address,
-      stateWord(node.state, look),
+      memberWord(node.state, node.standing, look),
       ago(node.lastSeenMs),
       own === null ? NONE : duration(own.uptimeMs),
       own?.version ?? node.load?.version ?? NONE,
@@ -89,10 +91,8 @@ function nodesTable(status: ClusterStatus, look: Look): string {
 /** What there is to say of a node. */
 function notesOf(node: ClusterStatus["nodes"][number], look: Look): string {
   const colors = pc.createColors(look.colors);
-  const standing = node.standing === "member" ? undefined : colors.yellow(node.standing);
   const wrong = trouble(node.status);
-  const problem = wrong === undefined ? noteOf(node) : colors.yellow(wrong);
-  return [standing, problem].filter((note) => note !== undefined && note !== "").join("; ");
+  return wrong === undefined ? noteOf(node) : colors.yellow(wrong);
 }
 
 /** What is wrong with a node that answers. */
@@ -124,7 +124,16 @@ function loadTable(status: ClusterStatus): string {
   return table.toString();
 }
 
-function movesTable({ moves }: ClusterStatus): string {
+/** Which shards are moving, and what all moves come to. Nothing where nothing moves. */
+function movesText({ moves, outlook }: ClusterStatus): readonly string[] {
+  const { underWay, toCome, bytes: size, seconds } = outlook;
+  const table = moves.length === 0 ? [] : [movesTable(moves)];
+  if (underWay + toCome === 0) return table;
+  const count = `${underWay} under way, ${toCome} to come`;
+  return [[...table, `moves: ${count}; about ${bytes(size)} in ${duration(seconds * 1000)}`].join("\n")];
+}
+
+function movesTable(moves: ClusterStatus["moves"]): string {
   const table = plainTable(["moving shard", "comes to", "leaves", "entries behind", "about"], [0, 3, 4]);
   for (const { shard, joining, leaving, entriesBehind, bytes: size } of moves) {
     table.push([

@@ -178,6 +178,7 @@ export class MapHandler implements RequestHandler {
                   { shard: 0, leader: nodeId("n1"), term: 3, commitIndex: 9, appliedIndex: 9, lag: [] },
                 ],
                 moves: [],
+                outlook: { underWay: 0, toCome: 0, bytes: 0, seconds: 0 },
                 available: 1,
               },
             };

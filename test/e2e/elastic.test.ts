@@ -41,11 +41,12 @@ test("1 → 3 → 5 → 3 nodes, a node killed in the middle of each step's move
     const untilAllWork = async (when: string): Promise<void> => {
       const goals = counters.map(({ rounds }) => rounds + ROUNDS);
       const acknowledged = workload.acknowledged + ROUNDS * SHARDS;
-      await eventually(
-        `every client works ${when}`,
-        CHANGE_MS_MAX,
-        () => workload.acknowledged >= acknowledged && counters.every(({ rounds }, i) => rounds >= goals[i]!),
-      );
+      await eventually(`every client works ${when}`, CHANGE_MS_MAX, () => {
+        const late = counters.filter(({ rounds }, i) => rounds < goals[i]!).map(({ waitsFor }) => waitsFor);
+        if (workload.acknowledged < acknowledged) late.push("the bundled client's writes");
+        if (late.length > 0) throw new Error(`waits for ${late.join(" and ")}`);
+        return true;
+      });
     };
 
     // 1 → 3. Who dies is one that gets its copies; shards of two nodes wait until it is back.
@@ -174,6 +175,7 @@ class Counter {
   #running = true;
   #problem: unknown;
   #rounds = 0;
+  #waitsFor = "";
 
   constructor(client: RedisCommands, keys: readonly string[]) {
     this.#client = client;
@@ -187,6 +189,11 @@ class Counter {
   get rounds(): number {
     if (this.#problem !== undefined) throw this.#problem;
     return this.#rounds;
+  }
+
+  /** What it has asked for last. */
+  get waitsFor(): string {
+    return this.#waitsFor;
   }
 
   /** Looks at all keys once more. Rejects if anything that was acknowledged was not there. */
@@ -215,6 +222,7 @@ class Counter {
 
   /** What an application does while nodes die and move: it asks again after errors that say that it may. */
   async #answer(what: string, ask: () => Promise<string | null>): Promise<string | null> {
+    this.#waitsFor = what;
     const { answer } = await eventually(`an answer to ${what}`, CHANGE_MS_MAX, async () => {
       try {
         return { answer: await ask() };

@@ -32,7 +32,7 @@ async function untilOn(
         voters.every((id) => nodes.includes(id)) &&
         learners.length + outgoing.length === 0,
     );
-    return fits && led.length === SHARDS ? status : undefined;
+    return fits && led.length === SHARDS && status.moves.length === 0 ? status : undefined;
   });
 }
 
