@@ -18,6 +18,7 @@ import { parseAddress } from "./lib/address.ts";
 import type { Membership } from "./membership.ts";
 import type { Shard } from "./shard/shard.ts";
 import type { ShardHost } from "./shard/shard-host.ts";
+import type { SystemCommand } from "./shard/system-facts.ts";
 import { encodeSystemCommand } from "./shard/system-machine.ts";
 
 /** Most log entries that one answer describes. */
@@ -25,6 +26,7 @@ const LOG_ENTRIES_MAX = 1000;
 const POLL_MS = 20;
 /** A node that is refused so is refused for ever: names and incarnations are bound once. */
 const HOPELESS: ReadonlySet<ErrorName> = new Set<ErrorName>(["REMOVED", "WRONG_INCARNATION"]);
+const HANDS_OVER = errorResponse("UNAVAILABLE", "the group's leader hands over now; try again");
 /** Who does not wait for an answer. */
 const NOBODY: ReplySink = { reply: () => {} };
 
@@ -79,7 +81,7 @@ export class Administration {
   }
 
   #changeMember(request: ChangeMember, sink: ReplySink, requestId: number): void {
-    const { host, membership } = this.#parts;
+    const { membership } = this.#parts;
     if (this.#isElsewhere(request, sink, requestId)) return;
     const done = { kind: "boolean", value: true } as const;
     if (membership.isDone(request)) {
@@ -92,12 +94,12 @@ export class Administration {
       sink.reply(requestId, errorResponse("BAD_REQUEST", command));
       return;
     }
-    host.systemShard.proposeRaw(encodeSystemCommand(command));
+    if (!this.#propose(command, sink, requestId)) return;
     this.#wait(() => (membership.isDone(request) ? done : undefined), sink, requestId);
   }
 
   #join(request: Join, sink: ReplySink, requestId: number): void {
-    const { host, membership } = this.#parts;
+    const { membership } = this.#parts;
     const command = membership.admission(request);
     // What stays so whatever comes can be said without a majority.
     const isHopeless = "error" in command && HOPELESS.has(command.error);
@@ -119,8 +121,14 @@ export class Administration {
       sink.reply(requestId, errorResponse(command.error, command.message));
       return;
     }
-    host.systemShard.proposeRaw(encodeSystemCommand(command));
-    this.#wait(answer, sink, requestId);
+    if (this.#propose(command, sink, requestId)) this.#wait(answer, sink, requestId);
+  }
+
+  /** Whether the system group's log has taken the command; a leader that hands over takes none, and says so. */
+  #propose(command: SystemCommand, sink: ReplySink, requestId: number): boolean {
+    const isTaken = this.#parts.host.systemShard.proposeRaw(encodeSystemCommand(command));
+    if (!isTaken) sink.reply(requestId, HANDS_OVER);
+    return isTaken;
   }
 
   #rebalance(request: Rebalance, sink: ReplySink, requestId: number): void {

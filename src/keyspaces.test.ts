@@ -10,7 +10,7 @@ import type { Shard } from "./shard/shard.ts";
 const [n1, n2] = [nodeId("n1"), nodeId("n2")];
 
 /** A node of two shards, of which it leads the first; the system group does what it proposes when the test says so. */
-function setUp(leader: NodeId | undefined = n1) {
+function setUp(leader: NodeId | undefined = n1, handsOver = false) {
   const clock = new VirtualClock();
   const proposed: KeyspaceCommand[] = [];
   const told: GroupId[] = [];
@@ -19,7 +19,11 @@ function setUp(leader: NodeId | undefined = n1) {
     group: groupId(0),
     leader,
     isLeader: leader === n1,
-    proposeRaw: (command: Uint8Array) => void proposed.push(decodePlain(command.slice()) as KeyspaceCommand),
+    proposeRaw: (command: Uint8Array) => {
+      if (handsOver) return false;
+      proposed.push(decodePlain(command.slice()) as KeyspaceCommand);
+      return true;
+    },
   };
   const shard = (group: number, isLeader: boolean) => ({
     ...{ group: groupId(group), isLeader },
@@ -92,6 +96,12 @@ test("what does not come about in time may still do so", async () => {
   ask(create("a"));
   await clock.until(() => answers.length > 0);
   expect(answers).toMatchObject([{ error: "TIMEOUT" }]);
+});
+
+test("what a leader that hands over does not take is answered at once: nothing comes of it", () => {
+  const { ask, answers } = setUp(n1, true);
+  ask(create("a"));
+  expect(answers).toMatchObject([{ error: "UNAVAILABLE" }]);
 });
 
 test("a node that does not lead the system group asks who does, once", () => {

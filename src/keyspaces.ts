@@ -12,6 +12,7 @@ import type { KeyValueMachine } from "./shard/key-value-machine.ts";
 import { faultOfKeyspace, type KeyspaceFact, type KeyspaceFacts, NO_KEYSPACES } from "./shard/keyspaces.ts";
 import type { Shard } from "./shard/shard.ts";
 import type { ShardHost } from "./shard/shard-host.ts";
+import type { SystemCommand } from "./shard/system-facts.ts";
 import { encodeSystemCommand } from "./shard/system-machine.ts";
 
 export interface KeyspacesParts {
@@ -102,8 +103,7 @@ export class Keyspaces {
     } else if (fault !== undefined) {
       sink.reply(requestId, errorResponse("BAD_REQUEST", fault));
     } else {
-      this.#parts.host.systemShard.proposeRaw(encodeSystemCommand({ kind: "createKeyspace", name, token }));
-      this.#wait(done, sink, requestId);
+      this.#decide({ kind: "createKeyspace", name, token }, done, sink, requestId);
     }
   }
 
@@ -112,10 +112,16 @@ export class Keyspaces {
       sink.reply(requestId, errorResponse("NO_KEYSPACE", `there never was a keyspace ${id}`));
       return;
     }
-    if (this.#ids.has(id)) {
-      this.#parts.host.systemShard.proposeRaw(encodeSystemCommand({ kind: "dropKeyspace", id }));
-    }
-    this.#wait(() => (this.#ids.has(id) ? undefined : id), sink, requestId);
+    const done = () => (this.#ids.has(id) ? undefined : id);
+    if (this.#ids.has(id)) this.#decide({ kind: "dropKeyspace", id }, done, sink, requestId);
+    else this.#wait(done, sink, requestId);
+  }
+
+  /** Has the system group decide, and waits until it has. A leader that hands over can't begin with it. */
+  #decide(command: SystemCommand, done: Waiting["done"], sink: ReplySink, requestId: number): void {
+    const { systemShard } = this.#parts.host;
+    if (systemShard.proposeRaw(encodeSystemCommand(command))) this.#wait(done, sink, requestId);
+    else sink.reply(requestId, NO_LEADER);
   }
 
   /** Has the node that leads the system group do it, once. */

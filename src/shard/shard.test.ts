@@ -478,9 +478,10 @@ test("the log is forgotten up to what is in tables, applied, and with every memb
 
 test("commands of the group's own are alone in their entry", () => {
   const { shard, core, write } = setUp();
+  expect(shard.proposeRaw(utf8("nobody leads"))).toBe(false);
   core.lead(1);
   write(1, put("a", "1"));
-  shard.proposeRaw(utf8("raw"));
+  expect(shard.proposeRaw(utf8("raw"))).toBe(true);
   expect(core.proposed).toHaveLength(2);
   expect(fromUtf8(core.proposed[1]!.subarray(16))).toBe("raw");
 });

@@ -165,12 +165,16 @@ export class Shard {
     this.#parts.wake(this);
   }
 
-  /** Proposes a command of the group's own, alone in its entry; nobody waits for it. */
-  proposeRaw(command: Uint8Array): void {
+  /**
+   * Proposes a command of the group's own, alone in its entry; nobody waits for it. `false`: it certainly comes to nothing,
+   * since this node does not lead, or hands over.
+   */
+  proposeRaw(command: Uint8Array): boolean {
     this.#submitWrites();
-    this.#writes.proposeAlone(command);
+    const index = this.#writes.proposeAlone(command);
     this.#idleTicks = 0;
     this.#parts.wake(this);
+    return index !== undefined;
   }
 
   /** Reads as of the latest acknowledged write, confirmed by a majority, or by a lease where the read says so. Only on the leader. */
