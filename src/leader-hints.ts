@@ -55,9 +55,12 @@ export class LeaderHints {
   /** Whom to ask for what only the shard's leader may do; `undefined`: nobody is known who might be it. */
   leaderOf(shard: ShardId): NodeId | undefined {
     const { host, self, holdersOf, isConnected } = this.#sources;
+    const replica = host.shard(shard);
+    // Asked for each request that is forwarded, and this is the answer nearly always.
+    if (replica?.leader !== undefined) return replica.leader;
     const claim = this.claimOf(shard);
     if (claim !== undefined) return claim.leader;
-    if (host.shard(shard)?.members.voters.includes(self) === true) return undefined;
+    if (replica?.members.voters.includes(self) === true) return undefined;
     const others = holdersOf(shard).filter((node) => node !== self && isConnected(node));
     return others[(shard + (this.#misses.get(shard) ?? 0)) % others.length];
   }

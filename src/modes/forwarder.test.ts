@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import { type NodeId, nodeId, shardId } from "../../protocol/ids.ts";
-import type { ClientResponse } from "../../protocol/messages.ts";
+import { type ClientResponse, NO_SESSION } from "../../protocol/messages.ts";
 import type { Clock } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { Forwarder } from "./forwarder.ts";
@@ -45,8 +45,14 @@ function setUp() {
   return {
     sent,
     answers,
-    isBusy: () => forwarder.isBusy(shardId(0)),
     forward: (id: number) => forwarder.forward(shardId(0), get, client, id),
+    put: (id: number, key: string) =>
+      forwarder.forward(
+        shardId(0),
+        { kind: "put", stamp: NO_SESSION, key: utf8(key), value: utf8("v"), condition: "always" },
+        client,
+        id,
+      ),
     elect: (node: string) => {
       leader = nodeId(node);
     },
@@ -151,7 +157,7 @@ test("a caller that forwards its next request while it is answered keeps its ord
 });
 
 test("a request that comes while the last one's lane closes gets a lane of its own", () => {
-  const { sent, answers, forward, elect, wait, whenAnswered, isBusy } = setUp();
+  const { sent, answers, forward, elect, wait, whenAnswered } = setUp();
   forward(1);
   forward(2);
   whenAnswered((id) => {
@@ -162,7 +168,6 @@ test("a request that comes while the last one's lane closes gets a lane of its o
   wait(20);
   for (const { sink, id } of [...sent]) sink.reply(id, { kind: "pong" });
   expect(answers.map(([id]) => id)).toEqual([1, 2, 3]);
-  expect(isBusy()).toBe(false);
 });
 
 test("a refusal that comes at once is tried again later, and not in a circle", () => {
@@ -172,19 +177,64 @@ test("a refusal that comes at once is tried again later, and not in a circle", (
   elect("n2");
   refuseAtOnce(true);
   wait(20);
-  expect(sent.map(({ id }) => id)).toEqual([1]);
+  expect(sent).toHaveLength(1);
   refuseAtOnce(false);
   wait(20);
   for (const { sink, id } of sent.slice(1)) sink.reply(id, { kind: "pong" });
   expect(answers.map(([id]) => id)).toEqual([1, 2]);
 });
 
-test("a shard is busy while requests for it are on their way", () => {
-  const { sent, forward, elect, isBusy } = setUp();
+test("nothing is sent again before all that was sent is answered, and then in its order", () => {
+  const { sent, answers, put, elect, wait } = setUp();
   elect("n2");
-  expect(isBusy()).toBe(false);
-  forward(1);
-  expect(isBusy()).toBe(true);
-  sent[0]!.sink.reply(sent[0]!.id, { kind: "pong" });
-  expect(isBusy()).toBe(false);
+  put(1, "k");
+  put(2, "k");
+  const refuse = (at: number) =>
+    sent[at]!.sink.reply(sent[at]!.id, errorResponse("NOT_LEADER", "hands over"));
+  refuse(0);
+  // n2 has not said yet what becomes of the second: sent now, the first could come after it.
+  wait(20);
+  expect(sent).toHaveLength(2);
+  refuse(1);
+  wait(20);
+  expect(sent).toHaveLength(4);
+  for (const { sink, id } of sent.slice(2)) sink.reply(id, { kind: "boolean", value: true });
+  expect(answers.map(([id, response]) => [id, response.kind])).toEqual([
+    [1, "boolean"],
+    [2, "boolean"],
+  ]);
+});
+
+test("a write that was refused before a later one of its key was done is over; others are tried again", () => {
+  const { sent, answers, forward, put, elect, wait } = setUp();
+  elect("n2");
+  put(1, "k");
+  put(2, "j");
+  forward(3);
+  put(4, "k");
+  for (const { sink, id } of sent.slice(0, 3)) sink.reply(id, errorResponse("NOT_LEADER", "hands over"));
+  // The third found no place to wait.
+  expect(answers.splice(0).map(([id]) => id)).toEqual([3]);
+  sent[3]!.sink.reply(sent[3]!.id, { kind: "boolean", value: true });
+  expect(answers.splice(0).map(([id, response]) => [id, response.kind])).toEqual([
+    [1, "error"],
+    [4, "boolean"],
+  ]);
+  wait(20);
+  expect(sent).toHaveLength(5);
+  sent[4]!.sink.reply(sent[4]!.id, { kind: "boolean", value: true });
+  expect(answers).toEqual([[2, { kind: "boolean", value: true }]]);
+});
+
+test("an unknown outcome of a later write ends an earlier one's turn too", () => {
+  const { sent, answers, put, elect } = setUp();
+  elect("n2");
+  put(1, "k");
+  put(2, "k");
+  sent[0]!.sink.reply(sent[0]!.id, errorResponse("NOT_LEADER", "hands over"));
+  sent[1]!.sink.reply(sent[1]!.id, errorResponse("TIMEOUT", "the connection broke"));
+  expect(answers.map(([id, response]) => [id, response.kind === "error" && response.error])).toEqual([
+    [1, "UNAVAILABLE"],
+    [2, "TIMEOUT"],
+  ]);
 });

@@ -3,6 +3,7 @@ import type { ReplySink } from "../../protocol/handler.ts";
 import type { NodeId, ShardId } from "../../protocol/ids.ts";
 import type { ClientResponse, ReadRequest, WriteRequest } from "../../protocol/messages.ts";
 import type { Clock } from "../env/env.ts";
+import { equalBytes } from "../lib/bytes.ts";
 
 export type ShardRequest = WriteRequest | ReadRequest;
 
@@ -10,23 +11,32 @@ const NO_LEADER = errorResponse(
   "UNAVAILABLE",
   "the shard has no leader now: no majority of its replicas can be reached",
 );
+const PASSED = errorResponse(
+  "UNAVAILABLE",
+  "the shard's leader refused this write and then carried out a later one of the same key; nothing was done",
+);
 
-interface Forwarded {
-  readonly shard: ShardId;
-  readonly request: ShardRequest;
-  readonly sink: ReplySink;
-  readonly requestId: number;
-  readonly startedMs: number;
+/** A request and who waits for its answer. Used again for another one, so that nothing is allocated for each. */
+interface Slot {
+  readonly id: number;
+  lane: Lane | undefined;
+  request: ShardRequest | undefined;
+  sink: ReplySink | undefined;
+  requestId: number;
+  startedMs: number;
+  /** Grows from request to request: who came first has the lower one. */
+  order: number;
 }
 
 /** The requests for one shard, which reach it in the order in which they came. */
 interface Lane {
+  readonly shard: ShardId;
   /** Who was asked last. */
   target: NodeId | undefined;
   /** Requests that were sent and not answered. */
   underWay: number;
   /** Requests that wait to be sent, again or for the first time, in the order in which they came. */
-  readonly waiting: number[];
+  readonly waiting: Slot[];
 }
 
 /** Knows, or guesses, who leads which shard. */
@@ -46,10 +56,15 @@ export interface ForwarderLimits {
 }
 
 /**
- * Sends requests on to their shard's leader, for callers that know nothing of shards. What certainly did not happen
- * (no leader yet, or the wrong one) is tried again for a while, so that a failover looks like a slow answer; everything
- * else is the caller's to judge. The requests for a shard never overtake each other: a pipeline's second write of a key
- * must not happen before its first.
+ * Has requests carried out by their shard's leader, which may be this node, for callers that know nothing of shards. What
+ * certainly did not happen (no leader yet, the wrong one, one that hands over) is tried again for a while, so that a
+ * failover or a transfer looks like a slow answer; everything else is the caller's to judge.
+ *
+ * The requests for a shard never overtake each other: a pipeline's second write of a key must not happen before its first.
+ * So nothing is sent again before all that was sent is answered, and then in the order in which it came. One hole is left:
+ * a leader that refuses a request and then, without an answer having reached this node in between, accepts one that it was
+ * sent later (it gave up handing over, or was elected anew). If both write one key, the first one's turn is over: it is
+ * answered with an error, and never happens.
  */
 export class Forwarder implements ReplySink {
   readonly #clock: Clock;
@@ -57,10 +72,13 @@ export class Forwarder implements ReplySink {
   /** Has a node execute a request; its answer comes to this forwarder. */
   readonly #execute: (at: NodeId, request: ShardRequest, shard: ShardId, requestId: number) => void;
   readonly #leaders: LeaderSource;
-  readonly #requests = new Map<number, Forwarded>();
-  readonly #lanes = new Map<ShardId, Lane>();
+  /** By the id that a request is sent with. */
+  readonly #slots: Slot[] = [];
+  readonly #freeSlots: Slot[] = [];
+  /** By shard. */
+  readonly #lanes: (Lane | undefined)[] = [];
   #retryScheduled = false;
-  #nextId = 1;
+  #nextOrder = 0;
 
   constructor(
     clock: Clock,
@@ -74,70 +92,104 @@ export class Forwarder implements ReplySink {
     this.#execute = execute;
   }
 
-  /** Whether requests for the shard have to come through here now, even if this node leads it: earlier ones are on their way. */
-  isBusy(shard: ShardId): boolean {
-    return this.#lanes.has(shard);
-  }
-
   /** Has the shard's leader execute the request, now or when there is one and it is the request's turn. */
   forward(shard: ShardId, request: ShardRequest, sink: ReplySink, requestId: number): void {
-    const id = this.#nextId++;
-    this.#requests.set(id, { shard, request, sink, requestId, startedMs: this.#clock.nowMs() });
-    let lane = this.#lanes.get(shard);
-    if (lane === undefined) {
-      lane = { target: undefined, underWay: 0, waiting: [] };
-      this.#lanes.set(shard, lane);
-    }
+    const lane = this.#laneOf(shard);
+    const slot = this.#takeSlot();
+    slot.lane = lane;
+    slot.request = request;
+    slot.sink = sink;
+    slot.requestId = requestId;
+    slot.startedMs = this.#clock.nowMs();
+    slot.order = this.#nextOrder++;
     const leader = this.#leaders.leaderOf(shard);
     if (leader === undefined || lane.waiting.length > 0 || (lane.underWay > 0 && lane.target !== leader)) {
-      this.#wait(lane, id);
+      this.#wait(lane, slot);
     } else {
-      this.#send(lane, leader, id);
+      this.#send(lane, leader, slot);
     }
   }
 
   reply(id: number, response: ClientResponse): void {
-    const { shard, startedMs } = this.#requests.get(id)!;
-    const lane = this.#lanes.get(shard)!;
+    const slot = this.#slots[id]!;
+    const lane = slot.lane!;
     lane.underWay--;
     const didNotHappen =
       response.kind === "error" &&
       (response.error === "NOT_LEADER" ||
         response.error === "UNAVAILABLE" ||
         response.error === "SHUTTING_DOWN");
-    if (didNotHappen && lane.target !== undefined) {
-      this.#leaders.refused(shard, lane.target, response.leader?.node);
-    }
-    if (didNotHappen && this.#clock.nowMs() < startedMs + this.#limits.waitMs) this.#wait(lane, id);
-    else this.#answer(lane, id, response);
-  }
-
-  #send(lane: Lane, leader: NodeId, id: number): void {
-    const { request, shard } = this.#requests.get(id)!;
-    lane.target = leader;
-    lane.underWay++;
-    this.#execute(leader, request, shard, id);
-  }
-
-  /** The caller may forward its next request during this: by then the lane is as if this one had never been. */
-  #answer(lane: Lane, id: number, response: ClientResponse): void {
-    const { shard, sink, requestId } = this.#requests.get(id)!;
-    this.#requests.delete(id);
-    if (lane.underWay === 0 && lane.waiting.length === 0) this.#lanes.delete(shard);
-    sink.reply(requestId, response);
-  }
-
-  #wait(lane: Lane, id: number): void {
-    const { waiting } = lane;
-    if (waiting.length >= this.#limits.waitingMax) {
-      this.#answer(lane, id, NO_LEADER);
+    if (!didNotHappen) {
+      if (lane.waiting.length > 0 && lane.waiting[0]!.order < slot.order) this.#endPassed(lane, slot);
+      this.#answer(slot, response);
       return;
     }
-    // Ids grow, and answers to what was sent together come together: the place is almost always the end.
+    if (lane.target !== undefined) {
+      this.#leaders.refused(lane.shard, lane.target, response.leader?.node);
+    }
+    if (this.#clock.nowMs() < slot.startedMs + this.#limits.waitMs) this.#wait(lane, slot);
+    else this.#answer(slot, response);
+  }
+
+  #laneOf(shard: ShardId): Lane {
+    const known = this.#lanes[shard];
+    if (known !== undefined) return known;
+    while (this.#lanes.length < shard) this.#lanes.push(undefined);
+    const lane: Lane = { shard, target: undefined, underWay: 0, waiting: [] };
+    this.#lanes[shard] = lane;
+    return lane;
+  }
+
+  #takeSlot(): Slot {
+    const free = this.#freeSlots.pop();
+    if (free !== undefined) return free;
+    const slot: Slot = {
+      id: this.#slots.length,
+      ...{ lane: undefined, request: undefined, sink: undefined, requestId: 0, startedMs: 0, order: 0 },
+    };
+    this.#slots.push(slot);
+    return slot;
+  }
+
+  #send(lane: Lane, leader: NodeId, slot: Slot): void {
+    lane.target = leader;
+    lane.underWay++;
+    this.#execute(leader, slot.request!, lane.shard, slot.id);
+  }
+
+  /** The caller may forward its next request during this: by then it is as if this one had never been. */
+  #answer(slot: Slot, response: ClientResponse): void {
+    const { sink, requestId } = slot;
+    slot.lane = undefined;
+    slot.request = undefined;
+    slot.sink = undefined;
+    this.#freeSlots.push(slot);
+    sink!.reply(requestId, response);
+  }
+
+  #wait(lane: Lane, slot: Slot): void {
+    const { waiting } = lane;
+    if (waiting.length >= this.#limits.waitingMax) {
+      this.#answer(slot, NO_LEADER);
+      return;
+    }
+    // Answers to what was sent together come together: the place is almost always the end.
     let place = waiting.length;
-    while (place > 0 && waiting[place - 1]! > id) place--;
-    waiting.splice(place, 0, id);
+    while (place > 0 && waiting[place - 1]!.order > slot.order) place--;
+    if (place === waiting.length) waiting.push(slot);
+    else waiting.splice(place, 0, slot);
     this.#scheduleRetry();
+  }
+
+  /** `done` was carried out before earlier requests that wait: those of them that write a key of it can't be any more. */
+  #endPassed(lane: Lane, done: Slot): void {
+    const passed = lane.waiting.filter(
+      (slot) => slot.order < done.order && writeOneKey(slot.request!, done.request!),
+    );
+    for (const slot of passed) {
+      lane.waiting.splice(lane.waiting.indexOf(slot), 1);
+      this.#answer(slot, PASSED);
+    }
   }
 
   #scheduleRetry(): void {
@@ -148,9 +200,10 @@ export class Forwarder implements ReplySink {
 
   #retry(): void {
     this.#retryScheduled = false;
-    for (const [shard, lane] of [...this.#lanes]) {
+    for (const lane of [...this.#lanes]) {
+      if (lane === undefined || lane.waiting.length === 0) continue;
       this.#expire(lane);
-      this.#sendWaiting(lane, this.#leaders.leaderOf(shard));
+      this.#sendWaiting(lane, this.#leaders.leaderOf(lane.shard));
       if (lane.waiting.length > 0) this.#scheduleRetry();
     }
   }
@@ -158,22 +211,33 @@ export class Forwarder implements ReplySink {
   /** Gives up on what has waited for too long: the first ones. */
   #expire(lane: Lane): void {
     const startedBeforeMs = this.#clock.nowMs() - this.#limits.waitMs;
-    for (let id = lane.waiting[0]; id !== undefined; id = lane.waiting[0]) {
-      if (this.#requests.get(id)!.startedMs > startedBeforeMs) return;
+    for (let slot = lane.waiting[0]; slot !== undefined; slot = lane.waiting[0]) {
+      if (slot.startedMs > startedBeforeMs) return;
       lane.waiting.shift();
-      this.#answer(lane, id, NO_LEADER);
+      this.#answer(slot, NO_LEADER);
     }
   }
 
   #sendWaiting(lane: Lane, leader: NodeId | undefined): void {
-    // What was sent to an old leader and is not answered yet may still happen: nothing may pass it.
-    if (leader === undefined || (lane.underWay > 0 && lane.target !== leader)) return;
+    // What was sent and is not answered yet may still happen, or may have to be sent again: nothing may pass it.
+    if (leader === undefined || lane.underWay > 0) return;
     // One after the other, so that whoever comes meanwhile finds those that are before it.
-    for (let id = lane.waiting[0]; id !== undefined; id = lane.waiting[0]) {
+    for (let slot = lane.waiting[0]; slot !== undefined; slot = lane.waiting[0]) {
       lane.waiting.shift();
-      this.#send(lane, leader, id);
+      this.#send(lane, leader, slot);
       // A refusal may come at once, and puts its request back.
-      if (lane.waiting[0] === id) return;
+      if (lane.waiting[0] === slot) return;
     }
   }
+}
+
+/** Whether both requests write a key that is the same. */
+function writeOneKey(a: ShardRequest, b: ShardRequest): boolean {
+  const others = keysWritten(b);
+  return keysWritten(a).some((key) => others.some((other) => equalBytes(key, other)));
+}
+
+function keysWritten(request: ShardRequest): readonly Uint8Array[] {
+  if ("consistency" in request || request.kind === "openSession") return [];
+  return request.kind === "batch" ? request.entries.map(({ key }) => key) : [request.key];
 }

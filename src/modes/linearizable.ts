@@ -1,6 +1,6 @@
 /**
- * The `raft` mode: a request is served by its shard's leader. A node that is not the leader sends the request on or says
- * who is, as the caller's protocol wants it.
+ * The `raft` mode: a request is served by its shard's leader. As the caller's protocol wants it, a node finds the leader for
+ * the request, or says who that is.
  */
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink, Routing } from "../../protocol/handler.ts";
@@ -57,12 +57,12 @@ export class LinearizableMode {
     const { host, clock, leaders } = this.#parts;
     const shard = host.shard(shardId);
     const isRead = isReadRequest(request);
-    const leads = shard?.isLeader === true;
     if (shard !== undefined && isRead && request.consistency === "stale") {
       shard.readStale(request, sink, requestId, clock.nowMs());
-    } else if (routing === "forward" && (!leads || this.#forwarder.isBusy(shardId))) {
+    } else if (routing === "forward") {
+      // Even if this node leads: it may be about to hand over, and then somebody else has to be asked.
       this.#forwarder.forward(shardId, request, sink, requestId);
-    } else if (shard === undefined || !leads) {
+    } else if (shard === undefined || !shard.isLeader) {
       sink.reply(requestId, this.#redirect(leaders.leaderOf(shardId)));
     } else if (isRead) {
       shard.read(request, sink, requestId, clock.nowMs());

@@ -6,11 +6,12 @@ import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
 import type { ClientRequest, ClientResponse } from "../../protocol/messages.ts";
 import { encodePreamble, type PreambleReply, parsePreambleReply } from "../../protocol/preamble.ts";
 import { assert } from "../../src/lib/assert.ts";
-import { concatBytes } from "../../src/lib/bytes.ts";
+import { concatBytes, fromUtf8 } from "../../src/lib/bytes.ts";
 import { within } from "./eventually.ts";
 
 /** How long an answer or the end of a connection may take where a test does not say else. */
 const ANSWER_MS_MAX = 10_000;
+const LINE_FEED = 0x0a;
 
 /**
  * One socket to one node, with nothing between a test and the bytes: no retry, no redirect, no good manners. For
@@ -97,6 +98,17 @@ export class RawConnection {
       () => this.received.length >= length || undefined,
     );
     return this.received;
+  }
+
+  /** The next line that came, without its end (CR LF), as text; it is taken. */
+  async line(timeoutMs = ANSWER_MS_MAX): Promise<string> {
+    const end = await this.#until("a whole line", timeoutMs, () => {
+      const at = this.received.indexOf(LINE_FEED);
+      return at < 0 ? undefined : at;
+    });
+    const line = fromUtf8(this.received.subarray(0, end - 1));
+    this.#take(end + 1);
+    return line;
   }
 
   /** Says hello as a client, and takes the node's answer. */
