@@ -60,8 +60,8 @@ export function decodeHello(frame: Frame): PeerHello {
   return helloShape(decodePlain(frame.body), "hello");
 }
 
-/** A flag of pings and of frames of Raft messages: the sender's disk is slow, and it would rather not lead. */
-export const FLAG_SLOW_DISK = 1;
+/** A flag of pings and of frames of Raft messages: the sender would rather not lead, for its disk is slow or it is about to stop. */
+export const FLAG_DECLINES = 1;
 
 /** Writes a frame that tells who the members of shards are; nobody answers. */
 export function encodeReports(writer: ByteWriter, reports: readonly ConfigurationReport[]): void {

@@ -59,10 +59,22 @@ export class ForwardTable {
     }
   }
 
+  /** Nobody will answer any more, and what was done is not known. */
   failAll(reason: string): void {
+    for (const forwarded of this.#takeAll()) this.#fail(forwarded, reason);
+  }
+
+  /** The peer has done nothing of what it has not answered. */
+  refuseAll(message: string): void {
+    for (const { sink, requestId } of this.#takeAll()) {
+      sink.reply(requestId, { kind: "error", error: "UNAVAILABLE", message, leader: undefined });
+    }
+  }
+
+  #takeAll(): Forwarded[] {
     const all = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const forwarded of all) this.#fail(forwarded, reason);
+    return all;
   }
 
   #fail(forwarded: Forwarded, reason: string): void {

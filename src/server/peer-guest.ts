@@ -13,7 +13,7 @@ import {
   decodeReports,
   encodeHello,
   encodePeerSignal,
-  FLAG_SLOW_DISK,
+  FLAG_DECLINES,
   PEER_TYPES,
 } from "../../protocol/peer.ts";
 import type { GroupMessage } from "../../protocol/peer-messages.ts";
@@ -143,6 +143,11 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
   }
 
   stop(): void {
+    // Nothing is read from here on, and behind all answers this says so: what has no answer was not done.
+    if (this.#node !== undefined && this.#inFlight === 0) {
+      const message = `${this.#parts.self} stops`;
+      encodeResponse(this.#writer, { kind: "error", error: "SHUTTING_DOWN", message, leader: undefined }, 0);
+    }
     this.#send();
     this.#finish();
   }
@@ -174,14 +179,14 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
   #read(frame: Frame, node: NodeId): void {
     switch (frame.type) {
       case PEER_TYPES.raft:
-        this.#parts.pace?.heard(node, (frame.flags & FLAG_SLOW_DISK) !== 0);
+        this.#parts.leading?.heard(node, (frame.flags & FLAG_DECLINES) !== 0);
         decodeBundle(frame, node, this.#parts.self, this.#deliver);
         return;
       case PEER_TYPES.gossip:
         this.#parts.heardGossip(decodeGossip(frame, node, this.#parts.self));
         return;
       case PEER_TYPES.ping:
-        this.#parts.pace?.heard(node, (frame.flags & FLAG_SLOW_DISK) !== 0);
+        this.#parts.leading?.heard(node, (frame.flags & FLAG_DECLINES) !== 0);
         encodePeerSignal(this.#writer, "pong", frame.requestId);
         this.#mark();
         return;

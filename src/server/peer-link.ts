@@ -333,7 +333,8 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     }
     const response = decodeResponse(frame);
     if (response.kind === "error" && frame.requestId === 0) {
-      if (response.error === "SHUTTING_DOWN") this.#forwards.refuseAll(`${this.#node} stops; nothing was done`);
+      if (response.error === "SHUTTING_DOWN")
+        this.#forwards.refuseAll(`${this.#node} stops, nothing was done`);
       this.#lose(`${this.#node} closed the connection: ${response.message}`);
       return;
     }

@@ -322,6 +322,33 @@ test("a connection that breaks fails what was forwarded, and is made again", asy
   expect(a.events).toEqual(["connected b", "disconnected b", "connected b"]);
 });
 
+test("what a node that stops has not read was not done, be it a write", async () => {
+  const [a, b] = await connectedPair();
+  const answers = new Answers();
+  // B's end of the connection stops before what A sends now can be there.
+  const stopped = b.server.stop();
+  a.peers.forward(B, put("k"), answers, 1);
+  a.peers.flush();
+  await eventually(() => answers.all.has(1));
+  expect(answers.all.get(1)).toMatchObject({ kind: "error", error: "UNAVAILABLE" });
+  expect(b.handler.values.has("k")).toBe(false);
+  b.peers.stop();
+  await stopped;
+});
+
+test("what a node that stops has begun and not answered may have been done", async () => {
+  const [a, b] = await connectedPair();
+  b.handler.held = [];
+  const answers = new Answers();
+  a.peers.forward(B, put("k"), answers, 1);
+  await eventually(() => b.handler.held?.length === 1);
+  const stopped = b.server.stop();
+  await eventually(() => answers.all.has(1));
+  expect(answers.all.get(1)).toMatchObject({ kind: "error", error: "TIMEOUT" });
+  b.peers.stop();
+  await stopped;
+});
+
 test("what was queued before stopping still arrives", async () => {
   const [a, b] = await connectedPair();
   a.peers.send(groupId(1), heartbeat(A, B, 5));

@@ -72,6 +72,33 @@ test("handing over leaves a node without leaderships, and the shards with leader
   for (let group = 0; group < GROUPS; group++) expect((await hosts.leaderOf(group)).id).not.toBe(n1.id);
 });
 
+test("who hands over waits for the answers to what it proposed, and is handed nothing back", async () => {
+  const hosts = new Hosts(3);
+  const n1 = hosts.of("n1");
+  for (let group = 0; group < GROUPS; group++) {
+    (await hosts.leaderOf(group)).host.group(groupId(group))!.transferLeadership(n1.id);
+    await hosts.clock.until(() => n1.host.group(groupId(group))!.isLeader);
+    await hosts.leaderOf(group);
+  }
+  // Its own disk takes so long that others have the write, and lead, before it can answer.
+  n1.syncMs = 300;
+  const written = n1.put(1, "k", "v");
+  await hosts.pass(1);
+  let answers: number | undefined;
+  void n1.host.handOver().then(() => {
+    answers = written.answer === undefined ? 0 : 1;
+  });
+  await hosts.clock.until(() => answers !== undefined);
+  expect(answers).toBe(1);
+  expect(outcome(written)).toBe("boolean");
+  // Everybody's favourite, it leads nothing as long as it is there.
+  hosts.prefers = [n1.id];
+  for (let i = 0; i < 10; i++) {
+    await hosts.pass(1_000);
+    expect(n1.leads()).toEqual([]);
+  }
+});
+
 describe("a slow disk", () => {
   async function settled(): Promise<Hosts> {
     const hosts = new Hosts(3);

@@ -73,6 +73,8 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
   readonly #groups = new Map<GroupId, Shard>();
   /** The same in order: the system group first. */
   #shards: readonly Shard[] = [];
+  /** Groups that this node leads and whose members are not yet who they should be: they go a step when they can. */
+  readonly #changing = new Set<Shard>();
   readonly #removals: ReplicaRemovals;
   #awake = new Set<Shard>();
   /** The other set, that of the turn that is being ended. */
@@ -85,9 +87,11 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
   readonly #waitingToPropose = new Set<Shard>();
   #diskFull: string | undefined;
   readonly #pace: DiskPace;
-  /** Other nodes that say that their disks are slow. */
-  readonly #slowNodes = new Set<NodeId>();
+  /** Other nodes that say that they would rather not lead. */
+  readonly #decliningNodes = new Set<NodeId>();
   readonly #plan: LeaderPlan;
+  /** This node is about to stop. */
+  #isLeaving = false;
   #timers: Timer[] = [];
   #lastMaintenanceMs = 0;
   #stopped = false;
@@ -133,6 +137,7 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     shard.close();
     this.#groups.delete(shard.group);
     this.#shards = this.#shards.filter((other) => other !== shard);
+    this.#changing.delete(shard);
     for (const set of [this.#awake, this.#gathered, this.#waitingToPropose]) set.delete(shard);
     this.#flushing?.delete(shard);
     this.#parts.seals.detach(shard);
@@ -163,15 +168,20 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     return this.#diskFull ?? this.#parts.engine.readOnlyReason;
   }
 
+  /** Whether this node would rather not lead, which it tells the others: its disk is slow, or it is about to stop. */
+  get declinesToLead(): boolean {
+    return this.#pace.isSlow || this.#isLeaving;
+  }
+
   /** What the log's syncs took, whether that is too long to lead, and how often it was. */
   get diskPace(): Pick<DiskPace, "isSlow" | "spells" | "syncMs"> {
     return this.#pace;
   }
 
-  /** `node` says whether its disk is slow: nothing is handed to it then. */
-  heardPace(node: NodeId, isSlow: boolean): void {
-    if (isSlow) this.#slowNodes.add(node);
-    else if (this.#slowNodes.size > 0) this.#slowNodes.delete(node);
+  /** `node` says whether it would rather not lead: nothing is handed to it then. */
+  heardWhetherDeclines(node: NodeId, declines: boolean): void {
+    if (declines) this.#decliningNodes.add(node);
+    else if (this.#decliningNodes.size > 0) this.#decliningNodes.delete(node);
   }
 
   /** Whether the disk is so far behind, with the log or with the engine's background work, that no more may be accepted. */
@@ -211,16 +221,21 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
 
   disconnected(node: NodeId): void {
     this.#plan.disconnected(node);
-    this.#slowNodes.delete(node);
+    this.#decliningNodes.delete(node);
     for (const shard of this.#shards) shard.unreachable(node);
   }
 
-  /** Hands leadership over where somebody can take it, and resolves when that is done or its time is over. */
+  /**
+   * Hands leadership over where somebody can take it, for good: this node is about to stop. Resolves when that is done and
+   * what it proposed as leader is answered, or when the time for it is over.
+   */
   async handOver(): Promise<void> {
     const { clock } = this.#parts.env;
     const deadline = clock.nowMs() + this.#parts.timings.handoverMs;
+    this.#isLeaving = true;
     for (;;) {
-      if (this.#giveAway() === 0 || clock.nowMs() > deadline) return;
+      const isDone = this.#giveAway() === 0 && !this.#shards.some((it) => !it.isLeader && it.hasWaiting);
+      if (isDone || clock.nowMs() > deadline) return;
       await new Promise<void>((resolve) => clock.timer(this.#parts.timings.tickMs, resolve));
     }
   }
@@ -239,7 +254,7 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     let count = 0;
     for (const shard of this.#shards) {
       const caughtUp = shard.isLeader ? shard.caughtUpMembers() : NOBODY;
-      const able = caughtUp.filter((node) => !this.#slowNodes.has(node));
+      const able = caughtUp.filter((node) => !this.#decliningNodes.has(node));
       if (able.length === 0) continue;
       count++;
       // Always the same one of them: whoever was told already may be campaigning.
@@ -335,6 +350,7 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     }
     this.#parts.stats.tick(nowMs);
     if (this.#pace.tick(nowMs)) this.#paceChanged();
+    for (const shard of this.#changing) this.#followMembersOf(shard);
     if (mayTakePart) for (const shard of this.#plan.toCampaign(nowMs)) shard.campaign();
     this.#parts.onTick();
     if (nowMs - this.#lastMaintenanceMs < this.#parts.timings.maintenanceMs) return;
@@ -368,10 +384,9 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     const mayForget = logStore.byteLength > this.#parts.logBytesMax;
     for (const shard of this.#shards) {
       shard.maintain(seals.flushedIndex(shard.group), oldestWanted, mayForget);
-      const desired = shard.isLeader ? this.#parts.desiredMembers(shard.group) : undefined;
-      if (desired !== undefined) shard.followMembers(desired);
     }
-    if (this.#diskFull !== undefined || this.#pace.isSlow) this.#giveAway();
+    this.followMembers();
+    if (this.#diskFull !== undefined || this.declinesToLead) this.#giveAway();
     else this.#spreadLeaders(nowMs);
     this.#parts.onMaintenance();
     // Compaction marks wait in the log store: they leave with the next flush, or with one of their own.
@@ -383,9 +398,21 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     });
   }
 
+  /** The groups that this node leads should have other members than before, perhaps. */
+  followMembers(): void {
+    this.#changing.clear();
+    for (const shard of this.#shards) this.#followMembersOf(shard);
+  }
+
+  #followMembersOf(shard: Shard): void {
+    const desired = shard.isLeader ? this.#parts.desiredMembers(shard.group) : undefined;
+    if (desired !== undefined && shard.followMembers(desired)) this.#changing.add(shard);
+    else this.#changing.delete(shard);
+  }
+
   #spreadLeaders(nowMs: number): void {
     for (const { shard, to } of this.#plan.toTransfer(this.#shards, nowMs)) {
-      if (!this.#slowNodes.has(to)) shard.transferLeadership(to);
+      if (!this.#decliningNodes.has(to)) shard.transferLeadership(to);
     }
   }
 

@@ -29,7 +29,14 @@ import type {
   SnapshotAck,
 } from "../../protocol/peer-messages.ts";
 import { assert } from "../lib/assert.ts";
-import { isJoint, isMember, type Members, type Membership, stepTowards } from "../raft/configuration.ts";
+import {
+  isJoint,
+  isMember,
+  type Members,
+  type Membership,
+  sameNodes,
+  stepTowards,
+} from "../raft/configuration.ts";
 import type { HardState, LogReader, Output, RaftCore, SnapshotRequest } from "../raft/types.ts";
 import { AppliedState } from "./applied-state.ts";
 import type { GroupLog } from "./group-log.ts";
@@ -246,9 +253,13 @@ export class Shard {
     return this.#core.quiescent;
   }
 
+  /** Whether requests wait here to be answered. */
+  get hasWaiting(): boolean {
+    return this.#writes.waiting > 0 || this.#reads.waiting > 0;
+  }
+
   get #isIdle(): boolean {
-    const waits = this.#writes.waiting > 0 || this.#reads.waiting > 0;
-    return !waits && !this.#exchange.isSending && !this.#core.quiescent;
+    return !this.hasWaiting && !this.#exchange.isSending && !this.#core.quiescent;
   }
 
   campaign(): void {
@@ -413,15 +424,23 @@ export class Shard {
     return behindMs >= (this.#state.mayExpire ? EXPIRY_STAMP_MS : IDLE_STAMP_MS);
   }
 
-  /** On a leader: goes a step towards what the group's members should be, if none is under way. */
-  followMembers(desired: Members): void {
-    if (!this.isLeader || this.#installation.isUnderWay) return;
+  /**
+   * On a leader: goes a step towards what the group's members should be, if none is under way. True: that is not all, and it
+   * should be called again soon.
+   */
+  followMembers(desired: Members): boolean {
+    if (!this.isLeader || this.#installation.isUnderWay) return false;
+    const { members } = this;
     // Until a joint configuration is left there is no next step.
-    if (isJoint(this.members)) return;
-    const next = stepTowards(this.members, desired, (node) => this.#core.mayVote(node));
-    if (next === undefined || typeof this.#core.changeMembers(next) !== "number") return;
+    if (isJoint(members)) return true;
+    if (sameNodes(members.voters, desired.voters) && sameNodes(members.learners, desired.learners)) {
+      return false;
+    }
+    const next = stepTowards(members, desired, (node) => this.#core.mayVote(node));
+    if (next === undefined || typeof this.#core.changeMembers(next) !== "number") return true;
     this.#parts.log.info("changes the members of a group", { group: this.group, ...next });
     this.#parts.wake(this);
+    return true;
   }
 
   /** The latest members, committed or not. */

@@ -57,6 +57,8 @@ export class Hosts {
   readonly prepare: (member: Member) => void;
   /** Who the members of all groups should be. */
   desired: Members | undefined;
+  /** Who should lead all groups. */
+  prefers: readonly NodeId[] = [];
   /** What nodes said of snapshots. */
   readonly told: string[] = [];
   /** Nodes that are heard of no more, and since when. */
@@ -76,7 +78,7 @@ export class Hosts {
   #ping(): void {
     for (const { id, host } of this.members.values()) {
       for (const other of this.members.values()) {
-        if (other.id !== id) other.host.heardPace(id, host.diskPace.isSlow);
+        if (other.id !== id) other.host.heardWhetherDeclines(id, host.declinesToLead);
       }
     }
     this.clock.timer(500, () => this.#ping());
@@ -88,10 +90,10 @@ export class Hosts {
 
   send(group: GroupId, message: GroupMessage): void {
     if (!this.passes(message)) return;
-    const isSlow = this.members.get(message.from)?.host.diskPace.isSlow === true;
+    const declines = this.members.get(message.from)?.host.declinesToLead === true;
     this.clock.timer(0, () => {
       const to = this.members.get(message.to)?.host;
-      to?.heardPace(message.from, isSlow);
+      to?.heardWhetherDeclines(message.from, declines);
       to?.received(group, message);
     });
   }
@@ -149,7 +151,7 @@ export class Member {
       self: id,
       mayTakePart: () => true,
       desiredMembers: () => hosts.desired,
-      leaderPreference: () => [],
+      leaderPreference: () => hosts.prefers,
       timings: TIMINGS,
       ...{ engine, buffer, logStore, seals, stats, logBytesMax: hosts.logBytesMax },
       network: {
