@@ -11,14 +11,7 @@
 
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
-import {
-  type GroupId,
-  indexPlus,
-  type LogIndex,
-  logIndex,
-  type NodeId,
-  type Term,
-} from "../../protocol/ids.ts";
+import { type GroupId, type LogIndex, logIndex, type NodeId, type Term } from "../../protocol/ids.ts";
 import type { GroupLogStatus, ReadRequest, ShardStatus, WriteRequest } from "../../protocol/messages.ts";
 import type {
   AppendRequest,
@@ -47,7 +40,7 @@ import { ReadQueue, type WaitingRead } from "./read-queue.ts";
 import { decodeMeta, type ShardMeta } from "./shard-meta.ts";
 import type { ShardParts } from "./shard-parts.ts";
 import type { ReadTime } from "./shard-reader.ts";
-import { shardStatus } from "./shard-status.ts";
+import { caughtUp, logStatus, shardStatus } from "./shard-status.ts";
 import { SnapshotExchange } from "./snapshot-exchange.ts";
 import { Staleness } from "./staleness.ts";
 import type { Actual } from "./system-facts.ts";
@@ -495,15 +488,8 @@ export class Shard {
   /** What `cli log` shows, with the last `limit` entries. */
   describeLog(limit: number): Omit<GroupLogStatus, "node"> {
     // What the log store still has while a snapshot takes its place is not the group's any more.
-    const isReplaced = this.#installation.isUnderWay;
-    const end = indexPlus((isReplaced ? this.#core : this.#log).lastIndex, 1);
-    const begin = isReplaced ? end : this.#log.firstIndex;
-    return {
-      ...this.status(),
-      firstIndex: begin,
-      membersIndex: this.#core.membership.index,
-      entries: this.#log.describe(logIndex(Math.max(begin, end - limit)), end),
-    };
+    const log = this.#installation.isUnderWay ? undefined : this.#log;
+    return logStatus(this.status(), this.#core, log, limit);
   }
 
   status(): ShardStatus {
@@ -512,10 +498,7 @@ export class Shard {
 
   /** Other members that have all of this leader's log and are heard from: leadership can move to them without a gap. */
   caughtUpMembers(): readonly NodeId[] {
-    const status = this.#core.status();
-    return status.replicas
-      .filter((r) => r.votes && r.active && r.matchIndex >= status.commitIndex)
-      .map((r) => r.node);
+    return caughtUp(this.#core.status());
   }
 
   #noteCommit({ term, commit }: AppendRequest | Heartbeat): void {
