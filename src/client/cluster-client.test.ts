@@ -360,6 +360,22 @@ describe("sessions", () => {
     for (const key of ["b", "c", "d"]) expect(cluster.executions.get(`put ${key}`)).toBe(1);
   });
 
+  test("that never last are asked for less and less often, until the write's time is over", async () => {
+    const { world, cluster, client } = await connected(1, 1);
+    const node = cluster.nodes[0]!;
+    node.behave((r) => {
+      if (r.kind === "put") cluster.sessions.clear();
+      return "serve";
+    });
+    expect(await failureOf(world, client.put("a", "1"))).toMatchObject({
+      code: "SESSION_EXPIRED",
+      outcome: "notDone",
+    });
+    // In 5 s, one in a quarter of a second or so.
+    expect(kinds(node, "openSession").length).toBeWithin(20, 50);
+    expect(cluster.executions.has("put a")).toBe(false);
+  });
+
   test("one that expired under a retry leaves the outcome unknown", async () => {
     const { world, cluster, client } = await connected(1, 1);
     await world.until(client.put("a", "1"));

@@ -317,7 +317,10 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
     if (error === "SESSION_EXPIRED" && call.session !== undefined && !call.mayHaveHappened) {
       // Nothing of this write has been done: it starts anew under the next session.
       if ("stamp" in call.request) call.session.expired(call.request.stamp.session);
-      this.#admit(call);
+      // The next one may be lost too, where more clients write than the shard has sessions for: each that is opened at
+      // once would take somebody else's away.
+      if (call.attempts === 1) this.#admit(call);
+      else this.#retryLater(call, this.#admitAgain);
       return;
     }
     if (facts.outcome === "unknown" && call.isWrite) call.mayHaveHappened = true;
@@ -353,14 +356,18 @@ export class RequestRunner implements ConnectionOwner, SessionOwner {
   }
 
   /** Waits a little, longer each time, with jitter so that the clients of a lost node do not all come back at once. */
-  #retryLater(call: Call): void {
+  #retryLater(call: Call, retry = this.#dispatchAgain): void {
     const ceilingMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(call.attempts, 10));
     const delayMs = ceilingMs * (0.5 + 0.5 * this.#env.random.float());
     call.backoff = this.#env.clock.timer(delayMs, () => {
       call.backoff = undefined;
-      this.#dispatch(call);
+      retry(call);
     });
   }
+
+  readonly #dispatchAgain = (call: Call): void => this.#dispatch(call);
+
+  readonly #admitAgain = (call: Call): void => this.#admit(call);
 
   #refreshSoon(): void {
     if (this.#closed || this.shards === 0) return;
