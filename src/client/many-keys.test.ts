@@ -1,31 +1,7 @@
 import { expect, test } from "bun:test";
-import type { ClientRequest } from "../../protocol/messages.ts";
 import { fromUtf8 } from "../lib/bytes.ts";
-import { Client, type ClientOptions } from "./cluster-client.ts";
-import { FlotillaError } from "./errors.ts";
-import { errorResponse, FakeCluster, type FakeNode } from "./fake-cluster.ts";
-import { FakeWorld } from "./fake-world.ts";
-
-async function connected(nodes = 3, shards = 4, options: Partial<ClientOptions> = {}) {
-  const world = new FakeWorld();
-  const cluster = new FakeCluster(world, nodes, shards);
-  const client = await world.until(
-    Client.open({ addresses: cluster.addresses, requestTimeoutMs: 5000, ...options }, world),
-  );
-  return { world, cluster, client };
-}
-
-async function failureOf(world: FakeWorld, promise: Promise<unknown>): Promise<FlotillaError> {
-  try {
-    await world.until(promise);
-  } catch (error) {
-    if (error instanceof FlotillaError) return error;
-    throw error;
-  }
-  throw new Error("it succeeded");
-}
-
-const kinds = (node: FakeNode, kind: ClientRequest["kind"]) => node.received.filter((r) => r.kind === kind);
+import { errorResponse } from "./fake-cluster.ts";
+import { connected, failureOf, kinds } from "./test-client.ts";
 
 test("are read in the order in which they were asked for, and deleted ones are counted", async () => {
   const { world, cluster, client } = await connected();

@@ -1,17 +1,8 @@
 import { expect, test } from "bun:test";
-import type { ClientRequest } from "../../protocol/messages.ts";
 import { Client } from "./cluster-client.ts";
 import { FakeCluster, type FakeNode } from "./fake-cluster.ts";
 import { FakeWorld } from "./fake-world.ts";
-
-async function connected(nodes: number, shards: number) {
-  const world = new FakeWorld();
-  const cluster = new FakeCluster(world, nodes, shards);
-  const client = await world.until(Client.open({ addresses: cluster.addresses }, world));
-  return { world, cluster, client };
-}
-
-const kinds = (node: FakeNode, kind: ClientRequest["kind"]) => node.received.filter((r) => r.kind === kind);
+import { connected, kinds } from "./test-client.ts";
 
 test("the topology that a node pushes is learned, and no request is redirected", async () => {
   const { world, cluster, client } = await connected(3, 1);

@@ -2,29 +2,31 @@ import { describe, expect, test } from "bun:test";
 import { ERRORS, type ErrorName } from "../../protocol/errors.ts";
 import { keyspaceId } from "../../protocol/ids.ts";
 import { utf8 } from "../lib/bytes.ts";
-import { RawClient, serverPerTest } from "./test-harness.ts";
+import { RawClient, serverPerTest, type TestServer } from "./test-harness.ts";
 import { OWN_CASES, REDIS_CASES, type TextCase } from "./text-cases.ts";
 
 const start = serverPerTest();
+
+/** The commands are answered so and no further, one by one, and by a node without data all in one write. */
+async function expectReplies(server: TestServer, cases: readonly TextCase[]): Promise<void> {
+  const client = await RawClient.connect(server.port);
+  for (const [command, reply] of cases) {
+    client.write(`${command}\r\n`);
+    expect([command, await client.expect(reply)]).toEqual([command, reply]);
+  }
+  server.handler.values.clear();
+  const pipelined = await RawClient.connect(server.port);
+  pipelined.write(cases.map(([command]) => `${command}\r\n`).join(""));
+  const all = cases.map(([, reply]) => reply).join("");
+  expect(await pipelined.expect(all)).toBe(all);
+  expect(client.received.length + pipelined.received.length).toBe(0);
+}
 
 describe.each([
   ["Redis' own replies", REDIS_CASES],
   ["Flotilla's own commands", OWN_CASES],
 ])("%s", (_what, cases) => {
-  test("one by one, and all in one write", async () => {
-    const server = await start();
-    const client = await RawClient.connect(server.port);
-    for (const [command, reply] of cases) {
-      client.write(`${command}\r\n`);
-      expect([command, await client.expect(reply)]).toEqual([command, reply]);
-    }
-    server.handler.values.clear();
-    const pipelined = await RawClient.connect(server.port);
-    pipelined.write(cases.map(([command]) => `${command}\r\n`).join(""));
-    const all = cases.map(([, reply]) => reply).join("");
-    expect(await pipelined.expect(all)).toBe(all);
-    expect(client.received.length + pipelined.received.length).toBe(0);
-  });
+  test("one by one, and all in one write", async () => expectReplies(await start(), cases));
 });
 
 test("SELECT chooses a keyspace by its name, and nothing shows of the others", async () => {
@@ -63,16 +65,7 @@ test("SELECT chooses a keyspace by its name, and nothing shows of the others", a
     { id: keyspaceId(1), name: "orders", mode: "raft" },
     { id: keyspaceId(2), name: "3", mode: "raft" },
   ];
-  const client = await RawClient.connect(server.port);
-  for (const [command, reply] of cases) {
-    client.write(`${command}\r\n`);
-    expect([command, await client.expect(reply)]).toEqual([command, reply]);
-  }
-  server.handler.values.clear();
-  const pipelined = await RawClient.connect(server.port);
-  pipelined.write(cases.map(([command]) => `${command}\r\n`).join(""));
-  const replies = cases.map(([, reply]) => reply).join("");
-  expect(await pipelined.expect(replies)).toBe(replies);
+  await expectReplies(server, cases);
 });
 
 test("SCAN goes through everything in steps, with a pattern too, and over several connections", async () => {

@@ -1,12 +1,13 @@
 /** Every command through the client library on three nodes, and that each write happens once. */
 import { beforeAll, expect, test } from "bun:test";
 import type { KeyValue } from "../../protocol/messages.ts";
-import { type Client, FlotillaError } from "../../src/client/client.ts";
+import type { Client } from "../../src/client/client.ts";
 import { compareBytes, fromUtf8, utf8 } from "../../src/lib/bytes.ts";
 import { seededRandom } from "../../src/lib/prng.ts";
 import { withCluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import { keyOfEachShard } from "../support/keys.ts";
+import { codeOf } from "../support/outcome.ts";
 import { testSeed } from "../support/seed.ts";
 import { sharedCluster } from "../support/shared-cluster.ts";
 
@@ -18,16 +19,6 @@ let client: Client;
 beforeAll(async () => {
   client = await cluster().connect();
 });
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise;
-  } catch (error) {
-    if (error instanceof FlotillaError) return `${error.code} ${error.outcome}`;
-    throw error;
-  }
-  return "no error";
-}
 
 test("put, get, exists and delete, in every shard", async () => {
   for (const key of keyOfEachShard(SHARDS, "basic")) {

@@ -1,7 +1,6 @@
 /** Keyspaces on three nodes: apart from each other, and gone when they are dropped, whoever is killed meanwhile. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { FlotillaError } from "../../src/client/client.ts";
 import { fromUtf8, utf8 } from "../../src/lib/bytes.ts";
 import { ENGINE_LIMITS } from "../../src/shard/engine-keys.ts";
 import { open } from "../../src/storage/open.ts";
@@ -9,19 +8,10 @@ import { withCluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import { keyOfEachShard } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
+import { codeOf } from "../support/outcome.ts";
 import { RawConnection } from "../support/raw-connection.ts";
 
 const SHARDS = 4;
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise;
-  } catch (error) {
-    if (error instanceof FlotillaError) return `${error.code} ${error.outcome}`;
-    throw error;
-  }
-  return "no error";
-}
 
 test("the same keys in several keyspaces, through every door", async () => {
   await withCluster({ shards: SHARDS }, async (cluster) => {
