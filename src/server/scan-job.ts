@@ -4,8 +4,8 @@ import { KEY_BYTES_MAX, SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
 import type { ClientResponse, KeyValue } from "../../protocol/messages.ts";
 import type { RespWriter } from "../../protocol/resp.ts";
 import { prefixEnd } from "../lib/bytes.ts";
+import { GrowingReply } from "./growing-reply.ts";
 import type { TextSession } from "./text-command.ts";
-import { errorText } from "./text-errors.ts";
 
 export interface ScanSteps {
   readonly start: Uint8Array;
@@ -27,15 +27,14 @@ export interface ScanSteps {
 /** A command over a range of keys, as one scan after the other. */
 export class ScanJob implements ReplySink {
   readonly #session: TextSession;
-  readonly #slot: number;
+  readonly #reply: GrowingReply;
   readonly #steps: ScanSteps;
   #start: Uint8Array;
   #left: number;
-  #bytes = 0;
 
   constructor(session: TextSession, slot: number, steps: ScanSteps) {
     this.#session = session;
-    this.#slot = slot;
+    this.#reply = new GrowingReply(session, slot);
     this.#steps = steps;
     this.#start = steps.start;
     this.#left = steps.limit;
@@ -44,19 +43,14 @@ export class ScanJob implements ReplySink {
 
   reply(_requestId: number, response: ClientResponse): void {
     if (response.kind !== "entries") {
-      this.#session.hold(-this.#bytes);
-      this.#session.error(this.#slot, errorText(response));
+      this.#reply.fail(response);
       return;
     }
     const { entries, more } = response;
-    const before = this.#bytes;
-    for (const entry of entries) this.#bytes += this.#steps.visit(entry);
+    let bytes = 0;
+    for (const entry of entries) bytes += this.#steps.visit(entry);
     this.#left -= entries.length;
-    if (!this.#session.hold(this.#bytes - before)) {
-      this.#session.hold(-this.#bytes);
-      this.#session.error(this.#slot, `ERR ${this.#session.tooMuchHeld}; ask for less with SCAN or LIMIT`);
-      return;
-    }
+    if (!this.#reply.grow(bytes, "ask for less with SCAN or LIMIT")) return;
     const last = more ? entries.at(-1) : undefined;
     const next = last === undefined ? undefined : keyAfter(last.key);
     if (next !== undefined && this.#left > 0 && this.#steps.isDone?.() !== true) {
@@ -65,9 +59,7 @@ export class ScanJob implements ReplySink {
       this.#session.clients.env.clock.endOfTurn(() => this.#ask());
       return;
     }
-    this.#session.hold(-this.#bytes);
-    this.#steps.write(this.#session.begin(this.#slot), next);
-    this.#session.end(this.#slot);
+    this.#reply.finish((writer) => this.#steps.write(writer, next));
   }
 
   #ask(): void {

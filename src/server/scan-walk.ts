@@ -3,10 +3,10 @@ import { shardId } from "../../protocol/ids.ts";
 import { SCAN_ENTRIES_MAX } from "../../protocol/limits.ts";
 import type { ClientResponse, KeyValue } from "../../protocol/messages.ts";
 import type { RespWriter } from "../../protocol/resp.ts";
+import { GrowingReply } from "./growing-reply.ts";
 import { hashOfKey, type LostPlace, type ScanPlace } from "./scan-cursors.ts";
 import { keyAfter } from "./scan-job.ts";
 import type { TextSession } from "./text-command.ts";
-import { errorText } from "./text-errors.ts";
 
 export interface WalkSteps {
   /** Of the keys in every shard: from this one on, and up to `end` (excluded; `undefined`: to the last). */
@@ -28,7 +28,7 @@ export interface WalkSteps {
  */
 export class ScanWalk implements ReplySink {
   readonly #session: TextSession;
-  readonly #slot: number;
+  readonly #reply: GrowingReply;
   readonly #steps: WalkSteps;
   readonly #shards: number;
   #shard: number;
@@ -37,7 +37,6 @@ export class ScanWalk implements ReplySink {
   #soughtHash: bigint | undefined;
   #left: number;
   #shardsLeft: number;
-  #bytes = 0;
 
   /** `from`: where to begin. `shards`: how many there are. */
   constructor(
@@ -48,7 +47,7 @@ export class ScanWalk implements ReplySink {
     steps: WalkSteps,
   ) {
     this.#session = session;
-    this.#slot = slot;
+    this.#reply = new GrowingReply(session, slot);
     this.#steps = steps;
     this.#shards = shards;
     this.#left = steps.limit;
@@ -64,8 +63,7 @@ export class ScanWalk implements ReplySink {
 
   reply(_requestId: number, response: ClientResponse): void {
     if (response.kind !== "entries") {
-      this.#session.hold(-this.#bytes);
-      this.#session.error(this.#slot, errorText(response));
+      this.#reply.fail(response);
       return;
     }
     const { entries, more } = response;
@@ -73,14 +71,10 @@ export class ScanWalk implements ReplySink {
       this.#seek(entries, this.#soughtHash, more);
       return;
     }
-    const before = this.#bytes;
-    for (const { key } of entries) this.#bytes += this.#steps.visit(key);
+    let bytes = 0;
+    for (const { key } of entries) bytes += this.#steps.visit(key);
     this.#left -= entries.length;
-    if (!this.#session.hold(this.#bytes - before)) {
-      this.#session.hold(-this.#bytes);
-      this.#session.error(this.#slot, `ERR ${this.#session.tooMuchHeld}; ask for less with SCAN`);
-      return;
-    }
+    if (!this.#reply.grow(bytes, "ask for less with SCAN")) return;
     const last = more ? entries.at(-1)?.key : undefined;
     if (last !== undefined && this.#goAfter(last)) {
       if (this.#left > 0) this.#askLater();
@@ -127,9 +121,7 @@ export class ScanWalk implements ReplySink {
   }
 
   #finish(next: ScanPlace | undefined): void {
-    this.#session.hold(-this.#bytes);
-    this.#steps.write(this.#session.begin(this.#slot), next);
-    this.#session.end(this.#slot);
+    this.#reply.finish((writer) => this.#steps.write(writer, next));
   }
 
   /** The handler is not called from within its own answer. */
