@@ -31,6 +31,15 @@ const keyspace = fc.option(fc.constantFrom(1, 23, 24, 239, 240, 65_536, 2 ** 32 
 const keyValue = fc.record({ key, value: bytes });
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
 
+const putWith = {
+  kind: fc.constant("putWith" as const),
+  stamp,
+  keyspace,
+  key,
+  value: bytes,
+  answersOld: fc.boolean(),
+};
+
 export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
   fc.record({
     kind: fc.constant("put" as const),
@@ -41,26 +50,16 @@ export const anyWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
     condition: fc.constantFrom("always" as const, "ifAbsent" as const, "ifPresent" as const),
   }),
   fc.record({
-    kind: fc.constant("putWith" as const),
-    stamp,
-    keyspace,
-    key,
-    value: bytes,
+    ...putWith,
     condition: fc.constantFrom("always" as const, "ifAbsent" as const, "ifPresent" as const),
     expiry: fc.constantFrom("after" as const, "at" as const),
     expiryMs: wholeNumber,
-    answersOld: fc.boolean(),
   }),
   fc.record({
-    kind: fc.constant("putWith" as const),
-    stamp,
-    keyspace,
-    key,
-    value: bytes,
+    ...putWith,
     condition: fc.constant("always" as const),
     expiry: fc.constantFrom("clear" as const, "keep" as const),
     expiryMs: fc.constant(0),
-    answersOld: fc.boolean(),
   }),
   fc.record({
     kind: fc.constant("expire" as const),

@@ -1,15 +1,8 @@
-import type { NodeId } from "../protocol/ids.ts";
 import type { ClusterStatus, NodeStatus } from "../protocol/messages.ts";
+import type { PlanShard } from "./placement/plan.ts";
 
 /** Who shall hold a shard, and who holds it. */
-export interface HeldSet {
-  readonly wanted: readonly NodeId[];
-  readonly actual: {
-    readonly voters: readonly NodeId[];
-    readonly outgoing: readonly NodeId[];
-    readonly learners: readonly NodeId[];
-  };
-}
+export type HeldSet = Pick<PlanShard, "wanted" | "actual">;
 
 /**
  * The shards that are on their way to other nodes: who shall hold one and has no vote yet, or has one and shall not. How far

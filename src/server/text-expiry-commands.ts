@@ -12,15 +12,7 @@ import {
   textCommand,
 } from "./text-command.ts";
 import { SYNTAX_ERROR } from "./text-errors.ts";
-import {
-  CLEAR,
-  type ExpiryChange,
-  GONE,
-  isUnit,
-  parseAnyTime,
-  parsePositiveTime,
-  type Unit,
-} from "./text-expiry-options.ts";
+import { CLEAR, type ExpiryChange, GONE, isUnit, parseTime, type Unit } from "./text-expiry-options.ts";
 import { word } from "./text-words.ts";
 
 const EXPIRES: readonly (readonly [name: string, unit: Unit, summary: string])[] = [
@@ -103,7 +95,7 @@ function expire(session: TextSession, args: Arguments, slot: number, name: strin
     session.error(slot, condition);
     return;
   }
-  const deadline = parseAnyTime(unit, args[2]!, name, wallMs(session));
+  const deadline = parseTime(unit, args[2]!, "any", name, wallMs(session));
   if ("error" in deadline) session.error(slot, deadline.error);
   else change(session, args, slot, deadline, condition, SHAPE.flag);
 }
@@ -144,7 +136,7 @@ function parseCondition(args: Arguments): DeadlineCondition | string {
 }
 
 function setUntil(session: TextSession, args: Arguments, slot: number, name: string, unit: Unit): void {
-  const deadline = parsePositiveTime(unit, args[2]!, name, wallMs(session));
+  const deadline = parseTime(unit, args[2]!, "positive", name, wallMs(session));
   if ("error" in deadline) {
     session.error(slot, deadline.error);
     return;
@@ -171,7 +163,7 @@ function getAndExpire(session: TextSession, args: Arguments, slot: number): void
     session.request(get, slot, SHAPE.value);
     return;
   }
-  const wanted = unit === "PERSIST" ? CLEAR : parsePositiveTime(unit, time!, "getex", wallMs(session));
+  const wanted = unit === "PERSIST" ? CLEAR : parseTime(unit, time!, "positive", "getex", wallMs(session));
   if ("error" in wanted) refuseIfPresent(session, args, slot, wanted.error);
   else change(session, args, slot, wanted, ANY_DEADLINE, SHAPE.oldValue);
 }

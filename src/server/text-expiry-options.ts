@@ -33,28 +33,21 @@ const MS_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 export const invalidExpireTime = (command: string): string =>
   `ERR invalid expire time in '${command}' command`;
 
-/** The deadline of SET and its kin, which has to be above 0; or the error of `command`. `nowMs`: since the Unix epoch. */
-export function parsePositiveTime(
+/**
+ * The deadline that `time` names, or the error of `command`. `which`: SET and its kin take a `positive` time only, EXPIRE and
+ * its kin `any`, and what is past then is `GONE`. `nowMs`: since the Unix epoch.
+ */
+export function parseTime(
   unit: Unit,
   time: Uint8Array,
+  which: "positive" | "any",
   command: string,
   nowMs: number,
 ): Deadline | { readonly error: string } {
   const value = parseInt64(time);
   if (value === undefined) return { error: NOT_AN_INTEGER };
-  if (value <= 0n) return { error: invalidExpireTime(command) };
-  return deadlineOf(unit, value, command, nowMs);
-}
-
-/** The deadline of EXPIRE and its kin, which may be past; or the error of `command`. `nowMs`: since the Unix epoch. */
-export function parseAnyTime(
-  unit: Unit,
-  time: Uint8Array,
-  command: string,
-  nowMs: number,
-): Deadline | { readonly error: string } {
-  const value = parseInt64(time);
-  return value === undefined ? { error: NOT_AN_INTEGER } : deadlineOf(unit, value, command, nowMs);
+  const isRefused = which === "positive" && value <= 0n;
+  return isRefused ? { error: invalidExpireTime(command) } : deadlineOf(unit, value, command, nowMs);
 }
 
 /** Redis' times have 64 bits; ours end with the year 287396, and later ones are taken for that. */

@@ -1,14 +1,7 @@
 import type { PutCondition } from "../../protocol/messages.ts";
 import type { Arguments } from "./text-command.ts";
 import { SYNTAX_ERROR } from "./text-errors.ts";
-import {
-  CLEAR,
-  type ExpiryChange,
-  isUnit,
-  KEEP,
-  parsePositiveTime,
-  type Unit,
-} from "./text-expiry-options.ts";
+import { CLEAR, type ExpiryChange, isUnit, KEEP, parseTime, type Unit } from "./text-expiry-options.ts";
 import { word } from "./text-words.ts";
 
 /** What stands behind `SET key value`. */
@@ -47,6 +40,6 @@ export function parseSetOptions(args: Arguments, nowMs: number): SetOptions | { 
       ? CLEAR
       : expiry === "KEEPTTL"
         ? KEEP
-        : parsePositiveTime(expiry, time!, "set", nowMs);
+        : parseTime(expiry, time!, "positive", "set", nowMs);
   return "error" in change ? change : { condition, answersOld, ...change };
 }
