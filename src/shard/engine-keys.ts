@@ -23,13 +23,6 @@ const LONG_KEYSPACE = 0xf0;
 const LONG_KEYSPACE_BYTES = 5;
 const PREFIX_BYTES_MAX = DATA_PREFIX_BYTES + LONG_KEYSPACE_BYTES;
 
-/** What stands before a key of a keyspace. */
-export function prefixBytes(keyspace: KeyspaceId | undefined): number {
-  return (
-    DATA_PREFIX_BYTES + (keyspace === undefined || keyspace <= SHORT_KEYSPACE_MAX ? 1 : LONG_KEYSPACE_BYTES)
-  );
-}
-
 /** Which part of a shard's space: one is in use, the other takes a snapshot. */
 export type Half = 0 | 1;
 

@@ -33,22 +33,27 @@ export interface ShardMeta {
 }
 
 type Nodes = readonly NodeId[];
+/** Members as the engine and snapshots have them. */
+export type PlainMembership = [index: number, voters: Nodes, outgoing: Nodes, learners: Nodes];
 type PlainMeta = [
   applied: number,
   logTimeMs: number,
   floor: number,
   dump: unknown,
   half: Half,
-  members: [index: number, voters: Nodes, outgoing: Nodes, learners: Nodes],
+  members: PlainMembership,
   base: [index: number, term: number],
 ];
 
+export function plainMembership({ index, configuration }: Membership): PlainMembership {
+  return [index, configuration.voters, configuration.outgoing, configuration.learners];
+}
+
 /** Borrowed until the next call of `encodePlain`. */
 export function encodeMeta(meta: ShardMeta): Uint8Array {
-  const { voters, outgoing, learners } = meta.membership.configuration;
   const plain: PlainMeta = [
     ...([meta.applied, meta.logTimeMs, meta.floor, meta.dump, meta.half] as const),
-    [meta.membership.index, voters, outgoing, learners],
+    plainMembership(meta.membership),
     [meta.base.index, meta.base.term],
   ];
   return encodePlain(plain);

@@ -8,6 +8,7 @@ import { type LogIndex, logIndex, type NodeId, type Term, term } from "../../pro
 import { decodePlain, encodePlain } from "../../protocol/plain.ts";
 import { list, node, type Shape, whole } from "../../protocol/shape.ts";
 import type { Membership } from "../raft/configuration.ts";
+import { type PlainMembership, plainMembership } from "./shard-meta.ts";
 
 /** Longest head. A group's sessions are most of it, and are bounded so that they fit (`sessions.ts`). */
 export const HEAD_BYTES_MAX = 32 * 1024 * 1024;
@@ -23,14 +24,10 @@ export interface SnapshotHead {
   readonly dump: unknown;
 }
 
-type Nodes = readonly NodeId[];
 type PlainHead = [
   index: number,
   term: number,
-  membersAt: number,
-  voters: Nodes,
-  outgoing: Nodes,
-  learners: Nodes,
+  ...members: PlainMembership,
   logTimeMs: number,
   floor: number,
   dump: unknown,
@@ -39,10 +36,9 @@ const FIELDS = 9;
 
 /** The head, owned by the caller. */
 export function encodeHead(head: SnapshotHead): Uint8Array {
-  const { voters, outgoing, learners } = head.membership.configuration;
   const plain: PlainHead = [
-    ...([head.index, head.term, head.membership.index] as const),
-    ...([voters, outgoing, learners] as const),
+    ...([head.index, head.term] as const),
+    ...plainMembership(head.membership),
     ...([head.logTimeMs, head.floor, head.dump] as const),
   ];
   return encodePlain(plain).slice();
@@ -87,7 +83,7 @@ export function decodeHead(
 }
 
 /** Members of one kind: sorted, as they are everywhere, each once. */
-const members: Shape<Nodes> = (value, path) => {
+const members: Shape<readonly NodeId[]> = (value, path) => {
   const nodes = list(node)(value, path);
   if (nodes.length > CONFIGURATION_NODES_MAX || nodes.some((id, at) => at > 0 && nodes[at - 1]! >= id)) {
     throw new ProtocolError(
