@@ -5,7 +5,7 @@
  * | code | why |
  * |---|---|
  * | 0 | stopped as asked, by SIGTERM, SIGINT, SIGHUP, or the end of standard input (`--stop-with-stdin`) |
- * | 1 | could not start, or could not stop in time |
+ * | 1 | could not start, or could not stop in time; or the cluster has removed this node |
  * | 2 | the arguments or the config file are wrong |
  * | 70 | a broken invariant or an exception that nobody expected: a bug |
  * | 74 | the disk can't be trusted any more, as after a failed sync |
@@ -44,16 +44,23 @@ async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
   const log = consoleLog(config.logLevel);
   process.on("uncaughtException", (error) => die(log, error));
   process.on("unhandledRejection", (reason) => die(log, reason));
-  const node = await build(config, log);
+  const removal = Promise.withResolvers<string>();
+  const node = await build(config, log, removal.resolve);
   const started = node.start();
   const { stopMsMax } = timingsOf({ ...DEFAULT_TIMING_OPTIONS, ...config.timings });
-  const isStopping = stopOnRequest(node, log, stopWithStdin, stopMsMax);
+  const { stop, isStopping } = stopOnRequest(node, log, stopWithStdin, stopMsMax);
   try {
     await started;
     print(servingLine(config));
     // A cluster that this node does not belong to says so only now.
     await node.ready();
     print("ready: every shard has a leader");
+    // Before it was ready, `ready` has said so.
+    void removal.promise.then((why) => {
+      if (isStopping()) return;
+      complain(why);
+      void stop("it was removed", EXIT_FAILED);
+    });
   } catch (error) {
     if (isStopping()) return;
     // A directory that can't be made or read is as much the user's to mend as a port in use.
@@ -66,7 +73,7 @@ async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
   }
 }
 
-async function build(config: NodeConfig, log: Log): Promise<FlotillaNode> {
+async function build(config: NodeConfig, log: Log, onRemoved: (why: string) => void): Promise<FlotillaNode> {
   const [
     { createNode },
     { adviceOn },
@@ -92,18 +99,21 @@ async function build(config: NodeConfig, log: Log): Promise<FlotillaNode> {
     background: bunBackground(),
     log,
   };
-  return createNode(env, config, { onFatal: (error) => die(log, error, EXIT_DISK, adviceOn(error)) });
+  return createNode(env, config, {
+    onFatal: (error) => die(log, error, EXIT_DISK, adviceOn(error)),
+    onRemoved,
+  });
 }
 
-/** The first request stops the node gracefully; a second signal ends the process at once. Whether there was one. */
+/** The first request, or `stop`, stops the node gracefully; a second signal ends the process at once. */
 function stopOnRequest(
   node: FlotillaNode,
   log: Log,
   stopWithStdin: boolean,
   stopMsMax: number,
-): () => boolean {
+): { readonly stop: (why: string, exitCode: number) => Promise<void>; readonly isStopping: () => boolean } {
   let stopping = false;
-  const stop = async (why: string): Promise<void> => {
+  const stop = async (why: string, exitCode = 0): Promise<void> => {
     if (stopping) return;
     stopping = true;
     log.info("stopping", { why });
@@ -113,7 +123,7 @@ function stopOnRequest(
     }, stopMsMax);
     await node.stop();
     clearTimeout(deadline);
-    process.exit(0);
+    process.exit(exitCode);
   };
   for (const [signal, number] of Object.entries(SIGNALS)) {
     process.on(signal, () => {
@@ -126,7 +136,7 @@ function stopOnRequest(
     process.stdin.on("error", () => void stop("standard input failed"));
     process.stdin.resume();
   }
-  return () => stopping;
+  return { stop, isStopping: () => stopping };
 }
 
 /** Ends the process with the reason in the log: it can no longer trust its own state, or its disk. */

@@ -209,6 +209,7 @@ test("a node that has just started does not know yet that nobody needs one that 
   expect(restarted.admit(hello())).toBeUndefined();
   restarted.learn(founded({ version: 6, nodes, shards: without }));
   expect(restarted.admit(hello())?.error).toBe("REMOVED");
+  expect(restarted.admit(hello({ clusterId: "bb" }))?.error).toBe("WRONG_CLUSTER");
 });
 
 test("a stranger is one of another cluster, or has not been heard of yet, or was removed", () => {
@@ -216,6 +217,9 @@ test("a stranger is one of another cluster, or has not been heard of yet, or was
   expect(known.refusalOf(hello({ node: n4, clusterId: "bb" })).error).toBe("WRONG_CLUSTER");
   expect(known.refusalOf(hello({ node: n4, clusterId: "aa" })).error).toBe("UNAVAILABLE");
   expect(known.refusalOf(hello({ node: n3, clusterId: "aa" })).error).toBe("REMOVED");
+  expect(known.refusalOf(hello({ node: n3, clusterId: "" })).error).toBe("REMOVED");
+  // Another cluster has a node of that name, too.
+  expect(known.refusalOf(hello({ node: n3, clusterId: "bb" })).error).toBe("WRONG_CLUSTER");
 });
 
 test("a node that joins is noted once, under its own name and directory", () => {

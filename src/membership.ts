@@ -289,7 +289,7 @@ export class Membership {
     const { clusterId, incarnations, nodes } = this.#facts;
     const { self, lease } = this.#parts;
     const wrongCluster = (message: string) => ({ error: "WRONG_CLUSTER", message }) as const;
-    if (nodes[hello.node]?.state === "removed" && !this.#isHeld(hello.node)) {
+    if (this.#isRemoved(hello) && !this.#isHeld(hello.node)) {
       return removed(hello.node);
     }
     const own = this.hello().members;
@@ -340,14 +340,21 @@ export class Membership {
   }
 
   /** Why a node that this one does not know can't be its peer: not yet, where it may belong to the cluster. */
-  refusalOf({ node, clusterId }: PeerHello): { readonly error: ErrorName; readonly message: string } {
+  refusalOf(hello: PeerHello): { readonly error: ErrorName; readonly message: string } {
+    const { node, clusterId } = hello;
     const { self } = this.#parts;
-    const { nodes, clusterId: own } = this.#facts;
-    if (nodes[node]?.state === "removed") return removed(node);
+    const { clusterId: own } = this.#facts;
+    if (this.#isRemoved(hello)) return removed(node);
     const isStrange = own !== "" && clusterId !== own;
     return isStrange
       ? { error: "WRONG_CLUSTER", message: `${node} is not a member of the cluster of ${self}` }
       : { error: "UNAVAILABLE", message: `${self} has not heard of ${node} yet` };
+  }
+
+  /** Whether who says this was removed. One of another cluster may have the name of one that was. */
+  #isRemoved({ node, clusterId }: PeerHello): boolean {
+    const { nodes, clusterId: own } = this.#facts;
+    return nodes[node]?.state === "removed" && (clusterId === "" || clusterId === own);
   }
 
   /**

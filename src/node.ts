@@ -72,6 +72,8 @@ export interface FlotillaNode extends RequestHandler {
 export interface NodeOptions {
   /** The node can't trust its disk or its state any more. The process must end at once. */
   readonly onFatal: (error: Error) => void;
+  /** The node was removed, and nothing counts on it any more: `why` is a sentence, and the process should end. */
+  readonly onRemoved?: (why: string) => void;
   /** Sizes of the storage and of appends, where they are not to be the defaults. */
   readonly engine?: Partial<LsmOptions>;
   readonly log?: LogStoreOptions;
@@ -155,7 +157,9 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
           this.#shutOutBy.add(by);
         }
         const hopeless = this.#running?.membership.refused(by, error, message);
-        if (hopeless !== undefined) this.#refusal = hopeless;
+        if (hopeless === undefined) return;
+        this.#refusal = hopeless;
+        if (error === "REMOVED") this.#options.onRemoved?.(hopeless);
       },
       wasLetInBy: (node) => this.#running?.founding.wasLetInBy(node),
       listener: this,
@@ -464,9 +468,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   #noteRemoval(message: string): void {
     if (this.#isToldRemoved) return;
     this.#isToldRemoved = true;
-    this.#env.log.warn(
-      `${message}: once others hold what it has, it serves nothing any more, and can be stopped`,
-    );
+    this.#env.log.warn(`${message}: once others hold what it has, it ends`);
   }
 
   /** What this node tells the others of itself. */
