@@ -10,7 +10,7 @@ import type { RespWriter } from "../../protocol/resp.ts";
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
 import { fromUtf8 } from "../lib/bytes.ts";
 import { ScanJob } from "./scan-job.ts";
-import { clusterInfoText, nodeLine, rangesByHolders, slotRanges } from "./text-cluster-views.ts";
+import { clusterInfoText, healthOf, nodeLine, rangesByHolders, slotRanges } from "./text-cluster-views.ts";
 import { type Arguments, NO_KEYS, type TextCommand, type TextSession, textCommand } from "./text-command.ts";
 import { errorText, NOT_AN_INTEGER, notSupported, STARTING } from "./text-errors.ts";
 import { parseCount } from "./text-integer.ts";
@@ -152,13 +152,12 @@ function writeEndpoint(writer: RespWriter, { clients: { routes } }: TextSession,
 function writeShards(writer: RespWriter, session: TextSession, topology: Topology, status: NodeStatus): void {
   const groups = rangesByHolders(topology);
   const { routes } = session.clients;
-  const isHere = (node: NodeId): boolean =>
-    node === routes.self || status.peers.some(({ id, connected }) => id === node && connected);
+  const known = { routes, peers: status.peers };
   writer.arrayHeader(groups.length);
   for (const ranges of groups) {
     const { first, leader, followers } = ranges[0]!;
     const shard = shardOfSlot(first, topology.shards.length);
-    const offset = status.shards.find((replica) => replica.shard === shard)?.commitIndex ?? 0;
+    const replica = status.shards.find((one) => one.shard === shard);
     writer.mapHeader(2);
     writer.text("slots");
     writer.arrayHeader(2 * ranges.length);
@@ -179,8 +178,8 @@ function writeShards(writer: RespWriter, session: TextSession, topology: Topolog
       writeText(writer, "endpoint", endpoint?.host ?? "");
       writeText(writer, "role", node === leader ? "master" : "replica");
       writer.text("replication-offset");
-      writer.integer(offset);
-      writeText(writer, "health", isHere(node) ? "online" : "failed");
+      writer.integer(replica?.commitIndex ?? 0);
+      writeText(writer, "health", healthOf(known, node, replica));
     }
   }
 }

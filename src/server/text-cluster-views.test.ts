@@ -1,13 +1,15 @@
 import { expect, test } from "bun:test";
 import { nodeId } from "../../protocol/ids.ts";
 import type { PeerStatus } from "../../protocol/messages.ts";
-import { nodeLine } from "./text-cluster-views.ts";
+import { healthOf, nodeLine } from "./text-cluster-views.ts";
 
 const [N1, N2] = [nodeId("n1"), nodeId("n2")];
 
+const PEER = { id: N2, address: "n2:7002", lastHeardMs: 5 };
+
 /** The flags and the link state of n2, as n1 has it. */
 function flagsOf(peer: Pick<PeerStatus, "state" | "connected"> | undefined, node = N2): string[] {
-  const peers = peer === undefined ? [] : [{ id: N2, address: "n2:7002", lastHeardMs: 5, ...peer }];
+  const peers = peer === undefined ? [] : [{ ...PEER, ...peer }];
   const topology = {
     ...{ version: 1, view: 1, clusterId: "c" },
     nodes: [N1, N2].map((id) => ({ id, address: `${id}:7001` })),
@@ -29,4 +31,20 @@ test("a node is marked as failing where it is suspected, and as failed where all
   expect(flagsOf({ state: "left", connected: false })).toEqual(["master,fail", "disconnected"]);
   expect(flagsOf(undefined)).toEqual(["master,fail?", "disconnected"]);
   expect(flagsOf(undefined, N1)).toEqual(["myself,master", "connected"]);
+});
+
+test("a node's health is that it has failed once all have given it up, and that it loads while it gets its copy", () => {
+  const routes = { self: N1, hexId: (id: string) => id, endpointOf: () => undefined };
+  const health = (state: PeerStatus["state"] | undefined, learners: readonly (typeof N1)[] = []) => {
+    const peers = state === undefined ? [] : [{ ...PEER, state, connected: state === "alive" }];
+    return healthOf({ routes, peers }, N2, { learners });
+  };
+  expect((["alive", "suspect", "dead", "left"] as const).map((state) => health(state))).toEqual([
+    ...["online", "online", "fail", "fail"],
+  ] as never);
+  expect(health(undefined)).toBe("fail");
+  expect([health("alive", [N2]), health("alive", [N1]), health("dead", [N2])]).toEqual([
+    ...["loading", "online", "fail"],
+  ] as never);
+  expect(healthOf({ routes, peers: [] }, N1, undefined)).toBe("online");
 });

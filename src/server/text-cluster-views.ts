@@ -1,7 +1,7 @@
 /** The cluster in Redis Cluster's terms: slots in ranges, nodes in lines, and their state. */
 import type { NodeId } from "../../protocol/ids.ts";
 import { SLOTS } from "../../protocol/limits.ts";
-import type { PeerStatus, ShardPlace, Topology } from "../../protocol/messages.ts";
+import type { PeerStatus, ShardPlace, ShardStatus, Topology } from "../../protocol/messages.ts";
 import type { TextRoutes } from "./text-routes.ts";
 
 /** Slots that lie together and are led and held by the same nodes. */
@@ -74,6 +74,20 @@ export function nodeLine({ routes, topology, peers, wallMs }: ClusterView, node:
     `${routes.hexId(node)} ${where} ${flags} - 0 ${Math.round(heardMs)} ${epochOf(topology, node)} ` +
     `${isLinked ? "connected" : "disconnected"}${slots.join("")}`
   );
+}
+
+/**
+ * The `health` of a node in `CLUSTER SHARDS`: it has failed once that is agreed on, and loads while it is getting its copy, as
+ * far as this node can tell by its own replica of the shard.
+ */
+export function healthOf(
+  { routes, peers }: Pick<ClusterView, "routes" | "peers">,
+  node: NodeId,
+  replica: Pick<ShardStatus, "learners"> | undefined,
+): "online" | "loading" | "fail" {
+  const state = node === routes.self ? "alive" : peers.find(({ id }) => id === node)?.state;
+  if (state === undefined || state === "dead" || state === "left") return "fail";
+  return replica?.learners.includes(node) === true ? "loading" : "online";
 }
 
 /** Redis' `fail?` is what one node believes, and `fail` what is agreed on. */
