@@ -6,16 +6,23 @@ import { lookOf } from "./terminal.ts";
 const output: Uint8Array[] = [];
 let isReaderGone = false;
 
-async function flush(): Promise<void> {
+/**
+ * Not by `Bun.write`: where a pipe takes only a part, because its reader is slow, that begins anew with the first byte once
+ * somebody has asked whether the output is a terminal (Bun 1.4).
+ */
+function flush(): Promise<void> {
   const bytes = Buffer.concat(output.splice(0));
-  try {
-    // Bun writes nothing by cutting the file off at its beginning, and so would lose what `>> file` is to keep.
-    if (bytes.length > 0) await Bun.write(Bun.stdout, bytes);
-  } catch {
-    // The reader of the output is gone (`| head`): nobody is left to tell.
-    isReaderGone = true;
-  }
+  if (bytes.length === 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    process.stdout.write(bytes, (error) => {
+      // The reader of the output is gone (`| head`): nobody is left to tell.
+      if (error) isReaderGone = true;
+      resolve();
+    });
+  });
 }
+
+process.stdout.on("error", () => undefined);
 
 const code = await runOnce(process.argv.slice(2), {
   variables: process.env,

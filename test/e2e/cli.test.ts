@@ -45,6 +45,18 @@ test("a command that prints nothing leaves the file that its output is added to 
   }
 });
 
+test("a slow reader gets all of a long answer, once", async () => {
+  await withCluster({ nodes: 1, shards: 1 }, async (cluster) => {
+    const value = Array.from({ length: 60_000 }, (_, i) => i).join(",");
+    await (await cluster.connect()).put("k", value);
+    const command = `"${process.execPath}" "${CLI}" --addr ${cluster.addresses().join()} get k | (sleep 0.3; cat)`;
+    for (let round = 0; round < 3; round++) {
+      const child = Bun.spawn(["sh", "-c", command], { stdin: "ignore", stdout: "pipe", timeout: 20_000 });
+      expect((await child.stdout.text()) === `"${value}"\n`).toBe(true);
+    }
+  });
+});
+
 test("put, get and status, with a majority and without", async () => {
   await withCluster({ shards: 4 }, async (cluster) => {
     const [left, ...others] = cluster.nodes as [(typeof cluster.nodes)[0], ...(typeof cluster.nodes)[0][]];
