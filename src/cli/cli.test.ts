@@ -71,6 +71,11 @@ describe("answers and exit codes", () => {
     expect(await run("keyspace", "list")).toMatchObject({ out: "default 0 raft\norders 1 raft\n" });
     const shown = await run("keyspace", "show", "orders", "--json");
     expect(JSON.parse(shown.out)).toEqual({ id: 1, name: "orders", mode: "raft" });
+    expect(await run("keyspace", "show", "orders", "--count")).toMatchObject({
+      out: "orders (number 1, raft)\n1 key, counted one by one while others may write\n",
+    });
+    const counted = await run("keyspace", "show", "default", "--count", "--json");
+    expect(JSON.parse(counted.out)).toMatchObject({ id: 0, keys: 0 });
     expect(await run("keyspace", "drop", "orders")).toMatchObject({ code: 0 });
     expect(await run("keyspace", "show", "orders")).toMatchObject({ code: 1 });
     expect(await run("get", "a", "--keyspace", "orders")).toMatchObject({
@@ -80,6 +85,7 @@ describe("answers and exit codes", () => {
     for (const wrong of [
       ["create"],
       ["list", "x"],
+      ["list", "--count"],
       ["make", "x"],
       ["create", "x", "--mode", "y"],
       ["drop", "x", "--mode", "raft"],

@@ -21,10 +21,16 @@ export const KEYSPACE_COMMANDS: readonly Command[] = [
         flags: "--mode <mode>",
         summary: "with create: raft, which is the default (quorum is not offered yet)",
       },
+      { flags: "--count", summary: "with show: count the keys, which goes through all of them" },
     ],
     summary:
       "create a set of keys of its own, show which there are, or remove one with all its keys for good",
-    examples: ["keyspace create orders", "keyspace list", "keyspace show orders", "keyspace drop orders"],
+    examples: [
+      "keyspace create orders",
+      "keyspace list",
+      "keyspace show orders --count",
+      "keyspace drop orders",
+    ],
     takesKeys: false,
     plan: planKeyspace,
   },
@@ -38,13 +44,16 @@ function planKeyspace(args: readonly Uint8Array[], options: Options): Action {
   if (options.mode !== undefined && action !== "create") {
     throw new UsageError(`keyspace ${action} takes no --mode.`);
   }
+  if (options.count !== undefined && action !== "show") {
+    throw new UsageError(`keyspace ${action} takes no --count.`);
+  }
   if ((name === undefined) !== (action === "list")) {
     throw new UsageError(
       `keyspace ${action} takes ${action === "list" ? "no name" : "a name"}: see help keyspace.`,
     );
   }
   if (action === "list") return async ({ client }) => listReply(await client.listKeyspaces());
-  if (action === "show") return ({ client }) => show(client, name!);
+  if (action === "show") return ({ client }) => show(client, name!, options.count !== undefined);
   if (action === "create") return planCreate(name!, options);
   return async ({ client }) => {
     await client.dropKeyspace(name!);
@@ -62,17 +71,31 @@ function planCreate(name: string, { mode: given }: Options): Action {
   };
 }
 
-async function show(client: Client, name: string): Promise<Reply> {
-  if (name === DEFAULT_KEYSPACE) {
-    return textReply(true, "default (raft): the keyspace that there always is", {
-      id: 0,
-      name,
-      mode: "raft",
-    });
-  }
-  const found = (await client.listKeyspaces()).find((keyspace) => keyspace.name === name);
+async function show(client: Client, name: string, counts: boolean): Promise<Reply> {
+  const isDefault = name === DEFAULT_KEYSPACE;
+  const found = isDefault
+    ? { id: 0, name, mode: "raft" as const }
+    : (await client.listKeyspaces()).find((keyspace) => keyspace.name === name);
   if (found === undefined) return textReply(false, "(no such keyspace)", null);
-  return textReply(true, `${name} (number ${found.id}, ${found.mode})`, found);
+  const what = isDefault
+    ? "default (raft): the keyspace that there always is"
+    : `${name} (number ${found.id}, ${found.mode})`;
+  if (!counts) return textReply(true, what, found);
+  const keys = await countKeys(isDefault ? client : await client.keyspace(name));
+  return textReply(
+    true,
+    `${what}\n${keys} key${keys === 1 ? "" : "s"}, counted one by one while others may write`,
+    {
+      ...found,
+      keys,
+    },
+  );
+}
+
+async function countKeys(client: Client): Promise<number> {
+  let keys = 0;
+  for await (const _ of client.scan({ keysOnly: true })) keys++;
+  return keys;
 }
 
 function listReply(keyspaces: readonly Keyspace[]): Reply {
