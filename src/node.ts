@@ -405,8 +405,12 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   }
 
   /** Does what new facts want, and tells the system group's leader what has come of it. */
-  #tick({ host, membership, replicas }: Running): void {
-    if (membership.current !== this.#followed) this.#follow();
+  #tick({ host, membership, replicas, placement }: Running): void {
+    if (membership.current !== this.#followed) {
+      this.#follow();
+      host.followMembers();
+      placement.driver.turn();
+    }
     if (membership.facts.clusterId === "") {
       // Said again once a second: the first time may have been before a majority was there.
       if (host.systemShard.isLeader && !this.#hasFounded) this.#proposeFacts();

@@ -1,7 +1,7 @@
 /**
- * Moves replicas to where they belong. It runs on the node that leads the system group: once a second it compares the sets
- * that are wanted with those that should be (`placement/plan.ts`) and proposes changes of what is wanted. The leaders of the
- * shards do the rest.
+ * Moves replicas to where they belong. It runs on the node that leads the system group: whenever the facts change, and
+ * once a second, it compares the sets that are wanted with those that should be (`placement/plan.ts`) and proposes changes of
+ * what is wanted. The leaders of the shards do the rest.
  *
  * It may die at any moment, and go on elsewhere: everything that counts is in the system group's facts. What it keeps beside
  * them only makes it patient. It does not propose a second time what is not applied yet, it counts the bytes that it has begun
@@ -79,7 +79,7 @@ export class PlacementDriver {
     this.#parts = parts;
   }
 
-  /** One look at what is, to be taken about once a second. */
+  /** One look at what is, to be taken when the facts have changed, and about once a second. */
   turn(): void {
     const nowMs = this.#parts.nowMs();
     const facts = this.#parts.facts();
