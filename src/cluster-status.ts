@@ -41,7 +41,7 @@ export function membersShown({
 export class GatherStatus implements ReplySink {
   readonly #members: readonly ClusterMember[];
   readonly #sets: readonly HeldSet[];
-  readonly #outlook: MoveOutlook;
+  readonly #outlook: (heldOf: (node: NodeId) => Held | undefined) => MoveOutlook;
   readonly #statuses: (NodeStatus | undefined)[];
   readonly #errors: (string | undefined)[];
   readonly #sink: ReplySink;
@@ -56,7 +56,8 @@ export class GatherStatus implements ReplySink {
     readonly members: readonly ClusterMember[];
     /** By shard. */
     readonly sets: readonly HeldSet[];
-    readonly outlook: MoveOutlook;
+    /** Told how much nodes hold, as far as they have answered. */
+    readonly outlook: (heldOf: (node: NodeId) => Held | undefined) => MoveOutlook;
     readonly own: NodeStatus;
     readonly deadlineMs: number;
     readonly sink: ReplySink;
@@ -93,9 +94,22 @@ export class GatherStatus implements ReplySink {
     if (this.#answered) return;
     this.#answered = true;
     this.#timer.cancel();
-    const status = clusterStatus(this.#members, this.#statuses, this.#errors, this.#sets, this.#outlook);
+    const outlook = this.#outlook((node) => heldBy(this.#statuses.find((status) => status?.id === node)));
+    const status = clusterStatus(this.#members, this.#statuses, this.#errors, this.#sets, outlook);
     this.#sink.reply(this.#requestId, { kind: "clusterStatus", status });
   }
+}
+
+/** What a node has. */
+type Held = Pick<NodeLoad, "shards" | "dataBytes">;
+
+function heldBy(status: NodeStatus | undefined): Held | undefined {
+  if (status === undefined) return undefined;
+  const { tableBytes, memtableBytes } = status.storage;
+  return {
+    shards: status.shards.filter(({ shard }) => shard >= 0).length,
+    dataBytes: tableBytes + memtableBytes,
+  };
 }
 
 const GONE = { dead: "it answers nobody", left: "it was stopped" } as const;

@@ -1,8 +1,16 @@
 import { expect, test } from "bun:test";
 import type { MemberState, NodeLoad } from "../protocol/gossip-messages.ts";
 import { type NodeId, nodeId } from "../protocol/ids.ts";
-import { drivenFacts, type FactSources, firstSets, moveOutlook, placementStatus } from "./driven-facts.ts";
+import {
+  createPlacement,
+  drivenFacts,
+  type FactSources,
+  firstSets,
+  moveOutlook,
+  placementStatus,
+} from "./driven-facts.ts";
 import { MOVE_LIMITS, reportOf } from "./placement/plan.ts";
+import type { Shard } from "./shard/shard.ts";
 import {
   faultOfLabels,
   NO_FACTS,
@@ -116,5 +124,13 @@ test("what there is to move is told in full, and what it comes to", () => {
     ...{ underWay: underWay.length, toCome: toCome.length, bytes, seconds },
   });
   expect(seconds).toBeGreaterThan(MOVE_LIMITS.moveSeconds);
+  const { outlook } = createPlacement({
+    ...given,
+    host: { systemShard: {} as Shard },
+    membership: { facts },
+    ...{ clock: { nowMs: () => NOW_MS }, limits: MOVE_LIMITS },
+  });
+  expect(outlook(() => undefined)).toMatchObject({ toCome: 4, bytes: 400 });
+  expect(outlook((node) => (node === n2 ? { shards: 2, dataBytes: 600 } : undefined)).bytes).toBe(1200);
   expect(moveOutlook(NO_FACTS, sources(), MOVE_LIMITS)).toMatchObject({ underWay: 0, toCome: 0, seconds: 0 });
 });

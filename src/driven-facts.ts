@@ -1,4 +1,5 @@
 /** The system group's facts as placement looks at them: with what was heard of the nodes, and how much there is to move. */
+import type { NodeLoad } from "../protocol/gossip-messages.ts";
 import type { GossipView } from "../protocol/gossip-view.ts";
 import { type NodeId, nodeId } from "../protocol/ids.ts";
 import type { MoveOutlook, PlacementStatus } from "../protocol/messages.ts";
@@ -23,7 +24,9 @@ import { encodeSystemCommand } from "./shard/system-machine.ts";
 
 export interface FactSources {
   /** What was heard of the nodes; its times are on the clock of `nowMs`. */
-  readonly heard: Pick<GossipView, "stateOf" | "deadSinceMs" | "loadOf">;
+  readonly heard: Pick<GossipView, "stateOf" | "deadSinceMs"> & {
+    loadOf(node: NodeId): Pick<NodeLoad, "shards" | "dataBytes"> | undefined;
+  };
   readonly nowMs: number;
   /** After how long a silence a node's replicas are made elsewhere. */
   readonly lostAfterMs: number;
@@ -35,8 +38,8 @@ export interface Placement {
   readonly driver: PlacementDriver;
   /** What is being moved and will be, as far as this node knows. */
   status(): PlacementStatus;
-  /** What all of that comes to. */
-  outlook(): MoveOutlook;
+  /** What all of that comes to. `loadOf` knows better than gossip what nodes hold, where it knows. */
+  outlook(loadOf: FactSources["heard"]["loadOf"]): MoveOutlook;
 }
 
 export function createPlacement(
@@ -64,7 +67,15 @@ export function createPlacement(
   return {
     driver,
     status: () => placementStatus(membership.facts, sources(), limits),
-    outlook: () => moveOutlook(membership.facts, sources(), limits),
+    outlook: (loadOf) => {
+      const { heard } = parts;
+      const known = {
+        stateOf: (node: NodeId) => heard.stateOf(node),
+        deadSinceMs: (node: NodeId) => heard.deadSinceMs(node),
+        loadOf: (node: NodeId) => loadOf(node) ?? heard.loadOf(node),
+      };
+      return moveOutlook(membership.facts, { ...sources(), heard: known }, limits);
+    },
   };
 }
 

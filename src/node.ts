@@ -561,7 +561,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
             standing: membership.facts.nodes[node]?.state ?? "member",
           })),
           sets: membership.facts.shards,
-          outlook: placement.outlook(),
+          outlook: (heldOf) => placement.outlook(heldOf),
           own: status(),
           deadlineMs: this.#timings.statusTimeoutMs,
           sink,

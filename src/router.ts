@@ -36,7 +36,10 @@ export interface RouterParts {
 }
 
 const PONG: ClientResponse = { kind: "pong" };
-const FOUNDING = errorResponse("UNAVAILABLE", "the cluster is being founded: it has no shards yet");
+const FOUNDING = errorResponse(
+  "UNAVAILABLE",
+  "this node knows of no shards yet: it has just joined, or the cluster is being founded",
+);
 /** What needs no shards. */
 const ABOUT_NODES: ReadonlySet<ClientRequest["kind"]> = new Set(
   (

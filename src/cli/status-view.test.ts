@@ -179,6 +179,12 @@ describe("status", () => {
     expect(text).toContain("0 of 1 nodes alive");
     expect(text).toContain("│ removed ");
     expect(text).toContain("│ dead, draining ");
+    expect(text).not.toContain("holds nothing");
+    const shards = nodeStatus.shards.filter(({ shard }) => shard < 0);
+    const storage = { ...nodeStatus.storage, slowDisk: false };
+    const empty = { ...first!, standing: "draining" as const, status: { ...nodeStatus, shards, storage } };
+    const drained = statusReply({ ...clusterStatus, nodes: [empty] }).text(PLAIN);
+    expect(drained).toContain("│ holds nothing any more │");
   });
 
   test("is given whole to programs", () => {

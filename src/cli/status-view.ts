@@ -92,7 +92,9 @@ function nodesTable(status: ClusterStatus, look: Look): string {
 function notesOf(node: ClusterStatus["nodes"][number], look: Look): string {
   const colors = pc.createColors(look.colors);
   const wrong = trouble(node.status);
-  return wrong === undefined ? noteOf(node) : colors.yellow(wrong);
+  if (wrong !== undefined) return colors.yellow(wrong);
+  const holdsNothing = node.status?.shards.every(({ shard }) => shard < 0) === true;
+  return node.standing === "draining" && holdsNothing ? "holds nothing any more" : noteOf(node);
 }
 
 /** What is wrong with a node that answers. */

@@ -236,7 +236,7 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
   #refuse(error: ErrorName, message: string): void {
     const facts = { node: this.#node, remote: this.#connection.remote, error, reason: message };
     // A node that is starting refuses everybody for a moment.
-    if (error === "UNAVAILABLE") this.#parts.env.log.info("put a peer off", facts);
+    if (error === "UNAVAILABLE") this.#parts.env.log.debug("put a peer off", facts);
     else this.#parts.env.log.warn("closed the connection of a peer", facts);
     encodeResponse(this.#writer, { kind: "error", error, message, leader: undefined }, 0);
     this.#send();
