@@ -40,6 +40,8 @@ interface RunningNode {
   readonly args: readonly string[];
   readonly process: Subprocess<"pipe", "pipe", "pipe">;
   serves: boolean;
+  /** It has said that the cluster has removed it. */
+  removed: boolean;
   /** It serves, and knows a leader of every shard. */
   ready: boolean;
   ended: boolean;
@@ -134,7 +136,15 @@ function startNode(number: number): RunningNode {
     stdout: "pipe",
     stderr: "pipe",
   });
-  const node: RunningNode = { id, args, process: child, serves: false, ready: false, ended: false };
+  const node: RunningNode = {
+    id,
+    args,
+    process: child,
+    serves: false,
+    removed: false,
+    ready: false,
+    ended: false,
+  };
   void eachLine(child.stdout, (line) => {
     node.serves = true;
     if (!line.startsWith("ready")) return;
@@ -142,6 +152,7 @@ function startNode(number: number): RunningNode {
     announceWhenReady();
   });
   const logDone = eachLine(child.stderr, (line) => {
+    node.removed ||= line.startsWith("this node was removed");
     // That its peers leave is no warning while all of them stop.
     if (!stopping || !/^\S+ warn /.test(line)) console.error(`${id} | ${line}`);
   });
@@ -197,7 +208,7 @@ function onEnd(node: RunningNode): void {
     const how = signalCode === null ? `ended with exit code ${exitCode}` : `was killed by ${signalCode}`;
     // Before it served, the node has just said why it can't.
     const what = node.serves ? `${how}; to bring it back` : `could not start; once that is mended`;
-    console.error(`${node.id} ${what}: ${scriptCommand("node", node.args, process.env)}`);
+    if (!node.removed) console.error(`${node.id} ${what}: ${scriptCommand("node", node.args, process.env)}`);
     complainOfMinority();
     announceWhenReady();
   }
@@ -213,7 +224,8 @@ function complainOfMinority(): void {
   if (nodes.length < options.nodes || left.length === 0 || left.length > options.nodes / 2) return;
   const who = left.length === 1 ? `${left[0]} is` : `${left.join(" and ")} are`;
   console.error(
-    `only ${who} left of ${options.nodes}, which is no majority: until one is back, all but stale reads is refused`,
+    `only ${who} left of ${options.nodes}, which is no majority: until one is back, all but stale reads is refused, ` +
+      "unless other nodes run elsewhere",
   );
 }
 
