@@ -1,8 +1,20 @@
 import { expect, test } from "bun:test";
-import { groupId, type NodeId, nodeId } from "../protocol/ids.ts";
+import { encodeConfiguration } from "../protocol/configuration.ts";
+import { groupId, INDEX_ZERO, logIndex, type NodeId, nodeId, TERM_ZERO, term } from "../protocol/ids.ts";
+import type { Entry, GroupMessage } from "../protocol/peer-messages.ts";
+import { inlineBackground } from "../test/support/inline-background.ts";
+import { MemoryFileSystem } from "../test/support/memory-fs.ts";
 import { seededRandom } from "./lib/prng.ts";
+import { founders } from "./raft/configuration.ts";
 import { type ReplicaParts, Replicas } from "./replicas.ts";
+import { ApplyBuffer } from "./shard/apply-buffer.ts";
+import { LogStore } from "./shard/log-store.ts";
+import { RequestStats } from "./shard/request-stats.ts";
+import type { Shard } from "./shard/shard.ts";
+import { DEFAULT_SNAPSHOT_SIZES } from "./shard/snapshot-format.ts";
 import type { Actual, ReplicaSet } from "./shard/system-facts.ts";
+import { MemoryEngine } from "./storage/memory-engine.ts";
+import { DEFAULT_TIMING_OPTIONS, timingsOf } from "./timings.ts";
 
 const [N1, N2, N3] = ["n1", "n2", "n3"].map(nodeId) as [NodeId, NodeId, NodeId];
 const G1 = groupId(1);
@@ -51,4 +63,77 @@ test("a replica goes once nobody names its node and its group has let it go, and
   expect(destroys([N2, N3], { voters: [N1, N2] })).toBe(false);
   expect(destroys([N2, N3], { ...others, outgoing: [N1] })).toBe(false);
   expect(destroys([N2, N3], { ...others, learners: [N1] })).toBe(false);
+});
+
+/**
+ * n1 gets a replica of shard 0, and with it an entry of term 3 that says that n1, n2 and n3 vote; then n2 asks for its vote
+ * with just that entry. Whether it gets it. `dropped`: n1 had a replica before, with a second entry of term 3.
+ */
+async function votesFor(dropped: boolean): Promise<boolean> {
+  const disk = new MemoryFileSystem();
+  const logStore = LogStore.open({ fs: disk, background: inlineBackground(disk) }, "/log");
+  const members = encodeConfiguration(founders([N1, N2, N3]));
+  const entries = [1, 2].map(
+    (index): Entry => ({ index: logIndex(index), term: term(3), kind: "config", data: members }),
+  );
+  if (dropped) {
+    logStore.append(G1, { term: term(3), votedFor: undefined, commit: INDEX_ZERO }, entries);
+    logStore.drop(G1);
+    logStore.cleared(G1);
+    await logStore.flush();
+  }
+  const engine = new MemoryEngine();
+  const sent: GroupMessage[] = [];
+  let replica: Shard | undefined;
+  const set = { first: [N2, N3], wanted: [N1, N2, N3], version: 1 };
+  const actual = { term: 3, index: 0, voters: [N2, N3], outgoing: [], learners: [] };
+  const silent = () => {};
+  const parts = {
+    env: {
+      clock: { nowMs: () => 0, wallMs: () => 0 },
+      random: seededRandom(1),
+      log: { info: silent, warn: silent },
+    },
+    ...{ self: N1, address: "host:1", isKept: () => true, engine, logStore, buffer: new ApplyBuffer(engine) },
+    ...{ stats: new RequestStats(), snapshots: DEFAULT_SNAPSHOT_SIZES, pauses: undefined, fail: silent },
+    timings: timingsOf(DEFAULT_TIMING_OPTIONS),
+    replication: { appendBytesMax: 1000, inflightAppendsMax: 1, inflightBytesMax: 1000 },
+    membership: { current: { shards: [{ ...set, actual }] }, kept: { first: [set.first] } },
+    host: {
+      group: () => undefined,
+      canTake: () => true,
+      add: (shard: Shard) => {
+        replica = shard;
+      },
+      wake: silent,
+    },
+    send: (_group: number, message: GroupMessage) => void sent.push(message),
+  };
+  new Replicas(parts as unknown as ReplicaParts).follow();
+  const shard = replica!;
+  const turn = async (): Promise<void> => {
+    shard.advance(true);
+    shard.flushStarted();
+    await logStore.flush();
+    shard.flushEnded();
+  };
+  const envelope = { from: N2, to: N1, term: term(4) };
+  const log = {
+    prevIndex: INDEX_ZERO,
+    prevTerm: TERM_ZERO,
+    entries: entries.slice(0, 1),
+    commit: INDEX_ZERO,
+  };
+  shard.receive({ kind: "append", ...envelope, ...log });
+  await turn();
+  // It still hears a leader; a transfer is asked for by that one.
+  const asked = { lastIndex: logIndex(1), lastTerm: term(3), preVote: false, transfer: true };
+  shard.receive({ kind: "vote", ...envelope, term: term(5), ...asked });
+  await turn();
+  return sent.some((message) => message.kind === "voteReply" && message.granted);
+}
+
+test("a replica that comes back votes for nobody who lacks what the one before it had", async () => {
+  expect(await votesFor(false)).toBe(true);
+  expect(await votesFor(true)).toBe(false);
 });

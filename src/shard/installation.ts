@@ -54,6 +54,7 @@ export class Installation {
     const { parts, head } = { parts: this.#parts, head: this.#arrived!.head };
     this.#arrived = undefined;
     assert(head.index === output.install!.index, `group ${parts.group}: the core installs another snapshot`);
+    parts.log.info("installs a snapshot", { group: parts.group, index: head.index });
     parts.space?.changeOver();
     state.install(head);
     const installing = { output, isDurable: false };

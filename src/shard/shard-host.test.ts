@@ -355,6 +355,23 @@ test("a group follows who its members should be", async () => {
   await untilMembers([n3], []);
 });
 
+test("who the members are is told once that is committed, and not before", async () => {
+  const hosts = new Hosts(3);
+  await hosts.leaderOf(1);
+  const [n1, n2, n3] = [...hosts.members.keys()] as [NodeId, NodeId, NodeId];
+  const led = () =>
+    [...hosts.members.values()].map(({ host }) => host.group(groupId(1))).find((shard) => shard?.isLeader);
+  hosts.desired = { voters: [n1, n2], learners: [] };
+  await hosts.clock.until(() => led()?.settledMembers?.voters.join() === `${n1},${n2}`, 20_000);
+  // Nobody acknowledges anything. The entry that takes n3 in as a learner holds as soon as it is in the leader's log.
+  hosts.passes = ({ kind }) => kind !== "appendReply";
+  hosts.desired = { voters: [n1, n2], learners: [n3] };
+  await hosts.clock.until(() => led()?.members.learners.join() === n3, 20_000);
+  expect(led()!.settledMembers).toBeUndefined();
+  hosts.passes = () => true;
+  await hosts.clock.until(() => led()?.settledMembers?.learners.join() === n3, 20_000);
+});
+
 test("a group waits for nobody who does not come, whatever else its members should be", async () => {
   const hosts = new Hosts(3);
   for (let group = 0; group < GROUPS; group++) await hosts.leaderOf(group);

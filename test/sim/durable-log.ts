@@ -129,6 +129,8 @@ export class DurableLog {
         entry: (group, index, { term }) => this.#groupOf(group).put(index, term),
         hardState: (group, { term, votedFor }) => {
           const log = this.#groupOf(group);
+          // What was promised in a later term stays promised: a replica that goes back is held against that.
+          if (term < log.term) return;
           log.term = term;
           log.votedFor = votedFor;
         },

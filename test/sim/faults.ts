@@ -64,6 +64,8 @@ export interface FaultsParts {
   readonly plan: readonly PlannedFault[];
   /** Longest time of a sync and of bytes on their way while no fault makes it longer, in milliseconds. */
   readonly usual: { readonly syncMs: number; readonly latencyMs: number };
+  /** Whoever drops a replica or installs a snapshot is in danger all the time, not only where an ambush is laid. */
+  readonly lurks?: boolean;
   /** Hears what is done. */
   readonly tell: (event: string) => void;
 }
@@ -71,7 +73,7 @@ export interface FaultsParts {
 /** Something that is waited for, and what is done then. */
 interface Ambush {
   readonly moment: string;
-  readonly strike: (message: GroupMessage) => void;
+  readonly strike: (message: Pick<GroupMessage, "from" | "to">) => void;
 }
 
 /** Messages after which it matters whether their senders, or those who get them, are still there. */
@@ -89,6 +91,16 @@ const MOMENTS: Readonly<Record<string, (message: GroupMessage) => boolean>> = {
   "sends a snapshot": (message) => message.kind === "snapshotPart",
   "takes a snapshot": (message) => message.kind === "snapshotAck",
 };
+
+/** What a node is in the middle of on its disk when it says this in its log. */
+const DEEDS: Readonly<Record<string, string>> = {
+  "drops a replica": "destroys a replica that others have taken over",
+  "installs a snapshot": "installs a snapshot",
+};
+/** Operations of its disk within which it has done it. */
+const DEED_OPERATIONS = 40;
+/** How long the Raft log may be behind other files then. */
+const HELD_MS = 250;
 
 type Fault = (machine: SimulatedMachine, lastingMs: number, random: Random) => void;
 
@@ -168,6 +180,37 @@ export class SimulatedFaults {
     this.#away.add(machine);
     machine.end(this.#random.below(2) === 0 ? "powerLost" : "killed");
     return true;
+  }
+
+  /** Who was taken away is there again. */
+  bringBack(machine: SimulatedMachine): void {
+    this.#away.delete(machine);
+    if (!this.#isHealed) machine.boot();
+  }
+
+  /** A process ends between two disk operations. */
+  end(machine: SimulatedMachine): void {
+    if (!this.#isHealed) machine.end(this.#random.below(2) === 0 ? "powerLost" : "killed");
+  }
+
+  /** Cuts a few machines off from all others, without anybody being told. */
+  cutOff(side: readonly SimulatedMachine[], lastingMs: number): void {
+    if (this.#isHealed) return;
+    this.#tell(
+      `${side.map(({ name }) => name).join() || "nobody"} to all others, both ways: stalled`,
+      lastingMs,
+    );
+    const set = (to: LinkState): void => {
+      for (const one of side) {
+        for (const other of this.#parts.machines) {
+          if (side.includes(other)) continue;
+          this.#parts.network.setLink(one.name, other.name, to);
+          this.#parts.network.setLink(other.name, one.name, to);
+        }
+      }
+    };
+    set("stalled");
+    this.#after(lastingMs, () => set("open"));
   }
 
   /** Those that were left off come back. */
@@ -308,13 +351,39 @@ export class SimulatedFaults {
   /** A message leaves its sender. */
   sees(message: GroupMessage): void {
     if (this.#ambushes.length === 0) return;
-    const sprung = this.#ambushes.filter(({ moment }) => MOMENTS[moment]!(message));
+    const sprung = this.#ambushes.filter(({ moment }) => MOMENTS[moment]?.(message) === true);
     if (sprung.length === 0) return;
     this.#ambushes = this.#ambushes.filter((ambush) => !sprung.includes(ambush));
     for (const { moment, strike } of sprung) {
       this.#parts.tell(`${message.from} ${moment}, to ${message.to}`);
       this.#strikes.push(() => strike(message));
     }
+  }
+
+  /** Something was told, perhaps by a node of what it begins to do on its disk. */
+  happened(event: string): void {
+    const deed = Object.keys(DEEDS).find((name) => event.endsWith(DEEDS[name]!));
+    if (deed === undefined || this.#isHealed) return;
+    const machine = this.#parts.machines.find(({ name }) => event.startsWith(`${name} `));
+    if (machine === undefined) return;
+    const sprung = this.#ambushes.some(({ moment }) => moment === deed);
+    this.#ambushes = this.#ambushes.filter(({ moment }) => moment !== deed);
+    const lurks = this.#parts.lurks === true && this.#random.below(3) === 0;
+    if (!sprung && !lurks) return;
+    this.#parts.tell(`somebody lies in wait for ${machine.name}`);
+    if (this.#random.below(2) === 0) {
+      machine.endAtOperation(
+        this.#random.below(DEED_OPERATIONS),
+        this.#random.below(4) === 0 ? "killed" : "powerLost",
+      );
+      return;
+    }
+    // What goes to other files is on the disk before what was written to the log first.
+    machine.holdLog(HELD_MS);
+    const { process } = machine;
+    this.#after(this.#random.float() * HELD_MS, () => {
+      if (machine.process === process) machine.end("powerLost");
+    });
   }
 
   /** Does what the last messages that were seen were waited for with. */
@@ -328,12 +397,12 @@ export class SimulatedFaults {
   /** Waits for somebody to say something, and then does something to who said it, or is told. */
   #layAmbush(lastingMs: number, random: Random): void {
     const { machines, clock } = this.#parts;
-    const names = Object.keys(MOMENTS);
+    const names = [...Object.keys(MOMENTS), ...Object.keys(DEEDS)];
     const moment = names[random.below(names.length)]!;
     const isSender = random.below(3) > 0;
     const delayMs = random.below(2) === 0 ? undefined : random.float() * 40;
     const blow = random.below(6);
-    const strike = ({ from, to }: GroupMessage): void => {
+    const strike = ({ from, to }: Pick<GroupMessage, "from" | "to">): void => {
       const machine = machines.find(({ name }) => name === (isSender ? from : to));
       if (machine === undefined || this.#isHealed) return;
       if (blow < 2) machine.end("powerLost");
@@ -410,22 +479,10 @@ export class SimulatedFaults {
   #partition(machine: SimulatedMachine, lastingMs: number, random: Random): void {
     const { network, machines } = this.#parts;
     if (random.below(3) === 0) {
-      const side = machines.filter(() => random.below(2) === 0);
-      this.#tell(
-        `${side.map(({ name }) => name).join() || "nobody"} to all others, both ways: stalled`,
+      this.cutOff(
+        machines.filter(() => random.below(2) === 0),
         lastingMs,
       );
-      const set = (to: LinkState): void => {
-        for (const one of side) {
-          for (const other of machines) {
-            if (side.includes(other)) continue;
-            network.setLink(one.name, other.name, to);
-            network.setLink(other.name, one.name, to);
-          }
-        }
-      };
-      set("stalled");
-      this.#after(lastingMs, () => set("open"));
       return;
     }
     const state: LinkState = random.below(3) === 0 ? "refused" : "stalled";

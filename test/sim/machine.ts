@@ -69,6 +69,8 @@ export class SimulatedMachine implements ReplySink {
   #mayFail = false;
   /** Longest time that a sync takes, in milliseconds. */
   syncMsMax = 4;
+  /** Until when no sync of the Raft log ends, on the clock of the world. */
+  #logHeldUntilMs = 0;
   #wallOffsetMs = 0;
   #clockRate = 1;
   /** When its wall clock was set, and until when it was suspended: not both at once. */
@@ -144,8 +146,7 @@ export class SimulatedMachine implements ReplySink {
       this.#disk,
       process,
       () => this.#beforeChange(),
-      random,
-      () => this.syncMsMax,
+      (path) => random.float() * this.syncMsMax + this.#heldMs(path),
     );
     const env: Env = {
       clock: process,
@@ -156,7 +157,7 @@ export class SimulatedMachine implements ReplySink {
       log: {
         ...{ debug: silent, warn: silent, error: silent },
         info: (message) => {
-          if (message.includes("snapshot")) this.#tell(message);
+          if (message.includes("snapshot") || message.includes("replica")) this.#tell(message);
         },
       },
     };
@@ -268,6 +269,7 @@ export class SimulatedMachine implements ReplySink {
     this.#isStopping = false;
     this.#operationsLeft = Number.POSITIVE_INFINITY;
     this.#failsNextSync = false;
+    this.#logHeldUntilMs = 0;
     this.#parts.network.detach(this.name, how === "killed" ? "killed" : "powerless");
     if (how === "powerLost") {
       const { capacityBytes } = this.#disk;
@@ -289,6 +291,15 @@ export class SimulatedMachine implements ReplySink {
   /** The next sync of a file fails. */
   failNextSync(): void {
     this.#failsNextSync = true;
+  }
+
+  /** Syncs of the Raft log take so long at least for a while, and others overtake them. */
+  holdLog(forMs: number): void {
+    this.#logHeldUntilMs = this.#parts.network.clock.nowMs() + forMs;
+  }
+
+  #heldMs(path: string): number {
+    return path.startsWith(LOG) ? Math.max(0, this.#logHeldUntilMs - this.#parts.network.clock.nowMs()) : 0;
   }
 
   /** The disk takes `bytes` more; `undefined`: there is room again. */
@@ -433,6 +444,7 @@ const silent = (): void => {};
 const CLOCKS_APART_MS = 200;
 
 const IDENTITY = "/data/identity.json";
+const LOG = "/data/raft-log/";
 /** How often a node whose disk is damaged is started again. */
 const STARTS_MAX = 3;
 
@@ -445,15 +457,14 @@ function ownedCopy(response: ClientResponse): ClientResponse {
 }
 
 /**
- * The disk as one process has it: gone with the process, its locks released. Syncs take up to `syncMsMax` milliseconds.
+ * The disk as one process has it: gone with the process, its locks released. A sync takes `syncMs` milliseconds.
  * `beforeChange` may throw, and nothing is changed then.
  */
 function processFiles(
   disk: MemoryFileSystem,
   process: SimulatedProcess,
   beforeChange: () => void,
-  random: Random,
-  syncMsMax: () => number,
+  syncMs: (path: string) => number,
 ): FileSystem {
   const alive = (): void => {
     if (process.isDead) throw new FileError("EIO", "this process has ended");
@@ -462,7 +473,7 @@ function processFiles(
     alive();
     beforeChange();
   };
-  const slowly = (): Promise<void> => process.sleep(random.float() * syncMsMax());
+  const slowly = (path: string): Promise<void> => process.sleep(syncMs(path));
   return {
     open: (path, mode) => {
       if (mode === "create") changing();
@@ -498,7 +509,7 @@ function processFiles(
       disk.remove(path);
     },
     syncDirectory: async (directory) => {
-      await slowly();
+      await slowly(directory);
       changing();
       disk.syncDirectorySync(directory);
     },
@@ -516,7 +527,7 @@ function processFile(
   file: FileHandle,
   alive: () => void,
   changing: () => void,
-  slowly: () => Promise<void>,
+  slowly: (path: string) => Promise<void>,
 ): FileHandle {
   return {
     path: file.path,
@@ -542,7 +553,7 @@ function processFile(
     },
     close: () => file.close(),
     sync: async () => {
-      await slowly();
+      await slowly(file.path);
       changing();
       file.syncNow();
     },

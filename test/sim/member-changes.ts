@@ -2,7 +2,9 @@ import { nodeId, shardId } from "../../protocol/ids.ts";
 import type { ChangeMember } from "../../protocol/messages.ts";
 import type { Random } from "../../src/lib/prng.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
+import type { SimulatedFaults } from "./faults.ts";
 import type { SimulatedMachine } from "./machine.ts";
+import type { Course } from "./profile.ts";
 
 export interface MemberChangesParts {
   readonly clock: VirtualClock;
@@ -15,8 +17,9 @@ export interface MemberChangesParts {
   readonly replicas: number;
   /** So many nodes stay at least that may hold shards. */
   readonly atLeast: number;
-  /** Has a node be away until all is healed; false if too many are away already. */
-  readonly takeAway: (machine: SimulatedMachine) => boolean;
+  readonly course: Course;
+  /** What may be done to nodes while their members change; nothing, if it is not said. */
+  readonly faults?: () => Pick<SimulatedFaults, "takeAway" | "bringBack" | "cutOff" | "end">;
   readonly tell: (event: string) => void;
 }
 
@@ -25,6 +28,14 @@ const PAUSE_MS_MAX = 2000;
 const RETRY_MS = 50;
 /** Most changes of one run. */
 const CHANGES_MAX = 6;
+
+/** Most nodes that are drained and come back in one run, and until when it begins another one. */
+const CHURNS_MAX = 4;
+const CHURN_MS_MAX = 9000;
+/** How long it is waited for replicas to go, or to come. */
+const HOLDS_MS_MAX = 6000;
+/** Long enough for an election without the others. */
+const MEETING_MS = 3000;
 
 /** Has nodes join a simulated cluster, drain, come back and leave, in any order. */
 export class MemberChanges {
@@ -105,7 +116,12 @@ export class MemberChanges {
   }
 
   async #run(): Promise<void> {
-    const { random, machines, founders } = this.#parts;
+    const { random, machines, founders, course } = this.#parts;
+    if (course === "homecoming") {
+      await this.#homecoming();
+      return;
+    }
+    if (course === "churn") await this.#churn();
     const joiners = machines.slice(founders);
     if (joiners.length > 1 && random.below(3) === 0 && (await this.#exchange(joiners))) return;
     for (let left = 1 + random.below(CHANGES_MAX); left > 0; left--) {
@@ -123,14 +139,92 @@ export class MemberChanges {
    * knows leads anything any more. False if none could be away.
    */
   async #exchange(joiners: readonly SimulatedMachine[]): Promise<boolean> {
-    const { random, machines, founders, takeAway } = this.#parts;
+    const { random, machines, founders, faults } = this.#parts;
     await this.#sleep(1000 + random.float() * PAUSE_MS_MAX);
     const away = machines[random.below(founders)]!;
-    if (!takeAway(away)) return false;
+    if (faults?.().takeAway(away) !== true) return false;
     for (const joiner of joiners) await this.#join(joiner);
     for (const { name } of machines.slice(0, founders))
       if (name !== away.name) await this.#change("drain", name);
     return true;
+  }
+
+  /**
+   * One founder after the other is drained, and a member again soon after it has nothing any more, or before. When it has its
+   * votes again it is restarted every other time: what it knows of who holds what may be of the time when it held nothing.
+   */
+  async #churn(): Promise<void> {
+    const { random, machines, founders, faults, clock } = this.#parts;
+    await this.#sleep(1500 + random.float() * 500);
+    for (let left = CHURNS_MAX; left > 0 && clock.nowMs() < CHURN_MS_MAX; left--) {
+      const machine = machines[random.below(founders)]!;
+      if (machine.isExcused) continue;
+      const { name } = machine;
+      await this.#change("drain", name);
+      const isPatient = random.below(4) > 0;
+      if (isPatient) await this.#until(HOLDS_MS_MAX, () => this.#held(machine)?.length === 0);
+      else await this.#sleep(random.float() * PAUSE_MS_MAX);
+      await this.#change("undrain", name);
+      if (random.below(4) === 0) continue;
+      await this.#until(HOLDS_MS_MAX, () => this.#votes(machine));
+      await this.#sleep(random.float() * 200);
+      if (random.below(2) === 0) faults?.().end(machine);
+    }
+  }
+
+  /**
+   * While one founder is away another one is drained and comes back, to take the place of the first. As it gets the log again,
+   * it comes to a place where both are members. There these two are left to themselves, and they are a majority of those whom
+   * they know. Nobody may be elected: what they had before binds them.
+   */
+  async #homecoming(): Promise<void> {
+    const { random, machines, founders, faults } = this.#parts;
+    await this.#sleep(1500 + random.float() * 1000);
+    const first = random.below(founders);
+    const away = machines[first]!;
+    const back = machines[(first + 1 + random.below(founders - 1)) % founders]!;
+    const inCommon = () => this.#held(back)?.filter((shard) => this.#held(away)?.includes(shard));
+    await this.#until(HOLDS_MS_MAX, () => (inCommon()?.length ?? 0) > 0);
+    const common = inCommon() ?? [];
+    if (faults?.().takeAway(away) !== true) return;
+    await this.#sleep(200);
+    await this.#change("drain", back.name);
+    const gone = () => common.filter((shard) => this.#held(back)?.includes(shard) === false);
+    await this.#until(HOLDS_MS_MAX, () => gone().length > 0);
+    const left = gone();
+    await this.#change("undrain", back.name);
+    await this.#change("drain", away.name);
+    const isBetween = (shard: number): boolean => {
+      const log = back.describe(shardId(shard), 0);
+      const isVoter = ({ name }: SimulatedMachine) => log?.voters.some((voter) => voter === name) === true;
+      return isVoter(back) && isVoter(away) && log?.outgoing.length === 0;
+    };
+    await this.#until(HOLDS_MS_MAX, () => left.some(isBetween), 1);
+    await this.#sleep(random.float() * 20);
+    faults().bringBack(away);
+    faults().cutOff([away, back], MEETING_MS);
+    await this.#sleep(MEETING_MS);
+  }
+
+  /** The shards of which a node has a replica; `undefined` where it can't be asked. */
+  #held(machine: SimulatedMachine): readonly number[] | undefined {
+    if (machine.status() === undefined) return undefined;
+    const shards = Array.from({ length: this.#parts.shards }, (_, shard) => shard);
+    return shards.filter((shard) => machine.describe(shardId(shard), 0) !== undefined);
+  }
+
+  /** Whether a node votes in some shard, as far as it knows. */
+  #votes(machine: SimulatedMachine): boolean {
+    const isVoter = (shard: number) =>
+      machine.describe(shardId(shard), 0)?.voters.some((voter) => voter === machine.name) === true;
+    return this.#held(machine)?.some(isVoter) === true;
+  }
+
+  /** Waits until `condition` holds, for so long at most. */
+  async #until(limitMs: number, condition: () => boolean, everyMs = RETRY_MS): Promise<void> {
+    const { clock } = this.#parts;
+    const deadlineMs = clock.nowMs() + limitMs;
+    while (clock.nowMs() < deadlineMs && !condition()) await this.#sleep(everyMs);
   }
 
   async #join(machine: SimulatedMachine): Promise<void> {

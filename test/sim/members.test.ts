@@ -83,7 +83,7 @@ class Run {
     });
     this.#changes = new MemberChanges({
       ...{ clock: this.#clock, random, machines: this.#machines, founders: founders.length },
-      ...{ shards: SHARDS, replicas, atLeast: 1, takeAway: () => false, tell },
+      ...{ shards: SHARDS, replicas, atLeast: 1, course: "any", tell },
     });
   }
 

@@ -2,12 +2,14 @@
  * What a node says to others, held against what it has on its disk, and against what it and they have said before. A vote
  * leaves only when it is written, whoever asked and whatever happened since, and there is one a term (Raft §5.2, and
  * figure 2: "updated on stable storage before responding"). An entry is acknowledged when it is on the disk, and when it
- * is the leader's (§5.3): the one that the leader of that term has in that place.
+ * is the leader's (§5.3): the one that the leader of that term has in that place. Who the members of a group are is told
+ * once that is committed: who is not among them may destroy what it has.
  */
-import type { GroupId } from "../../protocol/ids.ts";
+import { type GroupId, groupOfShard, shardId } from "../../protocol/ids.ts";
 import type {
   AppendReply,
   AppendRequest,
+  ConfigurationReport,
   GroupMessage,
   Heartbeat,
   VoteReply,
@@ -55,6 +57,19 @@ export class MessageChecks {
       default:
         break;
     }
+  }
+
+  /** The node `from` tells who the members of a group are. */
+  reported(from: string, { shard, term, index }: ConfigurationReport): void {
+    const { machines, ledger, committed, wrong } = this.#parts;
+    const group = groupOfShard(shardId(shard));
+    const known = ledger(group);
+    const machine = machines.find(({ name }) => name === from);
+    if (index > known.commit && machine !== undefined) committed(machine, group);
+    if (index > known.commit)
+      wrong(
+        `${from} tells of the members of ${known.name} by entry ${index} in term ${term}; ${known.commit} are committed`,
+      );
   }
 
   #vote(

@@ -2,8 +2,15 @@ import { ByteWriter } from "../../protocol/cbor.ts";
 import { FRAME_LENGTH_MIN, FrameReader } from "../../protocol/frame.ts";
 import { type GroupId, nodeId } from "../../protocol/ids.ts";
 import { PEER_FRAME_BYTES_MAX } from "../../protocol/limits.ts";
-import { appendMessage, beginBundle, decodeBundle, endBundle, PEER_TYPES } from "../../protocol/peer.ts";
-import type { GroupMessage } from "../../protocol/peer-messages.ts";
+import {
+  appendMessage,
+  beginBundle,
+  decodeBundle,
+  decodeReports,
+  endBundle,
+  PEER_TYPES,
+} from "../../protocol/peer.ts";
+import type { ConfigurationReport, GroupMessage } from "../../protocol/peer-messages.ts";
 
 /** A frame in a piece of a byte stream, its length field included. */
 interface Piece {
@@ -13,6 +20,8 @@ interface Piece {
   readonly isRaft: boolean;
   /** It is a message of gossip. */
   readonly isGossip: boolean;
+  /** It says who the members of groups are. */
+  readonly isReport: boolean;
 }
 
 const LENGTH_BYTES = 4;
@@ -31,9 +40,14 @@ export function messageFrames(bytes: Uint8Array): Piece[] {
     const length = start + LENGTH_BYTES < bytes.length ? view.getUint32(start) : 0;
     const end = start + LENGTH_BYTES + length;
     if (length < FRAME_LENGTH_MIN || end > bytes.length)
-      return [{ start: 0, end: bytes.length, isRaft: false, isGossip: false }];
+      return [{ start: 0, end: bytes.length, isRaft: false, isGossip: false, isReport: false }];
     const type = bytes[start + LENGTH_BYTES];
-    pieces.push({ start, end, isRaft: type === PEER_TYPES.raft, isGossip: type === PEER_TYPES.gossip });
+    pieces.push({
+      ...{ start, end },
+      isRaft: type === PEER_TYPES.raft,
+      isGossip: type === PEER_TYPES.gossip,
+      isReport: type === PEER_TYPES.report,
+    });
     start = end;
   }
   return pieces;
@@ -51,6 +65,16 @@ export function visitMessages(
     const body = bytes.subarray(start + HEADER_BYTES, end - CHECKSUM_BYTES);
     const frame = { type: PEER_TYPES.raft, flags: 0, requestId: 0, body };
     decodeBundle(frame, nodeId(from), nodeId(to), visit);
+  }
+}
+
+/** Visits what a node sends at once of who the members of its groups are. */
+export function visitReports(bytes: Uint8Array, visit: (report: ConfigurationReport) => void): void {
+  for (const { start, end, isReport } of messageFrames(bytes)) {
+    if (!isReport) continue;
+    const body = bytes.subarray(start + HEADER_BYTES, end - CHECKSUM_BYTES);
+    for (const report of decodeReports({ type: PEER_TYPES.report, flags: 0, requestId: 0, body }))
+      visit(report);
   }
 }
 

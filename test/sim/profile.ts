@@ -5,8 +5,16 @@ import { DEFAULT_TIMING_OPTIONS } from "../../src/timings.ts";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
 import type { SimulationOptions } from "./options.ts";
 
+/**
+ * What a run is about. `churn`: few nodes hold something, and who drains is soon wanted again, so that replicas go from nodes
+ * and come back. `homecoming`: a replica comes back to a node from where a group went on while another of its nodes was away,
+ * and these two meet before either has heard what became of it. Both only where members change; most runs are `any`.
+ */
+export type Course = "any" | "churn" | "homecoming";
+
 /** What a run is like, faults aside. */
 export interface Profile {
+  readonly course: Course;
   readonly nodes: number;
   /** Nodes that may join them, where members change. */
   readonly joiners: number;
@@ -32,8 +40,8 @@ export interface Profile {
   };
 }
 
-/** Draws a profile; what the options say, they decide. */
-export function drawProfile(random: Random, options: SimulationOptions): Profile {
+/** Draws a profile; what the options say, they decide. `courseRandom`: of its own, so that runs of no course are what they were. */
+export function drawProfile(random: Random, courseRandom: Random, options: SimulationOptions): Profile {
   // Few keys, so that operations meet; or so many that the data reach several levels of the engine.
   const isWide = random.below(4) === 0;
   const drawn = {
@@ -73,14 +81,76 @@ export function drawProfile(random: Random, options: SimulationOptions): Profile
     },
     lostAfterMs: random.below(2) === 0 ? DEFAULT_TIMING_OPTIONS.lostAfterMs : 2000 + random.below(2000),
   };
-  return {
+  const kinds = options.faults ?? drawn.kinds;
+  const course = drawCourse(courseRandom, kinds, options.nodes);
+  const changed = {
     ...drawn,
-    nodes: options.nodes || drawn.nodes,
+    course,
+    kinds,
+    ...OF_COURSE[course](courseRandom, { ...drawn, course, kinds }),
+  };
+  return {
+    ...changed,
+    nodes: options.nodes || changed.nodes,
     clients: options.clients || drawn.clients,
-    faultsMs: options.minutes * 60_000 || drawn.faultsMs,
-    kinds: options.faults ?? drawn.kinds,
+    faultsMs: options.minutes * 60_000 || changed.faultsMs,
+    kinds: options.faults ?? changed.kinds,
   };
 }
+
+function drawCourse(random: Random, kinds: readonly FaultKind[], nodes: number): Course {
+  const drawn = random.below(4);
+  // With as many nodes as replicas nobody holds less than everything.
+  if (!kinds.includes("members") || (nodes > 0 && nodes < SPARSE_NODES)) return "any";
+  return drawn === 0 ? "churn" : drawn === 1 ? "homecoming" : "any";
+}
+
+/** So many nodes that some don't hold some shard. */
+const SPARSE_NODES = 4;
+
+/** What a course needs to be what it is. */
+const OF_COURSE: Readonly<Record<Course, (random: Random, drawn: Profile) => Partial<Profile>>> = {
+  any: () => ({}),
+  churn: (random, { sizes }) => ({
+    nodes: SPARSE_NODES + random.below(2),
+    joiners: 1,
+    replicas: [1, 2, 3, 3][random.below(4)]!,
+    shards: 2 << random.below(2),
+    faultsMs: 8000 + random.below(5000),
+    // What a replica brought is in tables long before it gets its vote, or not at all.
+    sizes:
+      random.below(2) === 0
+        ? sizes
+        : { ...sizes, engine: { ...sizes.engine, memtableBytes: 1024 << random.below(10) } },
+  }),
+  homecoming: (random, { sizes, kinds }) => ({
+    nodes: SPARSE_NODES,
+    replicas: 3,
+    shards: 2,
+    keys: 4 + random.below(12),
+    valueBytesMax: 200,
+    faultsMs: 13_000,
+    usual: { syncMs: 4 << random.below(2), latencyMs: 2 << random.below(2) },
+    // One node is away already, and the rest has to get on with it.
+    kinds: kinds.filter((kind) => GENTLE.includes(kind)),
+    lostAfterMs: DEFAULT_TIMING_OPTIONS.lostAfterMs,
+    // Nothing is compacted, so that who comes back gets the log from its beginning, and entry by entry.
+    sizes: {
+      ...sizes,
+      engine: { ...sizes.engine, memtableBytes: 1 << 20 },
+      log: { segmentBytes: 1 << 20, cacheBytes: 1024 },
+      logBytesMax: 1 << 30,
+      replication: {
+        appendBytesMax: 64 << random.below(3),
+        inflightAppendsMax: 1 + random.below(4),
+        inflightBytesMax: 1 << 20,
+      },
+    },
+  }),
+};
+
+/** What makes everything later than it would be, and nothing impossible. */
+const GENTLE: readonly FaultKind[] = ["loss", "repeat", "reorder", "delay", "slowdisk", "jump", "members"];
 
 /** From dozens of parts that leave one by one to a single one: a run's data are a few kilobytes. */
 function drawSnapshotSizes(random: Random): SnapshotSizes {

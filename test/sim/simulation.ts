@@ -28,7 +28,7 @@ import { allKeys, isOther, nameOf, shardOf } from "./keys.ts";
 import { SimulatedKeyspaces } from "./keyspaces.ts";
 import { SimulatedMachine } from "./machine.ts";
 import { MemberChanges } from "./member-changes.ts";
-import { visitMessages } from "./message-frames.ts";
+import { visitMessages, visitReports } from "./message-frames.ts";
 import { MemoryNetwork, type Observer } from "./network.ts";
 import type { SimulationOptions } from "./options.ts";
 import { drawProfile, type Profile } from "./profile.ts";
@@ -98,7 +98,7 @@ class Simulation {
   constructor(options: SimulationOptions, showLine: ((line: string) => void) | undefined) {
     this.#options = options;
     const { seed } = options;
-    const profile = drawProfile(streamOf(seed, "profile"), options);
+    const profile = drawProfile(streamOf(seed, "profile"), streamOf(seed, "theme"), options);
     this.#profile = profile;
     this.#random = streamOf(seed, "time");
     this.#trace = new Trace(() => this.#clock.nowMs(), showLine);
@@ -162,7 +162,8 @@ class Simulation {
       replicas: profile.replicas,
       // With fewer nodes than replicas there would be shards that can't do without any of theirs.
       atLeast: profile.replicas,
-      takeAway: (machine) => this.#faults.takeAway(machine),
+      course: profile.course,
+      faults: () => this.#faults,
       tell: this.#tell,
     });
     const planned = planFaults(streamOf(seed, "faults"), profile.kinds, profile.faultsMs);
@@ -177,6 +178,7 @@ class Simulation {
       replicas: profile.replicas,
       shards: profile.shards,
       usual: profile.usual,
+      lurks: profile.course === "churn",
       plan: only === undefined ? planned : planned.filter(({ number }) => only.includes(number)),
       tell: this.#tell,
     });
@@ -309,6 +311,7 @@ class Simulation {
   readonly #tell = (event: string): void => {
     if (event.endsWith("installed a snapshot")) this.#snapshots++;
     this.#trace.tell(event);
+    this.#faults.happened(event);
   };
 
   /** Every third client has connections of its own; of these every other one speaks the text mode. */
@@ -337,6 +340,7 @@ class Simulation {
       this.#checks.sent(group, message);
       this.#faults.sees(message);
     });
+    visitReports(bytes, (report) => this.#checks.reported(from, report));
     this.#faults.strike();
   }
 

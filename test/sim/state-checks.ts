@@ -13,7 +13,7 @@
  */
 import { type GroupId, groupId, type ShardId, shardOfGroup } from "../../protocol/ids.ts";
 import type { GroupLogStatus } from "../../protocol/messages.ts";
-import type { GroupMessage } from "../../protocol/peer-messages.ts";
+import type { ConfigurationReport, GroupMessage } from "../../protocol/peer-messages.ts";
 import { majority } from "../../src/raft/quorum.ts";
 import type { DurableGroup } from "./durable-log.ts";
 import { Ledger } from "./ledger.ts";
@@ -66,6 +66,11 @@ export class StateChecks {
   /** A node sends `message`. */
   sent(group: GroupId, message: GroupMessage): void {
     this.#messages.sent(group, message);
+  }
+
+  /** The node `from` tells the system group who the members of a shard are. */
+  reported(from: string, report: ConfigurationReport): void {
+    this.#messages.reported(from, report);
   }
 
   /** Looks at the nodes to which something has happened. Their turns must have ended. */
@@ -143,6 +148,9 @@ export class StateChecks {
     if (entries > 0) log = machine.describe(shard, entries)!;
     groups[group] = seen;
     const wrong = (problem: string) => this.problems.push(`${machine.name}: ${ledger.name}: ${problem}`);
+    // Also where this is the first replica after one that is gone: a node's promises outlive its replicas.
+    const promised = before === undefined && !machine.isExcused ? machine.durableLog.group(group).term : 0;
+    if (log.term < promised) wrong(`begins in term ${log.term}, and its disk knows of term ${promised}`);
     this.#checkStatus(before?.status, log, wrong);
     // In the end what cores have to say is not carried out any more.
     if (!machine.isStopping) this.#checkEntries(ledger, log, wrong);
