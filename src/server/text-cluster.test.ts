@@ -154,6 +154,15 @@ describe("--redirect moved", () => {
   });
 });
 
+test("a node that has joined and does not know yet who holds what says so, and not that there is nothing", async () => {
+  const { port, handler } = await start({}, { redirect: "moved" });
+  handler.topology = topology([], 7001);
+  const commands = ["slots", "shards", "nodes", "info", "countkeysinslot 1"].map((name) => `cluster ${name}`);
+  const replies = await transcript(port, commands);
+  for (const reply of replies) expect(reply).toStartWith("-CLUSTERDOWN this node is starting: ");
+  expect(replies).toHaveLength(5);
+});
+
 test("a node that forwards answers CLUSTER truthfully, and redirects nobody", async () => {
   const { port, handler } = await start();
   handler.topology = topology([place(n2, n1, n2)], 7001);

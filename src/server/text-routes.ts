@@ -38,7 +38,10 @@ export class TextRoutes implements ReplySink {
     this.#clock = clock;
   }
 
-  /** `undefined` while the node starts. */
+  /**
+   * `undefined` while the node starts, or has joined and has not heard yet who holds what: a client that is told of no
+   * slots forgets all nodes that it knows.
+   */
   topology(): Topology | undefined {
     const nowMs = this.#clock.nowMs();
     if (nowMs - this.#askedMs >= AGE_MS_MAX) {
@@ -46,7 +49,7 @@ export class TextRoutes implements ReplySink {
       const known = this.#topology?.view;
       this.#handler.execute({ kind: "topology", known, subscribe: false }, this, 0, "redirect");
     }
-    return this.#topology;
+    return this.#topology?.shards.length === 0 ? undefined : this.#topology;
   }
 
   reply(_requestId: number, response: ClientResponse): void {
