@@ -371,12 +371,14 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       onTick: () => this.#tick(running),
       onMaintenance: () => this.#maintain(running),
     });
+    const limits = moveLimitsOf(this.#config);
     const replicas = new Replicas({
       ...{ env, self: id, timings: this.#timings, engine, logStore, host, membership, systemMachine, buffer },
       address: addressOf(this.#config),
       founders: identity.founders.map((founder) => founder.id),
       replication: this.#options.replication ?? DEFAULT_LIMITS.replication,
       snapshots: this.#options.snapshots ?? DEFAULT_SNAPSHOT_SIZES,
+      sendBytesPerSecond: limits.bytesPerSecond,
       pauses: leaseMs === 0 ? undefined : new PauseWatch(env.clock, tickMs),
       stats: this.#stats,
       isKept: () => this.#kept.written.facts === membership.kept,
@@ -390,7 +392,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     });
     const placement = createPlacement({
       ...{ host, membership, clock: env.clock, heard: this.#gossip.view },
-      ...{ lostAfterMs: this.#timings.lostAfterMs, limits: moveLimitsOf(this.#config) },
+      ...{ lostAfterMs: this.#timings.lostAfterMs, limits },
     });
     const running: Running = {
       ...{ lock, engine, logStore, host, founding, membership, replicas, keyspaces, placement },

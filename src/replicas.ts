@@ -27,6 +27,7 @@ import type { ShardHost } from "./shard/shard-host.ts";
 import { ShardReader } from "./shard/shard-reader.ts";
 import { ShardSpace } from "./shard/shard-space.ts";
 import type { SnapshotSizes } from "./shard/snapshot-format.ts";
+import { StreamBudget } from "./shard/stream-budget.ts";
 import { isNamed } from "./shard/system-facts.ts";
 import type { SystemMachine } from "./shard/system-machine.ts";
 import type { Engine } from "./storage/engine.ts";
@@ -42,6 +43,8 @@ export interface ReplicaParts {
   readonly timings: NodeTimings;
   readonly replication: ReplicationLimits;
   readonly snapshots: SnapshotSizes;
+  /** Most bytes of snapshots that this node sends in a second. */
+  readonly sendBytesPerSecond: number;
   /** Where leases rest on it. */
   readonly pauses: PauseWatch | undefined;
   readonly engine: Engine;
@@ -78,11 +81,15 @@ export class Replicas {
   readonly #slab = new Slab(SLAB_BYTES);
   /** By shard: what was last told of its members, and when. */
   readonly #told = new Map<ShardId, { readonly index: number; readonly atMs: number }>();
-  readonly #streams = { active: 0, max: DEFAULT_LIMITS.snapshotStreamsMax };
+  readonly #streams: StreamBudget;
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts;
-    const { engine, env, self, address } = parts;
+    const { engine, env, self, address, sendBytesPerSecond } = parts;
+    this.#streams = new StreamBudget(
+      { streams: DEFAULT_LIMITS.snapshotStreamsMax, bytesPerSecond: sendBytesPerSecond },
+      env.clock,
+    );
     this.readings = new ReadingSnapshots({
       ...{ engine, keys: this.#keys, clock: env.clock, random: env.random },
       self: { node: self, address },

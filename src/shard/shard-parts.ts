@@ -9,9 +9,9 @@ import type { RequestStats } from "./request-stats.ts";
 import type { Shard } from "./shard.ts";
 import type { ShardReader } from "./shard-reader.ts";
 import type { ShardSpace } from "./shard-space.ts";
-import type { StreamSlots } from "./snapshot-exchange.ts";
 import type { SnapshotSizes } from "./snapshot-format.ts";
 import type { StateMachine } from "./state-machine.ts";
+import type { StreamBudget } from "./stream-budget.ts";
 
 export interface ShardParts {
   readonly self: NodeId;
@@ -28,7 +28,7 @@ export interface ShardParts {
   /** Where its data is in the engine; the system group has none. */
   readonly space: ShardSpace | undefined;
   /** For all shards of the node. */
-  readonly streams: StreamSlots;
+  readonly streams: StreamBudget;
   readonly snapshots: SnapshotSizes;
   /** Makes what was written to the engine durable, with what all groups say of themselves. */
   readonly flushEngine: () => Promise<void>;

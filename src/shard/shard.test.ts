@@ -24,6 +24,7 @@ import { ShardSpace } from "./shard-space.ts";
 import { DEFAULT_SNAPSHOT_SIZES } from "./snapshot-format.ts";
 import { SnapshotSender } from "./snapshot-sender.ts";
 import { NO_SNAPSHOTS } from "./testing/no-snapshots.ts";
+import { plentiful } from "./testing/plentiful.ts";
 import { entriesFrom, ScriptedCore } from "./testing/scripted-core.ts";
 
 const GROUP = groupId(1);
@@ -71,7 +72,7 @@ function setUp(
     machine,
     reader: new ShardReader(SHARD, engine, keys, NO_SNAPSHOTS),
     space: new ShardSpace(SHARD, engine, keys),
-    streams: { active: 0, max: 1 },
+    streams: plentiful(1),
     snapshots: DEFAULT_SNAPSHOT_SIZES,
     flushEngine: () => flushed ?? engine.flush(),
     log: { info: () => {}, warn: () => {} },
@@ -545,6 +546,7 @@ test("nobody hears of a snapshot, and the log stays, before the engine has it in
   const sender = new SnapshotSender({
     ...{ self: nodeId("n2"), to: nodeId("n1"), term: term(5), stream: 1, head },
     sizes: DEFAULT_SNAPSHOT_SIZES,
+    budget: plentiful(),
     space: new ShardSpace(SHARD, from.engine, from.keys),
     send: (part) => shard.receive(part),
     nowMs: () => 0,
@@ -624,6 +626,7 @@ test("a log write that the disk did not take yet is never found behind the snaps
       head: { ...head, dump: [[8, []], 0, [0, 1, []]] },
     },
     sizes: DEFAULT_SNAPSHOT_SIZES,
+    budget: plentiful(),
     space: new ShardSpace(SHARD, new MemoryEngine(), new EngineKeys()),
     send: (part) => shard.receive(part),
     nowMs: () => 0,

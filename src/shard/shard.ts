@@ -87,7 +87,7 @@ export class Shard {
     this.#log = parts.logStore.group(parts.group);
     this.#state = new AppliedState(parts, meta);
     this.#writes = new WriteQueue(parts, core, this.#state);
-    this.#exchange = new SnapshotExchange({ ...parts, slots: parts.streams, sizes: parts.snapshots });
+    this.#exchange = new SnapshotExchange({ ...parts, budget: parts.streams, sizes: parts.snapshots });
     this.#installation = new Installation(parts, core, this.#exchange);
   }
 

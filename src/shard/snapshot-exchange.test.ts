@@ -13,6 +13,8 @@ import { DEFAULT_SNAPSHOT_SIZES, encodeHeadSlice, type SnapshotHead } from "./sn
 import { HEAD_BYTES_MAX } from "./snapshot-head.ts";
 import { SnapshotReceiver } from "./snapshot-receiver.ts";
 import { SnapshotSender } from "./snapshot-sender.ts";
+import { StreamBudget } from "./stream-budget.ts";
+import { plentiful } from "./testing/plentiful.ts";
 
 const [n1, n2] = [nodeId("n1"), nodeId("n2")];
 const SHARD = shardId(3);
@@ -52,11 +54,13 @@ const HEAD: SnapshotHead = {
 function send(
   from: Side,
   head = HEAD,
+  budget = plentiful(),
 ): { sender: SnapshotSender; sent: SnapshotPart[]; time: { nowMs: number } } {
   const sent: SnapshotPart[] = [];
   const time = { nowMs: 0 };
   const sender = new SnapshotSender({
     ...{ self: n1, to: n2, term: term(5), stream: 77, head, sizes, space: from.space },
+    budget,
     send: (part) => void sent.push(part),
     nowMs: () => time.nowMs,
   });
@@ -104,6 +108,25 @@ describe("a sender", () => {
     for (const part of sent) receiver.receive(part);
     expect(to.contents(1)).toHaveLength(300);
     expect(to.contents(1).every((entry) => entry.endsWith("=10000"))).toBe(true);
+    sender.close();
+  });
+
+  test("sends no faster than it may, however long that takes", () => {
+    const clock = { nowMs: () => 0 };
+    const budget = new StreamBudget({ streams: 1, bytesPerSecond: 1000 }, { nowMs: () => clock.nowMs() });
+    const { sender, sent, time } = send(full(30), HEAD, budget);
+    clock.nowMs = () => time.nowMs;
+    for (; !sender.isDone; time.nowMs += 50) {
+      const before = sent.length;
+      expect(sender.tick()).toBe(true);
+      sender.acknowledged(ack(sent.length));
+      // Three parts of 100 kB take minutes; each is sent at once when its turn has come.
+      expect(sent.length - before).toBeLessThanOrEqual(1);
+    }
+    const bytes = sent.reduce((sum, { data }) => sum + data.length, 0);
+    expect(bytes).toBeGreaterThan(300_000);
+    expect(time.nowMs).toBeGreaterThan(bytes - 150_000);
+    expect(time.nowMs).toBeLessThan(bytes);
     sender.close();
   });
 
@@ -186,6 +209,7 @@ describe("a receiver", () => {
     const sent: SnapshotPart[] = [];
     const sender = new SnapshotSender({
       ...{ self: n1, to: n2, term: term(5), stream: 77, head: { ...HEAD, dump }, sizes, space: undefined },
+      budget: plentiful(),
       send: (part) => void sent.push(part),
       nowMs: () => 0,
     });

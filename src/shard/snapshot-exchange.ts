@@ -7,12 +7,7 @@ import type { SnapshotHead } from "./snapshot-head.ts";
 import { SnapshotReceiver, type WholeSnapshot } from "./snapshot-receiver.ts";
 import { GIVE_UP_MS, SnapshotSender } from "./snapshot-sender.ts";
 import type { StateMachine } from "./state-machine.ts";
-
-/** How many snapshots a node sends at a time, of all its groups: each pins memory and takes from the network. */
-export interface StreamSlots {
-  active: number;
-  readonly max: number;
-}
+import type { StreamBudget } from "./stream-budget.ts";
 
 export interface ExchangeParts {
   readonly self: NodeId;
@@ -23,7 +18,7 @@ export interface ExchangeParts {
   readonly sizes: SnapshotSizes;
   /** `undefined` for a group whose whole state is in its head. */
   readonly space: ShardSpace | undefined;
-  readonly slots: StreamSlots;
+  readonly budget: StreamBudget;
   readonly send: (group: GroupId, message: GroupMessage) => void;
 }
 
@@ -53,12 +48,11 @@ export class SnapshotExchange {
    * take the receiver away from each other for ever. False if too much is being sent already.
    */
   begin(to: NodeId, term: Term, head: SnapshotHead): boolean {
-    const { self, group, clock, space, sizes, slots, send } = this.#parts;
+    const { self, group, clock, space, sizes, budget, send } = this.#parts;
     for (const sender of this.#senders) if (sender.to === to) this.#end(sender);
-    if (slots.active >= slots.max) return false;
-    slots.active++;
+    if (!budget.begin()) return false;
     const sender = new SnapshotSender({
-      ...{ self, to, term, head, space, sizes },
+      ...{ self, to, term, head, space, sizes, budget },
       stream: ++this.#begun,
       send: (part) => send(group, part),
       nowMs: () => clock.nowMs(),
@@ -96,7 +90,7 @@ export class SnapshotExchange {
     this.#parts.send(this.#parts.group, this.#receiver.refuse(part));
   }
 
-  /** Sends again what may be lost. Those who have been given up. */
+  /** Goes on where the budget allows it, and sends again what may be lost. Those who have been given up. */
   tick(): readonly NodeId[] {
     const givenUp = this.#senders.filter((sender) => !sender.tick());
     for (const sender of givenUp) this.#end(sender);
@@ -143,6 +137,6 @@ export class SnapshotExchange {
   #end(sender: SnapshotSender): void {
     sender.close();
     this.#senders = this.#senders.filter((other) => other !== sender);
-    this.#parts.slots.active--;
+    this.#parts.budget.end();
   }
 }

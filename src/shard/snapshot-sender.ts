@@ -6,6 +6,7 @@ import { DATA_PREFIX_BYTES } from "./engine-keys.ts";
 import type { ShardSpace } from "./shard-space.ts";
 import { EntriesPart, encodeHeadSlice, type SnapshotSizes } from "./snapshot-format.ts";
 import { encodeHead, type SnapshotHead } from "./snapshot-head.ts";
+import type { StreamBudget } from "./stream-budget.ts";
 
 /** Parts that were not acknowledged for so long are sent again. */
 const RESEND_MS = 1000;
@@ -22,6 +23,7 @@ export interface SenderParts {
   readonly sizes: SnapshotSizes;
   /** The data; a group without any has none. Must not change before the constructor returns. */
   readonly space: ShardSpace | undefined;
+  readonly budget: StreamBudget;
   readonly send: (part: SnapshotPart) => void;
   readonly nowMs: () => number;
 }
@@ -71,20 +73,20 @@ export class SnapshotSender {
     return from === to && term === own && stream === number;
   }
 
-  /** Fills the window. */
+  /** Fills the window, as far as the budget allows. */
   fill(): void {
-    while (!this.#ended && this.#windowBytes < this.#parts.sizes.windowBytes) {
+    const { sizes, budget } = this.#parts;
+    while (!this.#ended && this.#windowBytes < sizes.windowBytes && budget.maySend) {
       const data = this.#read();
       this.#digest = xxh32(data, this.#digest);
-      const { self, to, term, stream, send } = this.#parts;
+      const { self, to, term, stream } = this.#parts;
       const part: SnapshotPart = {
         ...{ kind: "snapshotPart", from: self, to, term, stream },
         ...{ part: this.#next++, last: this.#ended, digest: this.#digest, data },
       };
       this.#window.push(part);
       this.#windowBytes += data.length;
-      this.#sentMs = this.#parts.nowMs();
-      send(part);
+      this.#send(part);
     }
   }
 
@@ -100,9 +102,12 @@ export class SnapshotSender {
     this.fill();
   }
 
-  /** Sends again what may be lost. False: the receiver is given up. */
+  /** Goes on where the budget allows it, and sends again what may be lost. False: the receiver is given up. */
   tick(): boolean {
     const nowMs = this.#parts.nowMs();
+    // It has taken all that it was sent.
+    if (this.#window.length === 0) this.#progressMs = nowMs;
+    this.fill();
     if (nowMs - this.#progressMs >= GIVE_UP_MS) return false;
     if (nowMs - Math.max(this.#sentMs, this.#progressMs) >= RESEND_MS) this.resend();
     return true;
@@ -110,8 +115,14 @@ export class SnapshotSender {
 
   /** What is on its way is lost: the connection broke, and is back. */
   resend(): void {
-    this.#sentMs = this.#parts.nowMs();
-    for (const part of this.#window) this.#parts.send(part);
+    for (const part of this.#window) this.#send(part);
+  }
+
+  #send(part: SnapshotPart): void {
+    const { nowMs, budget, send } = this.#parts;
+    this.#sentMs = nowMs();
+    budget.sent(part.data.length);
+    send(part);
   }
 
   close(): void {

@@ -9,6 +9,7 @@ import { ShardSpace } from "./shard-space.ts";
 import { SnapshotExchange } from "./snapshot-exchange.ts";
 import { DEFAULT_SNAPSHOT_SIZES, type SnapshotHead } from "./snapshot-format.ts";
 import { GIVE_UP_MS } from "./snapshot-sender.ts";
+import { plentiful } from "./testing/plentiful.ts";
 
 const [n1, n2] = [nodeId("n1"), nodeId("n2")];
 
@@ -26,16 +27,16 @@ function end(self: typeof n1, parts: number) {
   space.changeOver();
   const sent: GroupMessage[] = [];
   const time = { nowMs: 0 };
-  const slots = { active: 0, max: 4 };
+  const budget = plentiful(4);
   const told: string[] = [];
   const exchange = new SnapshotExchange({
-    ...{ self, group: groupId(1), space, slots },
+    ...{ self, group: groupId(1), space, budget },
     ...{ sizes: DEFAULT_SNAPSHOT_SIZES, machine: { checkDump: () => {} } },
     log: { warn: (message, fields) => void told.push(`${message}: ${fields?.reason}`) },
     clock: { nowMs: () => time.nowMs },
     send: (_group, message) => void sent.push(message),
   });
-  return { engine, exchange, sent, slots, time, told };
+  return { engine, exchange, sent, budget, time, told };
 }
 
 const partsOf = (sent: GroupMessage[]) =>
@@ -48,7 +49,7 @@ test("a node is sent one snapshot at a time: a later one ends the one before", (
   const first = partsOf(sender.sent);
   expect(sender.exchange.begin(n2, term(2), head(20))).toBe(true);
   const second = partsOf(sender.sent);
-  expect(sender.slots.active).toBe(1);
+  expect(sender.budget.active).toBe(1);
   const receiver = end(n2, 0);
   receiver.exchange.receive(first[0]!);
   receiver.sent.length = 0;
@@ -103,6 +104,6 @@ test("what is given up keeps nothing of the engine", () => {
   expect(sender.exchange.tick()).toEqual([]);
   sender.time.nowMs += GIVE_UP_MS;
   expect(sender.exchange.tick()).toEqual([n2]);
-  expect(sender.slots.active).toBe(0);
+  expect(sender.budget.active).toBe(0);
   expect(sender.exchange.oldestNeeded([])).toBeUndefined();
 });

@@ -26,6 +26,7 @@ import { ShardSpace } from "../shard-space.ts";
 import { DEFAULT_SNAPSHOT_SIZES } from "../snapshot-format.ts";
 import { SystemMachine } from "../system-machine.ts";
 import { NO_SNAPSHOTS } from "./no-snapshots.ts";
+import { plentiful } from "./plentiful.ts";
 
 export const TIMINGS = {
   tickMs: 50,
@@ -166,7 +167,7 @@ export class Member {
     this.host = host;
     const keys = new EngineKeys();
     const slab = new Slab(1024);
-    const streams = { active: 0, max: 2 };
+    const streams = plentiful(2);
     this.build = (number, members) => {
       const group = groupId(number);
       const isSystem = number === 0;
