@@ -10,6 +10,8 @@ const START_MS_MAX = 20_000;
 const STOP_MS_MAX = 20_000;
 /** How many of the lines that a node printed are kept. */
 const OUTPUT_LINES_MAX = 5000;
+/** What processor time is counted in. */
+const TICKS_PER_SECOND = 100;
 const PAGE_BYTES = 4096;
 
 /** How a process ended. */
@@ -128,6 +130,14 @@ export class NodeProcess {
     assert(this.#process !== undefined, `${this.id} is running`);
     const pages = readFileSync(`/proc/${this.#process.pid}/statm`, "utf8").split(" ")[1];
     return Number(pages) * PAGE_BYTES;
+  }
+
+  /** How much processor time the process has used, in seconds. Linux only. */
+  cpuSeconds(): number {
+    assert(this.#process !== undefined, `${this.id} is running`);
+    // Behind the name, which may hold blanks, come the state and ten numbers, then user and system time.
+    const fields = readFileSync(`/proc/${this.#process.pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
   }
 
   async #read(stream: ReadableStream<Uint8Array>, onLine: (line: string) => void): Promise<void> {
