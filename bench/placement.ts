@@ -79,7 +79,10 @@ function weigh(sets: Sets, leaders: readonly (NodeId | undefined)[], nodes: read
     version: 1,
     view: 2 ** 51,
     clusterId: "0123456789abcdef0123456789abcdef",
-    nodes: nodes.map(({ id }) => ({ id, address: `${id}.example.org:7001` })),
+    nodes: nodes.map(({ id, host, zone }) => ({
+      ...{ id, address: `${id}.example.org:7001`, labels: { host, zone } },
+      ...{ standing: "member" as const, isUp: true },
+    })),
     shards: sets.map((voters, shard) => ({ leader: leaders[shard] ?? null, term: 3, replicas: voters })),
   };
   const writer = new ByteWriter();

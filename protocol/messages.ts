@@ -339,9 +339,19 @@ export interface Topology {
   /** A digest of all the rest, leaders included: the same number stands for the same topology, whichever node says it. */
   readonly view: number;
   readonly clusterId: string;
-  readonly nodes: readonly { readonly id: NodeId; readonly address: string }[];
+  readonly nodes: readonly TopologyNode[];
   /** By shard, of which there are never more or fewer. Shard `s` of `n` holds slots [s·16384/n, (s+1)·16384/n). */
   readonly shards: readonly ShardPlace[];
+}
+export interface TopologyNode {
+  readonly id: NodeId;
+  readonly address: string;
+  /** What it shares and fails with other nodes: `host`, `zone`. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** What the cluster has decided about it. */
+  readonly standing: "member" | "draining" | "removed";
+  /** Whether it is there, as far as the node asked has heard; who is only suspected is. */
+  readonly isUp: boolean;
 }
 export interface ShardPlace {
   /** Who leads it, as far as the node asked knows. */

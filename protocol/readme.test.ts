@@ -219,7 +219,7 @@ const responses: Record<string, ClientResponse> = {
       version: 4,
       view: 7,
       clusterId: "c1",
-      nodes: [{ id: N1, address: "10.0.0.1:7001" }],
+      nodes: [{ id: N1, address: "10.0.0.1:7001", labels: { zone: "x" }, standing: "member", isUp: true }],
       shards: [{ leader: N1, term: 2, replicas: [N1] }],
     },
   },

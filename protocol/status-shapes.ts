@@ -19,6 +19,7 @@ import type {
   ShardStatus,
   StorageStatus,
   Topology,
+  TopologyNode,
 } from "./messages.ts";
 import type { ConfigurationReport, PeerHello } from "./peer-messages.ts";
 import {
@@ -39,7 +40,12 @@ export const topologyShape: Shape<Topology> = record<Topology>({
   version: number,
   view: number,
   clusterId: text,
-  nodes: list(record<Topology["nodes"][number]>({ id: node, address: text })),
+  nodes: list(
+    record<TopologyNode>({
+      ...{ id: node, address: text, labels: dictionary(text, text) },
+      ...{ standing: oneOf("member", "draining", "removed"), isUp: boolean },
+    }),
+  ),
   shards: list(record<ShardPlace>({ leader: nullable(node), term: number, replicas: list(node) })),
 });
 

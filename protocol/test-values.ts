@@ -278,7 +278,14 @@ export const anyResponse: fc.Arbitrary<ClientResponse> = fc.oneof(
       version: wholeNumber,
       view: wholeNumber,
       clusterId: text,
-      nodes: fc.array(fc.record({ id: node, address: text }), { maxLength: 5 }),
+      nodes: fc.array(
+        fc.record({
+          ...{ id: node, address: text, labels: fc.dictionary(text, text, { maxKeys: 2 }) },
+          standing: fc.constantFrom("member" as const, "draining" as const, "removed" as const),
+          isUp: fc.boolean(),
+        }),
+        { maxLength: 5 },
+      ),
       shards: fc.array(
         fc.record({
           leader: fc.option(node),

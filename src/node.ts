@@ -57,7 +57,7 @@ import { openLsm } from "./storage/lsm.ts";
 import type { LsmOptions } from "./storage/lsm-options.ts";
 import { StorageError } from "./storage/storage-error.ts";
 import { DEFAULT_TIMING_OPTIONS, faultOfTimings, type NodeTimings, timingsOf } from "./timings.ts";
-import { TopologySource } from "./topology.ts";
+import { topologyOf } from "./topology.ts";
 
 /** A node. Requests may also be handed to it directly, without a socket. */
 export interface FlotillaNode extends RequestHandler {
@@ -540,7 +540,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         engine,
         logStore,
       });
-    const topology = topologySource(host, membership, leaders);
+    const topology = topologyOf(host, membership, leaders, view);
     return new Router({
       shards: () => membership.facts.shards.length,
       clock,
@@ -572,29 +572,4 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       },
     });
   }
-}
-
-function topologySource(host: ShardHost, membership: Membership, leaders: LeaderHints): TopologySource {
-  return new TopologySource({
-    shards: () => membership.facts.shards.length,
-    facts: () => ({
-      version: membership.facts.version,
-      clusterId: membership.facts.clusterId,
-      nodes: membership.connected,
-    }),
-    marksOf: (shard) => [
-      leaders.claimOf(shard)?.leader,
-      host.shard(shard)?.members ?? membership.facts.shards[shard],
-    ],
-    place: (shard) => {
-      const replica = host.shard(shard)?.status();
-      const { voters, learners } = replica ?? membership.facts.shards[shard]!.actual;
-      const claim = leaders.claimOf(shard);
-      return {
-        leader: claim?.leader ?? null,
-        term: claim?.term ?? replica?.term ?? 0,
-        replicas: [...voters, ...learners].sort(),
-      };
-    },
-  });
 }

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import type { ReplySink } from "../protocol/handler.ts";
 import { type NodeId, nodeId } from "../protocol/ids.ts";
 import { ASK_TOPOLOGY, type PeerStatus } from "../protocol/messages.ts";
+import { topologyNode } from "../test/support/topology-node.ts";
 import { VirtualClock } from "../test/support/virtual-clock.ts";
 import { seededRandom } from "./lib/prng.ts";
 import type { Membership } from "./membership.ts";
@@ -37,7 +38,7 @@ function setUp() {
       forward: (node, request, sink: ReplySink, id) => {
         expect(request).toBe(ASK_TOPOLOGY);
         asked.push(node);
-        const nodes = [{ id: n2, address: "n2:7001" }];
+        const nodes = [topologyNode(n2, "n2:7001")];
         sink.reply(id, {
           kind: "topology",
           topology: { version: 1, view: 1, clusterId: "aa", nodes, shards: [] },

@@ -4,10 +4,15 @@
  * the leaders and the members of the groups are compared with those of the last answer, and only if one differs is a
  * topology made anew.
  */
+import type { MemberState } from "../protocol/gossip-messages.ts";
+import type { GossipView } from "../protocol/gossip-view.ts";
 import { type ShardId, shardId } from "../protocol/ids.ts";
 import type { ClientResponse, ShardPlace, Topology, TopologyRequest } from "../protocol/messages.ts";
+import type { LeaderHints } from "./leader-hints.ts";
 import { utf8 } from "./lib/bytes.ts";
 import { xxh64 } from "./lib/hash.ts";
+import type { Membership } from "./membership.ts";
+import type { ShardHost } from "./shard/shard-host.ts";
 
 /** Where a topology's parts come from. */
 export interface TopologySources {
@@ -18,6 +23,47 @@ export interface TopologySources {
   place(shard: ShardId): ShardPlace;
   /** Something that is another object, or another word, whenever the shard's leader or its replicas may be others. */
   marksOf(shard: ShardId): readonly [leader: unknown, replicas: unknown];
+}
+
+/** The topology as a node knows it: what the cluster has agreed on, what was heard of the others, and its own replicas. */
+export function topologyOf(
+  host: Pick<ShardHost, "shard">,
+  membership: Pick<Membership, "facts" | "connected">,
+  leaders: Pick<LeaderHints, "claimOf">,
+  heard: Pick<GossipView, "stateOf">,
+): TopologySource {
+  return new TopologySource({
+    shards: () => membership.facts.shards.length,
+    facts: () => {
+      const { version, clusterId, nodes } = membership.facts;
+      const told = membership.connected.map(({ id, address, state }) => ({
+        ...{ id, address, labels: nodes[id]?.labels ?? NO_LABELS, standing: state },
+        isUp: isUp(heard.stateOf(id)),
+      }));
+      return { version, clusterId, nodes: told };
+    },
+    marksOf: (shard) => [
+      leaders.claimOf(shard)?.leader,
+      host.shard(shard)?.members ?? membership.facts.shards[shard],
+    ],
+    place: (shard) => {
+      const replica = host.shard(shard)?.status();
+      const { voters, learners } = replica ?? membership.facts.shards[shard]!.actual;
+      const claim = leaders.claimOf(shard);
+      return {
+        leader: claim?.leader ?? null,
+        term: claim?.term ?? replica?.term ?? 0,
+        replicas: [...voters, ...learners].sort(),
+      };
+    },
+  });
+}
+
+const NO_LABELS: Readonly<Record<string, string>> = {};
+
+/** Suspicions come and go, and clients need not hear of each. Of whom nothing was heard nothing bad is known. */
+function isUp(state: MemberState | undefined): boolean {
+  return state !== "dead" && state !== "left";
 }
 
 const UNCHANGED: ClientResponse = { kind: "unchanged" };
@@ -70,7 +116,7 @@ export class TopologySource {
     const rest = {
       version,
       clusterId,
-      nodes: nodes.map(({ id, address }) => ({ id, address })),
+      nodes,
       shards: Array.from({ length: this.#sources.shards() }, (_, shard) =>
         this.#sources.place(shardId(shard)),
       ),
@@ -86,6 +132,16 @@ function digestOf(topology: Omit<Topology, "view">): number {
 
 function sameNodes(a: Topology["nodes"], b: Topology["nodes"]): boolean {
   return (
-    a.length === b.length && a.every(({ id, address }, i) => id === b[i]!.id && address === b[i]!.address)
+    a.length === b.length &&
+    a.every((node, i) => {
+      const other = b[i]!;
+      return (
+        node.id === other.id &&
+        node.address === other.address &&
+        node.standing === other.standing &&
+        node.isUp === other.isUp &&
+        (node.labels === other.labels || JSON.stringify(node.labels) === JSON.stringify(other.labels))
+      );
+    })
   );
 }

@@ -6,6 +6,7 @@ import { bunTransport } from "../../src/env/bun-transport.ts";
 import { systemClock } from "../../src/env/system-clock.ts";
 import { parseAddress } from "../../src/lib/address.ts";
 import { fromUtf8 } from "../../src/lib/bytes.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import { AnswerLog } from "./answer-log.ts";
 import { BinaryDriver } from "./binary-driver.ts";
 import { type FakeNode, startFakeNode } from "./fake-node.ts";
@@ -27,7 +28,7 @@ async function startCluster(count: number, leaders: readonly (number | null)[]):
     version: 1,
     view: 1,
     clusterId: "c1",
-    nodes: nodes.map(({ address }, i) => ({ id: nodeId(`n${i + 1}`), address })),
+    nodes: nodes.map(({ address }, i) => topologyNode(nodeId(`n${i + 1}`), address)),
     shards: leaders.map((leader) => ({
       leader: leader === null ? null : nodeId(`n${leader + 1}`),
       term: 1,

@@ -1,6 +1,7 @@
 /** The command as a user runs it: what it prints last, and how it exits. */
 import { expect, test } from "bun:test";
 import { nodeId } from "../../protocol/ids.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import { startFakeNode } from "./fake-node.ts";
 
 const COMMAND = new URL("../load.ts", import.meta.url).pathname;
@@ -14,7 +15,7 @@ async function load(...args: string[]): Promise<{ exitCode: number; stdout: stri
 async function startOneNodeCluster(works: boolean) {
   const node = await startFakeNode((request) => {
     if (request.kind === "topology") {
-      const nodes = [{ id: nodeId("n1"), address: node.address }];
+      const nodes = [topologyNode(nodeId("n1"), node.address)];
       const shards = [{ leader: nodeId("n1"), term: 1, replicas: [nodeId("n1")] }];
       return { kind: "topology", topology: { version: 1, view: 1, clusterId: "c1", nodes, shards } };
     }

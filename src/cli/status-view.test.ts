@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { nodeId } from "../../protocol/ids.ts";
 import type { ClusterStatus, NodeStatus, Topology } from "../../protocol/messages.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import { nodeStatusReply, statusReply, topologyReply } from "./status-view.ts";
 
 const PLAIN = { tables: true, colors: false };
@@ -228,8 +229,8 @@ test("topology shows who leads what, in runs, and what nobody leads", () => {
     view: 7,
     clusterId: "c0ffee",
     nodes: [
-      { id: n1, address: "127.0.0.1:7001" },
-      { id: n2, address: "127.0.0.1:7002" },
+      topologyNode(n1, "127.0.0.1:7001"),
+      { ...topologyNode(n2, "127.0.0.1:7002"), standing: "draining", isUp: false },
     ],
     shards: [n1, n1, n1, n2, null, n1].map((leader, i) => ({
       leader,
@@ -241,12 +242,12 @@ test("topology shows who leads what, in runs, and what nobody leads", () => {
     "
     cluster c0ffee, 6 shards
 
-    ┌──────┬────────────────┬───────┬───────┬────────────────┐
-    │ node │ address        │ holds │ leads │ which it leads │
-    ├──────┼────────────────┼───────┼───────┼────────────────┤
-    │ n1   │ 127.0.0.1:7001 │     6 │     4 │ 0-2, 5         │
-    │ n2   │ 127.0.0.1:7002 │     5 │     1 │ 3              │
-    └──────┴────────────────┴───────┴───────┴────────────────┘
+    ┌──────┬────────────────┬────────────────┬───────┬───────┬────────────────┐
+    │ node │ address        │ state          │ holds │ leads │ which it leads │
+    ├──────┼────────────────┼────────────────┼───────┼───────┼────────────────┤
+    │ n1   │ 127.0.0.1:7001 │ alive          │     6 │     4 │ 0-2, 5         │
+    │ n2   │ 127.0.0.1:7002 │ dead, draining │     5 │     1 │ 3              │
+    └──────┴────────────────┴────────────────┴───────┴───────┴────────────────┘
     without a leader: 4
     "
   `);

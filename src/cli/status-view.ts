@@ -39,7 +39,7 @@ export function nodeStatusReply(status: NodeStatus): Reply {
 
 /** To topology. */
 export function topologyReply(topology: Topology): Reply {
-  return { ok: true, text: () => topologyTable(topology), json: () => topology };
+  return { ok: true, text: (look) => topologyTable(topology, look), json: () => topology };
 }
 
 function summary(status: ClusterStatus, look: Look): string {
@@ -238,12 +238,13 @@ function replicasTable(status: NodeStatus): string {
 const replica = ({ node, matchIndex, active }: ShardStatus["replicas"][number]): string =>
   `${node} ${matchIndex}${active ? "" : " (silent)"}`;
 
-function topologyTable(topology: Topology): string {
-  const table = plainTable(["node", "address", "holds", "leads", "which it leads"], [2, 3]);
+function topologyTable(topology: Topology, look: Look): string {
+  const table = plainTable(["node", "address", "state", "holds", "leads", "which it leads"], [3, 4]);
   for (const node of topology.nodes) {
     const led = topology.shards.flatMap(({ leader }, shard) => (leader === node.id ? [shard] : []));
     const held = topology.shards.filter(({ replicas }) => replicas.includes(node.id)).length;
-    table.push([node.id, node.address, String(held), String(led.length), ranges(led)]);
+    const state = memberWord(node.isUp ? "alive" : "dead", node.standing, look);
+    table.push([node.id, node.address, state, String(held), String(led.length), ranges(led)]);
   }
   const unled = topology.shards.flatMap(({ leader }, shard) => (leader === null ? [shard] : []));
   const note = unled.length === 0 ? "" : `\nwithout a leader: ${ranges(unled)}`;

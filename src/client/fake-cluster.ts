@@ -16,6 +16,7 @@ import type {
 } from "../../protocol/messages.ts";
 import { encodePreambleReply, PREAMBLE_BYTES } from "../../protocol/preamble.ts";
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import type { Connection } from "../env/env.ts";
 import { compareBytes, fromUtf8, utf8 } from "../lib/bytes.ts";
 import type { FakeWorld } from "./fake-world.ts";
@@ -157,7 +158,9 @@ export class FakeCluster {
             version: 1,
             view: this.view,
             clusterId: this.clusterId,
-            nodes: this.nodes.filter((node) => node.isMember).map(({ id, address }) => ({ id, address })),
+            nodes: this.nodes
+              .filter((node) => node.isMember)
+              .map(({ id, address }) => topologyNode(id, address)),
             shards: this.leaders.map((leader) => ({
               leader: this.nodes[leader]!.id,
               term: this.term,

@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
 import { nodeId } from "../../protocol/ids.ts";
 import type { Topology } from "../../protocol/messages.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import { TopologyCache } from "./topology-cache.ts";
 
 const topology = (leaders: (string | null)[], clusterId = "c1", term = 1): Topology => ({
   ...{ version: 1, view: 1, clusterId },
-  nodes: [1, 2, 3].map((i) => ({ id: nodeId(`n${i}`), address: `10.0.0.${i}:1` })),
+  nodes: [1, 2, 3].map((i) => topologyNode(nodeId(`n${i}`), `10.0.0.${i}:1`)),
   shards: leaders.map((leader) => ({
     leader: leader === null ? null : nodeId(leader),
     term,

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { nodeId } from "../../protocol/ids.ts";
 import type { Topology } from "../../protocol/messages.ts";
 import { testSeed } from "../../test/support/seed.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { RawClient, startServer, type TestServer } from "./test-harness.ts";
 
@@ -12,7 +13,7 @@ const SHARDS = 8;
 async function startNodes(count: number, redirect: "forward" | "moved"): Promise<TestServer[]> {
   const servers: TestServer[] = [];
   for (let i = 0; i < count; i++) servers.push(await startServer({}, { redirect }));
-  const nodes = servers.map(({ port }, i) => ({ id: nodeId(`n${i + 1}`), address: `127.0.0.1:${port}` }));
+  const nodes = servers.map(({ port }, i) => topologyNode(nodeId(`n${i + 1}`), `127.0.0.1:${port}`));
   for (const [i, { handler }] of servers.entries()) {
     // Each calls itself n1: it is the others that go by other names.
     const idOf = (leader: number) => nodes[(leader - i + count) % count]!.id;

@@ -19,6 +19,7 @@ import type {
 } from "../../protocol/messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
 import { shardOfSlot, slotOf } from "../../protocol/slots.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import { bunTransport } from "../env/bun-transport.ts";
 import type { Clock, Log, Transport } from "../env/env.ts";
 import { systemClock } from "../env/system-clock.ts";
@@ -47,7 +48,7 @@ export class MapHandler implements RequestHandler {
   keyspaces: Keyspace[] = [];
   /** One node, one shard. */
   topology: Topology | undefined = {
-    ...{ version: 1, view: 0, clusterId: "abcd", nodes: [{ id: nodeId("n1"), address: "127.0.0.1:7001" }] },
+    ...{ version: 1, view: 0, clusterId: "abcd", nodes: [topologyNode(nodeId("n1"), "127.0.0.1:7001")] },
     shards: [{ leader: nodeId("n1"), term: 1, replicas: [nodeId("n1")] }],
   };
 

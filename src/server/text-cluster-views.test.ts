@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { nodeId } from "../../protocol/ids.ts";
 import type { PeerStatus } from "../../protocol/messages.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import { healthOf, nodeLine } from "./text-cluster-views.ts";
 
 const [N1, N2] = [nodeId("n1"), nodeId("n2")];
@@ -12,7 +13,7 @@ function flagsOf(peer: Pick<PeerStatus, "state" | "connected"> | undefined, node
   const peers = peer === undefined ? [] : [{ ...PEER, ...peer }];
   const topology = {
     ...{ version: 1, view: 1, clusterId: "c" },
-    nodes: [N1, N2].map((id) => ({ id, address: `${id}:7001` })),
+    nodes: [N1, N2].map((id) => topologyNode(id, `${id}:7001`)),
     shards: [{ leader: N1, term: 1, replicas: [N1, N2] }],
   };
   const routes = {

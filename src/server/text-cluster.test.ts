@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { nodeId } from "../../protocol/ids.ts";
 import type { ClientRequest, ShardPlace, Topology } from "../../protocol/messages.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import { RawClient, serverPerTest } from "./test-harness.ts";
 import { clusterInfoText, rangesByHolders, slotRanges } from "./text-cluster-views.ts";
 
@@ -14,7 +15,7 @@ const [n1, n2, n3] = ["n1", "n2", "n3"].map(nodeId) as [never, never, never];
 const place = (leader: never | null, ...replicas: never[]): ShardPlace => ({ leader, term: 3, replicas });
 
 function topology(shards: readonly ShardPlace[], port: number, view = 1): Topology {
-  const nodes = [n1, n2, n3].map((id, i) => ({ id, address: `127.0.0.1:${port + i}` }));
+  const nodes = [n1, n2, n3].map((id, i) => topologyNode(id, `127.0.0.1:${port + i}`));
   return { version: 1, view, clusterId: "c1", nodes, shards };
 }
 
@@ -295,7 +296,7 @@ describe.skipIf(Bun.which("redis-server") === null)("redis-server in cluster mod
     const own = await start({}, { redirect: "moved" });
     own.handler.topology = {
       ...topology([place(n1, n1)], own.port),
-      nodes: [{ id: n1, address: `127.0.0.1:${own.port}` }],
+      nodes: [topologyNode(n1, `127.0.0.1:${own.port}`)],
     };
     for (const version of [2, 3] as const) {
       const expected = await transcript(theirs, COMMANDS, version);

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { nodeId } from "../../protocol/ids.ts";
 import type { Topology } from "../../protocol/messages.ts";
+import { topologyNode } from "../../test/support/topology-node.ts";
 import { BinaryClient, eventually, serverPerTest } from "./test-harness.ts";
 
 const start = serverPerTest();
@@ -8,7 +9,7 @@ const n1 = nodeId("n1");
 
 /** `shards` makes it large. */
 const topology = (view: number, shards = 1): Topology => ({
-  ...{ version: 1, view, clusterId: "c1", nodes: [{ id: n1, address: "127.0.0.1:7001" }] },
+  ...{ version: 1, view, clusterId: "c1", nodes: [topologyNode(n1, "127.0.0.1:7001")] },
   shards: Array.from({ length: shards }, () => ({ leader: n1, term: view, replicas: [n1] })),
 });
 const subscribe = { kind: "topology", known: undefined, subscribe: true } as const;
