@@ -137,3 +137,39 @@ test("a replica that comes back votes for nobody who lacks what the one before i
   expect(await votesFor(false)).toBe(true);
   expect(await votesFor(true)).toBe(false);
 });
+
+test("a leader tells of members that are news, and of the others once a term, when it has led for a while", () => {
+  const actual: Actual = { term: 2, index: 7, voters: [N1, N2], outgoing: [], learners: [] };
+  const known: { actual: Actual } = { actual };
+  const replica = {
+    ...{ group: G1, isLeader: true, membersIndex: 8, term: 2 },
+    get settledMembers(): Actual {
+      return { ...actual, index: this.membersIndex, term: this.term };
+    },
+  };
+  const parts = {
+    env: { clock: { nowMs: () => 0 }, random: seededRandom(1), log: { info: () => {} } },
+    ...{ self: N1, address: "host:1", engine: {}, snapshots: DEFAULT_SNAPSHOT_SIZES },
+    membership: { facts: { shards: [known] } },
+    host: { shards: [replica] },
+  };
+  const replicas = new Replicas(parts as unknown as ReplicaParts);
+  const told = (atMs: number) => replicas.takeReports(atMs).map(({ index, term }) => [index, Number(term)]);
+  expect(told(0)).toEqual([[8, 2]]);
+  expect(told(500)).toEqual([]);
+  expect(told(1000)).toEqual([[8, 2]]);
+  known.actual = { ...actual, index: 8 };
+  expect(told(20_000)).toEqual([]);
+  // It was begun anew: whoever was to be taken in meanwhile has to hear that this will never be.
+  replica.term = 3;
+  expect(told(30_000)).toEqual([]);
+  expect(told(39_999)).toEqual([]);
+  expect(told(40_000)).toEqual([[8, 3]]);
+  expect(told(40_500)).toEqual([]);
+  known.actual = { ...actual, index: 8, term: 3 };
+  expect(told(60_000)).toEqual([]);
+  // A leader of old knows less than the facts do.
+  replica.membersIndex = 7;
+  replica.term = 4;
+  expect([told(70_000), told(90_000)]).toEqual([[], []]);
+});

@@ -63,6 +63,8 @@ export interface ReplicaParts {
 /** How large the buffers are that a node's own log entries are cut from. */
 const SLAB_BYTES = 256 * 1024;
 const TELL_AGAIN_MS = 1000;
+/** A leader of a later term than who told last tells again, if it has led for so long. */
+const LATER_TERM_MS = 10_000;
 
 /**
  * Which groups this node has a replica of: the system group always; those of shards as the system group's facts want it. A
@@ -80,7 +82,12 @@ export class Replicas {
   readonly readings: ReadingSnapshots;
   readonly #slab = new Slab(SLAB_BYTES);
   /** By shard: what was last told of its members, and when. */
-  readonly #told = new Map<ShardId, { readonly index: number; readonly atMs: number }>();
+  readonly #told = new Map<
+    ShardId,
+    { readonly index: number; readonly term: number; readonly atMs: number }
+  >();
+  /** By shard: the term in which it was last seen to be led here, and since when. */
+  readonly #led = new Map<ShardId, { readonly term: number; readonly sinceMs: number }>();
   readonly #streams: StreamBudget;
 
   constructor(parts: ReplicaParts) {
@@ -135,7 +142,9 @@ export class Replicas {
 
   /**
    * Who the members are of the shards that are led here, where the facts do not say so yet. What was told and came to nothing
-   * is told again after a while.
+   * is told again after a while. That they are the same still is told once a term, though not at once: a change that was
+   * begun and never committed may have left a replica on a node that takes itself for a member, and only a later term tells
+   * it that this will never be.
    */
   takeReports(nowMs: number): readonly ConfigurationReport[] {
     const { host, membership } = this.#parts;
@@ -145,15 +154,27 @@ export class Replicas {
       if (!replica.isLeader || replica.group === SYSTEM_GROUP) continue;
       const shard = shardOfGroup(replica.group);
       const known = shards[shard]?.actual;
-      if (known === undefined || replica.membersIndex <= known.index) continue;
+      if (known === undefined || replica.membersIndex < known.index) continue;
+      const { membersIndex, term } = replica;
+      if (membersIndex === known.index && !this.#isLaterTerm(shard, known.term, term, nowMs)) continue;
       const told = this.#told.get(shard);
-      if (told?.index === replica.membersIndex && nowMs < told.atMs + TELL_AGAIN_MS) continue;
+      const isTold = told?.index === membersIndex && told.term === term;
+      if (isTold && nowMs < told.atMs + TELL_AGAIN_MS) continue;
       const members = replica.settledMembers;
       if (members === undefined) continue;
-      this.#told.set(shard, { index: members.index, atMs: nowMs });
+      this.#told.set(shard, { index: members.index, term, atMs: nowMs });
       reports.push({ shard, ...members });
     }
     return reports;
+  }
+
+  /** Whether a shard has been led here for a while in a term later than `known`. */
+  #isLaterTerm(shard: ShardId, known: number, term: number, nowMs: number): boolean {
+    if (term <= known) return false;
+    const led = this.#led.get(shard);
+    if (led?.term === term) return nowMs >= led.sinceMs + LATER_TERM_MS;
+    this.#led.set(shard, { term, sinceMs: nowMs });
+    return false;
   }
 
   #foundersOf(group: GroupId): Configuration {

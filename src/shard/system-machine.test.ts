@@ -171,7 +171,9 @@ test("the newest report of a shard's members counts, whatever comes late", () =>
     learners: [],
   });
   expect(applied(facts, report(0, 6, [n2], 3))).toBe(facts);
-  expect(applied(facts, report(0, 7, [n1, n3], 3))).toBe(facts);
+  expect(applied(facts, report(0, 7, [n1, n3], 2))).toBe(facts);
+  // A later leader says that nothing has come of what others may have begun since.
+  expect(applied(facts, report(0, 7, [n1, n3], 3)).shards[0]!.actual).toMatchObject({ index: 7, term: 3 });
   expect([n1, n2, n3, n4].map((node) => isNamed(facts.shards[0]!, node))).toEqual([true, true, true, false]);
 });
 

@@ -135,8 +135,11 @@ function wantedOf(set: ReplicaSet, { version, wanted }: WantedChange, nextVersio
   return { ...set, wanted, version: nextVersion };
 }
 
+/** A later entry counts, or the same one told by a later leader. */
 function actualOf(set: ReplicaSet, report: Report): ReplicaSet {
-  if (report.index <= set.actual.index) return set;
+  const { actual } = set;
+  if (report.index < actual.index || (report.index === actual.index && report.term <= actual.term))
+    return set;
   const { term, index, voters, outgoing, learners } = report;
   return { ...set, actual: { term, index, voters, outgoing, learners } };
 }
