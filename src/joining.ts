@@ -2,7 +2,8 @@ import type { ErrorName } from "../protocol/errors.ts";
 import type { Join, JoinedCluster, Topology } from "../protocol/messages.ts";
 import { Client } from "./client/cluster-client.ts";
 import { FlotillaError } from "./client/errors.ts";
-import type { Env } from "./env/env.ts";
+import type { Env, Transport } from "./env/env.ts";
+import { parseAddress } from "./lib/address.ts";
 import type { KeptFacts } from "./membership.ts";
 import type { NodeFact } from "./shard/system-facts.ts";
 import { StartError } from "./start-error.ts";
@@ -69,12 +70,31 @@ async function ask(
   seeds: readonly string[],
   node: Omit<Join, "kind" | "forwarded">,
 ): Promise<JoinedCluster> {
-  const client = await Client.open({ addresses: seeds, requestTimeoutMs: ATTEMPT_MS }, env);
+  const addresses = await everyPlace(env.transport, seeds);
+  const client = await Client.open({ addresses, requestTimeoutMs: ATTEMPT_MS }, env);
   try {
     return await client.join(node);
   } finally {
     client.close();
   }
+}
+
+/**
+ * `host:port` of every address that the seeds stand for. A name may be that of all nodes, this one included, which can't help
+ * itself: whoever connects to it takes any address, and may find itself each time.
+ */
+export async function everyPlace(
+  transport: Pick<Transport, "resolve">,
+  seeds: readonly string[],
+): Promise<readonly string[]> {
+  const places = new Set<string>();
+  for (const seed of seeds) {
+    const { host, port } = parseAddress(seed) ?? {};
+    const found = host === undefined ? [] : await transport.resolve(host);
+    if (found.length === 0) places.add(seed);
+    for (const address of found) places.add(`${address.includes(":") ? `[${address}]` : address}:${port}`);
+  }
+  return [...places];
 }
 
 /** What a node that has joined knows until it hears the facts. */

@@ -30,6 +30,7 @@ function setUp() {
           dialled.push(`${host}:${port}`);
           throw new Error("there is no network");
         },
+        resolve: async (host) => [host],
       },
     },
     self: n1,

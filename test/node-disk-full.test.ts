@@ -23,6 +23,7 @@ function nodeOn(fs: MemoryFileSystem, clock: VirtualClock, fatal: Error[]): Flot
       connect: () => {
         throw new Error("a node alone connects to nobody");
       },
+      resolve: async (host) => [host],
     },
     log: { debug: silent, info: silent, warn: silent, error: silent },
   };

@@ -77,6 +77,7 @@ async function boot(fs: MemoryFileSystem, random: Random): Promise<Booted> {
       connect: () => {
         throw new Error("a node alone connects to nobody");
       },
+      resolve: async (host) => [host],
     },
     background: inlineBackground(fs),
     log: { debug: silent, info: silent, warn: silent, error: silent },

@@ -31,6 +31,7 @@ export class FakeWorld implements ClientEnv {
     this.transport = {
       listen: () => Promise.reject(new Error("nodes of a fake world are added with `serve`")),
       connect: (host, port, handler) => this.#connect(`${host}:${port}`, handler),
+      resolve: async (host) => [host],
     };
   }
 

@@ -7,6 +7,8 @@
  * What a handler throws is a broken invariant. Bun would hand it to the socket's error callback; here it becomes an
  * uncaught exception, which ends the process.
  */
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
 import {
   type Connection,
   type ConnectionHandler,
@@ -24,7 +26,15 @@ export function bunTransport(finishStallMs = 5_000): Transport {
   return {
     listen: (host, port, handler) => listen(host, port, handler, finishStallMs),
     connect: (host, port, handler) => connect(host, port, handler, finishStallMs),
+    resolve,
   };
+}
+
+async function resolve(host: string): Promise<readonly string[]> {
+  if (isIP(host) !== 0) return [host];
+  // Who connects to a name that nobody knows is told so.
+  const found = await lookup(host, { all: true }).catch(() => []);
+  return found.length === 0 ? [host] : found.map(({ address }) => address);
 }
 
 /** After this much silence the kernel begins to ask whether the other side still exists. */

@@ -124,6 +124,8 @@ export interface Transport {
   listen(host: string, port: number, handler: ConnectionHandler): Promise<Listener>;
   /** Starts to connect; `opened` or `closed` of the handler says how it went. */
   connect(host: string, port: number, handler: ConnectionHandler): Connection;
+  /** All addresses that a name stands for now. The host itself where that is an address, or a name that nobody knows. */
+  resolve(host: string): Promise<readonly string[]>;
 }
 
 export interface Listener {

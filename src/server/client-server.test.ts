@@ -41,6 +41,7 @@ test("the replies of one turn leave in one write", async () => {
     {
       transport: {
         connect: inner.connect,
+        resolve: inner.resolve,
         listen: (host, port, handler) =>
           inner.listen(host, port, {
             ...delegate(handler),

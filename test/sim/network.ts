@@ -78,6 +78,7 @@ export class MemoryNetwork {
     return {
       listen: async (listenHost, port, handler) => this.#listen(`${listenHost}:${port}`, process, handler),
       connect: (toHost, port, handler) => this.#connect(host, process, toHost, port, handler),
+      resolve: async (name) => [name],
     };
   }
 
