@@ -76,9 +76,7 @@ export class ReadQueue {
 
   #wait(reads: WaitingRead[], round: number | undefined, refusal: () => ErrorResponse): number {
     if (round === undefined) {
-      const response = refusal();
-      for (const read of reads) read.sink.reply(read.requestId, response);
-      return reads.length;
+      return answerAll(reads, refusal());
     }
     const last = this.#rounds.at(-1);
     if (last?.round === round) last.reads.push(...reads);
@@ -130,10 +128,7 @@ export class ReadQueue {
     const over = this.#late.filter(isOver);
     this.#late = this.#late.filter((late) => !isOver(late));
     let count = 0;
-    for (const { reads } of over) {
-      count += reads.length;
-      for (const read of reads) read.sink.reply(read.requestId, NOT_IN_TIME);
-    }
+    for (const { reads } of over) count += answerAll(reads, NOT_IN_TIME);
     return count;
   }
 
@@ -142,10 +137,13 @@ export class ReadQueue {
     if (failed.length === 0) return 0;
     this.#rounds = this.#rounds.filter((round) => !which(round));
     let count = 0;
-    for (const { reads } of failed) {
-      count += reads.length;
-      for (const read of reads) read.sink.reply(read.requestId, response);
-    }
+    for (const { reads } of failed) count += answerAll(reads, response);
     return count;
   }
+}
+
+/** Returns how many they are. */
+function answerAll(reads: readonly WaitingRead[], response: ErrorResponse): number {
+  for (const { sink, requestId } of reads) sink.reply(requestId, response);
+  return reads.length;
 }
