@@ -13,7 +13,8 @@ const SEED = testSeed("members");
 const SHARDS = 4;
 const REPLICAS = 3;
 const CLIENTS = 4;
-const CHANGE_MS_MAX = 30_000;
+/** Generous: on a busy machine disks are slow, and a node with a slow disk leads nothing for a while. */
+const CHANGE_MS_MAX = 60_000;
 
 /** Waits until every shard is on as many of `nodes` as it should be, and on nobody else. */
 async function untilOn(
@@ -71,7 +72,7 @@ test("a node joins by itself, and takes the place of one that is lost; nothing i
     await workload.readAll(operator);
     assertLinearizable(workload.history);
   });
-}, 120_000);
+}, 180_000);
 
 test("what a dead node held is made elsewhere after a while; when it is back it gets its share again", async () => {
   await withCluster({ nodes: 4, shards: SHARDS, flags: ["--lost-after-ms", "2000"] }, async (cluster) => {
@@ -94,7 +95,7 @@ test("what a dead node held is made elsewhere after a while; when it is back it 
     await workload.readAll(operator);
     assertLinearizable(workload.history);
   });
-}, 120_000);
+}, 180_000);
 
 test("a node that was away while all others went elsewhere finds them; one whose disk is lost is told how it is replaced", async () => {
   await withCluster({ nodes: 1, shards: SHARDS }, async (cluster) => {
@@ -129,7 +130,7 @@ test("a node that was away while all others went elsewhere finds them; one whose
     cluster.wipe("n3");
     await expect(back.start()).rejects.toThrow("cli replace n3 <new name>");
   });
-}, 120_000);
+}, 180_000);
 
 test("leadership is handed over on demand, and a group's log can be looked at", async () => {
   await withCluster({ shards: SHARDS }, async (cluster) => {
