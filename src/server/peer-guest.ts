@@ -51,6 +51,7 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
   #node: NodeId | undefined;
   #inFlight = 0;
   #marked = false;
+  #stopping = false;
   #closed = false;
   #heardMs: number;
 
@@ -94,6 +95,7 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
     if (this.#closed) return;
     encodeResponse(this.#writer, response, requestId);
     this.#mark();
+    this.#leaveIfDone();
   }
 
   /** Sends a message of gossip, unless too much waits for the connection. */
@@ -142,12 +144,14 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
     this.#connection.destroy();
   }
 
+  /** Takes no more requests, and says goodbye when those that are under way are answered. Raft's messages still come in. */
   stop(): void {
-    // Nothing is read from here on, and behind all answers this says so: what has no answer was not done.
-    if (this.#node !== undefined && this.#inFlight === 0) {
-      const message = `${this.#parts.self} stops`;
-      encodeResponse(this.#writer, { kind: "error", error: "SHUTTING_DOWN", message, leader: undefined }, 0);
-    }
+    this.#stopping = true;
+    this.#leaveIfDone();
+  }
+
+  /** Ends the connection, whatever is under way. */
+  leave(): void {
     this.#send();
     this.#finish();
   }
@@ -210,6 +214,10 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
       this.#answerError(frame.requestId, "OVERLOADED", `too many requests of ${this.#node} are under way`);
       return;
     }
+    if (this.#stopping) {
+      this.#answerError(frame.requestId, "SHUTTING_DOWN", `${this.#parts.self} stops; nothing was done`);
+      return;
+    }
     let request: ClientRequest;
     try {
       request = decodeRequest(frame);
@@ -241,6 +249,16 @@ export class PeerGuest implements Served, ReplySink, TurnMember {
     encodeResponse(this.#writer, { kind: "error", error, message, leader: undefined }, 0);
     this.#send();
     this.#finish();
+  }
+
+  #leaveIfDone(): void {
+    if (!this.#stopping || this.#closed || this.#inFlight > 0) return;
+    if (this.#node !== undefined) {
+      // Nothing is read from here on, and behind all answers this says so: what has no answer was not done.
+      const message = `${this.#parts.self} stops`;
+      encodeResponse(this.#writer, { kind: "error", error: "SHUTTING_DOWN", message, leader: undefined }, 0);
+    }
+    this.leave();
   }
 
   #send(): void {

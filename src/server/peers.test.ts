@@ -336,15 +336,21 @@ test("what a node that stops has not read was not done, be it a write", async ()
   await stopped;
 });
 
-test("what a node that stops has begun and not answered may have been done", async () => {
+test("a node that stops answers what it has begun, and hears messages until then, but begins nothing more", async () => {
   const [a, b] = await connectedPair();
   b.handler.held = [];
   const answers = new Answers();
   a.peers.forward(B, put("k"), answers, 1);
   await eventually(() => b.handler.held?.length === 1);
   const stopped = b.server.stop();
-  await eventually(() => answers.all.has(1));
-  expect(answers.all.get(1)).toMatchObject({ kind: "error", error: "TIMEOUT" });
+  a.peers.forward(B, put("late"), answers, 2);
+  a.peers.send(groupId(1), heartbeat(A, B, 1));
+  await eventually(() => answers.all.has(2) && b.received.length === 1);
+  expect(answers.all.get(2)).toMatchObject({ kind: "error", error: "SHUTTING_DOWN" });
+  b.handler.release(b.handler.held[0]!);
+  await eventually(() => a.events.includes("disconnected b"));
+  expect(answers.all.get(1)).toEqual({ kind: "boolean", value: true });
+  expect([...b.handler.values.keys()]).toEqual(["k"]);
   b.peers.stop();
   await stopped;
 });

@@ -67,7 +67,7 @@ export interface Peers extends PeerNetwork, GossipNetwork, PeerAcceptor {
   start(): void;
   /** `addresses` names other nodes now: connects to new ones, and leaves those that are gone. */
   membersChanged(): void;
-  /** Closes what was dialled, for good; forwarded requests that wait are answered as at a disconnect. */
+  /** Closes all connections, for good; forwarded requests that wait are answered as at a disconnect. */
   stop(): void;
   /** All other members, in the order of their ids. */
   status(): LinkStatus[];
@@ -133,6 +133,7 @@ class PeerSet implements Peers {
     this.#isStarted = false;
     this.#sweepTimer?.cancel();
     for (const link of this.#links.values()) link.stop();
+    for (const guest of this.#guests.values()) guest.leave();
   }
 
   status(): LinkStatus[] {
