@@ -13,6 +13,7 @@ import { MemoryFileSystem } from "../support/memory-fs.ts";
 const BLOCK_BYTES = 512;
 const LOG = "/data/raft-log";
 const IDENTITY = "/data/identity.json";
+const IDENTITY_FILE = /\/identity\.json$/;
 const SEGMENT = /^\/data\/raft-log\/(\d{12})\.log$/;
 
 /** Bytes of a file that are not what was written. */
@@ -29,7 +30,7 @@ export function damageDisk(
   how: "bitflip" | "misdirect",
   random: Random,
 ): Damage | undefined {
-  const path = choosePath(disk, random);
+  const path = choosePath(disk, how, random);
   if (path === undefined) return undefined;
   const end = SEGMENT.test(path) ? vouchedEnd(disk, path) : disk.readFile(path).length;
   if (end === 0) return undefined;
@@ -61,8 +62,12 @@ export function mustRefuse(disk: MemoryFileSystem, { path, start, bytes }: Damag
   return true;
 }
 
-function choosePath(disk: MemoryFileSystem, random: Random): string | undefined {
-  const kinds = [
+function choosePath(
+  disk: MemoryFileSystem,
+  how: "bitflip" | "misdirect",
+  random: Random,
+): string | undefined {
+  const kinds: RegExp[] = [
     /\.table$/,
     /\.table$/,
     SEGMENT,
@@ -70,6 +75,8 @@ function choosePath(disk: MemoryFileSystem, random: Random): string | undefined 
     /\.manifest$|\/CURRENT$/,
     /\/identity\.json$|\/end$/,
   ];
+  // Most of what lands on a file as small as this from elsewhere makes nonsense of it.
+  if (how === "bitflip") kinds.push(IDENTITY_FILE);
   const kind = kinds[random.below(kinds.length)]!;
   const paths = disk.paths().filter((path) => kind.test(path));
   return paths[random.below(Math.max(1, paths.length))];

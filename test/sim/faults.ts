@@ -332,7 +332,10 @@ export class SimulatedFaults {
       this.#after(lastingMs, () => machine.limitDisk(undefined));
     },
     bitflip: (machine, _, random) => {
-      if (this.#mayDamage(machine)) machine.damage("bitflip", random);
+      if (!this.#mayDamage(machine)) return;
+      machine.damage("bitflip", random);
+      // Some of it only a start can meet.
+      if (random.below(2) === 0) machine.endAtOperation(random.below(20), "killed");
     },
     misdirect: (machine, _, random) => {
       if (this.#mayDamage(machine)) machine.damage("misdirect", random);

@@ -173,6 +173,8 @@ export class SimulatedMachine implements ReplySink {
       timings: { leaseDriftPercent, lostAfterMs },
     };
     const damages = [...this.#damages];
+    // The identity is read first and written anew soon, by then perhaps without what was wrong with it.
+    const believed = damages.find((damage) => damage.path === IDENTITY && mustRefuse(this.#disk, damage));
     process.run(() => {
       const node = createNode(env, config, {
         ...sizes,
@@ -184,7 +186,7 @@ export class SimulatedMachine implements ReplySink {
           if (this.#node !== node) return;
           this.#tell("has started");
           this.#failedStarts = 0;
-          const missed = damages.find((damage) => mustRefuse(this.#disk, damage));
+          const missed = believed ?? damages.find((damage) => mustRefuse(this.#disk, damage));
           if (missed !== undefined) {
             this.failures.push(
               `${this.name} has started, though ${missed.path} is damaged at ${missed.start}`,
