@@ -30,6 +30,8 @@ function setUp() {
     },
   };
   let refusing = false;
+  let together = 0;
+  const gathered: number[] = [];
   let leader: NodeId | undefined;
   const limits = { waitMs: 1000, retryMs: 20, waitingMax: 2 };
   const forwarder: Forwarder = new Forwarder(
@@ -39,6 +41,11 @@ function setUp() {
     (node, _request, _shard, id) => {
       sent.push({ node, sink: forwarder, id });
       if (refusing) forwarder.reply(id, errorResponse("NOT_LEADER", "somebody else leads the shard"));
+      if (together === 0) return;
+      if (sent.length > 100) throw new Error("the same is sent again and again");
+      gathered.push(id);
+      if (gathered.length < together) return;
+      for (const one of gathered.splice(0)) forwarder.reply(one, errorResponse("NOT_LEADER", "hands over"));
     },
   );
   const get = { kind: "get", key: utf8("k"), consistency: "linearizable" } as const;
@@ -61,6 +68,10 @@ function setUp() {
     },
     refuseAtOnce: (refuse: boolean) => {
       refusing = refuse;
+    },
+    /** Refuses so many at once, when the last of them comes; 0: none. */
+    refuseTogether: (count: number) => {
+      together = count;
     },
     wait: (ms: number) => {
       nowMs += ms;
@@ -184,6 +195,25 @@ test("a refusal that comes at once is tried again later, and not in a circle", (
   expect(answers.map(([id]) => id)).toEqual([1, 2]);
 });
 
+test("a refusal that comes at once for several together is tried again later, and not in a circle", () => {
+  const { sent, answers, put, elect, wait, refuseTogether } = setUp();
+  put(1, "k");
+  put(2, "k");
+  elect("n2");
+  // A leader that hands over gathers writes until they fill an entry, and refuses all of them then.
+  refuseTogether(2);
+  wait(20);
+  expect(sent).toHaveLength(2);
+  refuseTogether(0);
+  wait(20);
+  expect(sent).toHaveLength(4);
+  for (const { sink, id } of sent.slice(2)) sink.reply(id, { kind: "boolean", value: true });
+  expect(answers.map(([id, response]) => [id, response.kind])).toEqual([
+    [1, "boolean"],
+    [2, "boolean"],
+  ]);
+});
+
 test("nothing is sent again before all that was sent is answered, and then in its order", () => {
   const { sent, answers, put, elect, wait } = setUp();
   elect("n2");
@@ -237,4 +267,18 @@ test("an unknown outcome of a later write ends an earlier one's turn too", () =>
     [1, "UNAVAILABLE"],
     [2, "TIMEOUT"],
   ]);
+});
+
+test("a later write of which nothing was done ends nobody's turn", () => {
+  const { sent, answers, put, elect, wait } = setUp();
+  elect("n2");
+  put(1, "k");
+  put(2, "k");
+  sent[0]!.sink.reply(sent[0]!.id, errorResponse("NOT_LEADER", "hands over"));
+  sent[1]!.sink.reply(sent[1]!.id, errorResponse("READ_ONLY", "the disk is full"));
+  expect(answers.splice(0).map(([id]) => id)).toEqual([2]);
+  elect("n3");
+  wait(20);
+  sent[2]!.sink.reply(sent[2]!.id, { kind: "boolean", value: true });
+  expect(answers).toEqual([[1, { kind: "boolean", value: true }]]);
 });

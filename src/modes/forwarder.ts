@@ -13,7 +13,7 @@ const NO_LEADER = errorResponse(
 );
 const PASSED = errorResponse(
   "UNAVAILABLE",
-  "the shard's leader refused this write and then carried out a later one of the same key; nothing was done",
+  "the shard's leader refused this write and then took a later one of the same key; nothing was done",
 );
 
 /** A request and who waits for its answer. Used again for another one, so that nothing is allocated for each. */
@@ -120,7 +120,8 @@ export class Forwarder implements ReplySink {
         response.error === "UNAVAILABLE" ||
         response.error === "SHUTTING_DOWN");
     if (!didNotHappen) {
-      if (lane.waiting.length > 0 && lane.waiting[0]!.order < slot.order) this.#endPassed(lane, slot);
+      const mayHavePassed = lane.waiting.length > 0 && lane.waiting[0]!.order < slot.order;
+      if (mayHavePassed && !isRefusal(response)) this.#endPassed(lane, slot);
       this.#answer(slot, response);
       return;
     }
@@ -181,7 +182,9 @@ export class Forwarder implements ReplySink {
     this.#scheduleRetry();
   }
 
-  /** `done` was carried out before earlier requests that wait: those of them that write a key of it can't be any more. */
+  /**
+   * `done` was carried out, perhaps, before earlier requests that wait: those of them that write a key of it can't be any more.
+   */
   #endPassed(lane: Lane, done: Slot): void {
     const passed = lane.waiting.filter(
       (slot) => slot.order < done.order && writeOneKey(slot.request!, done.request!),
@@ -225,10 +228,15 @@ export class Forwarder implements ReplySink {
     for (let slot = lane.waiting[0]; slot !== undefined; slot = lane.waiting[0]) {
       lane.waiting.shift();
       this.#send(lane, leader, slot);
-      // A refusal may come at once, and puts its request back.
-      if (lane.waiting[0] === slot) return;
+      // A refusal may come at once, of this one or of all that were sent by now, and puts them back.
+      if (lane.waiting.length > 0 && lane.waiting[0]!.order <= slot.order) return;
     }
   }
+}
+
+/** Whether nothing was done, though it is for the caller to try again. */
+function isRefusal(response: ClientResponse): boolean {
+  return response.kind === "error" && (response.error === "OVERLOADED" || response.error === "READ_ONLY");
 }
 
 /** Whether both requests write a key that is the same. */
