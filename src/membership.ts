@@ -39,7 +39,7 @@ export interface MembershipParts {
   /** The founders, this node included; nobody of a node that joined. */
   readonly founders: readonly { readonly id: NodeId; readonly address: string }[];
   readonly founding: Founding;
-  /** Nodes whose address the command line says: it knows better how to reach them from here. */
+  /** Nodes whose address the command line says: they are looked for there until they say themselves where they are. */
   readonly listed: readonly { readonly id: NodeId; readonly address: string }[];
   /** What this node would found the cluster with. */
   readonly settings: Settings;
@@ -56,10 +56,10 @@ export interface PlacedNode extends Pick<NodeFact, "address" | "labels"> {
   readonly id: NodeId;
 }
 
-/** What a node says of itself in its hello. */
 /** Most places that are kept of a node beside where it is believed to be. */
 const RUMOURS_MAX = 4;
 
+/** What a node says of itself in its hello. */
 type Seen = Pick<PeerHello, "incarnation" | "address" | "labels">;
 
 /**
