@@ -3,7 +3,7 @@ import { groupId, type NodeId, nodeId, SYSTEM_GROUP } from "../protocol/ids.ts";
 import type { ChangeMember } from "../protocol/messages.ts";
 import type { PeerHello } from "../protocol/peer-messages.ts";
 import { Founding } from "./founding.ts";
-import { firstVoters, type KeptFacts, Membership } from "./membership.ts";
+import { firstVoters, type KeptFacts, Membership, type MembershipParts } from "./membership.ts";
 import { NO_FACTS, type NodeState, type SystemFacts } from "./shard/system-facts.ts";
 import { applied } from "./shard/system-machine.ts";
 
@@ -31,10 +31,23 @@ const foundingOf = (self: NodeId, founders: readonly NodeId[], noted: Record<str
     write: () => true,
   });
 
-const membership = (kept: Partial<KeptFacts> = {}, inGroup?: NodeId, self = n1, founding?: Founding) =>
+const membership = (
+  kept: Partial<KeptFacts> = {},
+  inGroup?: NodeId,
+  self = n1,
+  founding?: Founding,
+  listing: MembershipParts["listed"] = [],
+) =>
   new Membership({
     founding: founding ?? foundingOf(self, self === n1 ? members : []),
-    ...{ self, incarnation: "one", address: `${self}:7001`, labels: { zone: "a" }, listed: [], settings },
+    ...{
+      self,
+      incarnation: "one",
+      address: `${self}:7001`,
+      labels: { zone: "a" },
+      settings,
+      listed: listing,
+    },
     founders: self === n1 ? listed : [],
     facts: { ...NOTHING, ...(kept.clusterId === undefined ? {} : { settings }), ...kept },
     place: (nodes, { shards }) => Array.from({ length: shards }, () => nodes.map(({ id }) => id)),
@@ -284,6 +297,17 @@ test("nodes that others tell of are talked to, and members only when the system 
   expect(behind.nodes).toHaveLength(3);
   behind.learn(founded({ nodes: { ...NODES, n4: fact("n4", "removed") } }));
   expect(behind.connected).toHaveLength(3);
+});
+
+test("what the command line says of a place holds until the node is elsewhere than agreed", () => {
+  const listing = membership({}, undefined, n1, undefined, [{ id: n2, address: "proxy:2" }]);
+  listing.learn(founded({ incarnations: { n2: "two" } }));
+  listing.admit(hello({ clusterId: "aa" }));
+  expect(listing.placesOf(n2)).toEqual(["proxy:2"]);
+  listing.admit(hello({ clusterId: "aa", address: "elsewhere:1" }));
+  expect(listing.placesOf(n2)).toEqual(["elsewhere:1", "proxy:2"]);
+  listing.admit(hello({ clusterId: "aa" }));
+  expect(listing.placesOf(n2)[0]).toBe("n2:7001");
 });
 
 test("who has moved is found where it says it is, also before the cluster can agree on that", () => {

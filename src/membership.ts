@@ -39,7 +39,10 @@ export interface MembershipParts {
   /** The founders, this node included; nobody of a node that joined. */
   readonly founders: readonly { readonly id: NodeId; readonly address: string }[];
   readonly founding: Founding;
-  /** Nodes whose address the command line says: they are looked for there until they say themselves where they are. */
+  /**
+   * Nodes whose address the command line says: they are reached there, until they say that they are elsewhere than the
+   * cluster has agreed on, or that changes.
+   */
   readonly listed: readonly { readonly id: NodeId; readonly address: string }[];
   /** What this node would found the cluster with. */
   readonly settings: Settings;
@@ -160,6 +163,13 @@ export class Membership {
     this.#knownNodes = undefined;
   }
 
+  /** Where the facts have it, it is reached as the command line says, which may know a way that is this node's alone. */
+  #noteClaim(node: NodeId, address: string): void {
+    const fact = this.#facts.nodes[node];
+    const isAsAgreed = fact?.address === address && !this.#movedTo.has(node);
+    if (fact !== undefined && !isAsAgreed) this.#moved(node, address);
+  }
+
   #noteRumour(node: NodeId, address: string): void {
     const others = (this.#rumours.get(node) ?? []).filter((other) => other !== address);
     this.#rumours.set(node, [address, ...others].slice(0, RUMOURS_MAX));
@@ -241,7 +251,9 @@ export class Membership {
     for (const id of Object.keys(nodes)) {
       const was = before[id]?.address;
       const { address } = nodes[id]!;
-      if (was !== undefined && was !== address) this.#moved(nodeId(id), address);
+      if (was === undefined || was === address) continue;
+      this.#noteRumour(nodeId(id), was);
+      this.#moved(nodeId(id), address);
     }
     const holders = new Set(facts.shards.flatMap(namedIn));
     // One that replays its log does not know yet who holds what by now.
@@ -335,7 +347,7 @@ export class Membership {
     }
     this.#seen.set(hello.node, { incarnation, address, labels });
     this.#refusals.delete(hello.node);
-    if (this.#facts.nodes[hello.node] !== undefined) this.#moved(hello.node, address);
+    this.#noteClaim(hello.node, address);
     return undefined;
   }
 
