@@ -41,7 +41,13 @@ function destroys(
   const removed: unknown[] = [];
   const parts = {
     env: { clock: { nowMs: () => 0 }, random: seededRandom(1), log: { info: () => {} } },
-    ...{ self: N1, address: "host:1", isKept: () => isKept, engine: {} },
+    ...{
+      self: N1,
+      address: "host:1",
+      isKept: () => isKept,
+      engine: {},
+      timings: timingsOf(DEFAULT_TIMING_OPTIONS),
+    },
     membership: { current: { shards: [set] } },
     host: {
       group: (group: number) => (group === G1 ? replica : undefined),
@@ -150,6 +156,7 @@ test("a leader tells of members that are news, and of the others once a term, wh
   const parts = {
     env: { clock: { nowMs: () => 0 }, random: seededRandom(1), log: { info: () => {} } },
     ...{ self: N1, address: "host:1", engine: {}, snapshots: DEFAULT_SNAPSHOT_SIZES },
+    timings: timingsOf(DEFAULT_TIMING_OPTIONS),
     membership: { facts: { shards: [known] } },
     host: { shards: [replica] },
   };

@@ -63,6 +63,8 @@ export interface ReplicaParts {
 /** How large the buffers are that a node's own log entries are cut from. */
 const SLAB_BYTES = 256 * 1024;
 const TELL_AGAIN_MS = 1000;
+/** What could not be sent as snapshots for so many ticks may be sent in one. */
+const BURST_TICKS = 2;
 /** A leader of a later term than who told last tells again, if it has led for so long. */
 const LATER_TERM_MS = 10_000;
 
@@ -92,11 +94,9 @@ export class Replicas {
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts;
-    const { engine, env, self, address, sendBytesPerSecond } = parts;
-    this.#streams = new StreamBudget(
-      { streams: DEFAULT_LIMITS.snapshotStreamsMax, bytesPerSecond: sendBytesPerSecond },
-      env.clock,
-    );
+    const { engine, env, self, address, sendBytesPerSecond, timings } = parts;
+    const sending = { bytesPerSecond: sendBytesPerSecond, burstMs: BURST_TICKS * timings.tickMs };
+    this.#streams = new StreamBudget({ streams: DEFAULT_LIMITS.snapshotStreamsMax, ...sending }, env.clock);
     this.readings = new ReadingSnapshots({
       ...{ engine, keys: this.#keys, clock: env.clock, random: env.random },
       self: { node: self, address },

@@ -113,7 +113,10 @@ describe("a sender", () => {
 
   test("sends no faster than it may, however long that takes", () => {
     const clock = { nowMs: () => 0 };
-    const budget = new StreamBudget({ streams: 1, bytesPerSecond: 1000 }, { nowMs: () => clock.nowMs() });
+    const budget = new StreamBudget(
+      { streams: 1, bytesPerSecond: 1000, burstMs: 100 },
+      { nowMs: () => clock.nowMs() },
+    );
     const { sender, sent, time } = send(full(30), HEAD, budget);
     clock.nowMs = () => time.nowMs;
     for (; !sender.isDone; time.nowMs += 50) {

@@ -8,7 +8,7 @@ import { EntriesPart, encodeHeadSlice, type SnapshotSizes } from "./snapshot-for
 import { encodeHead, type SnapshotHead } from "./snapshot-head.ts";
 import type { StreamBudget } from "./stream-budget.ts";
 
-/** Parts that were not acknowledged for so long are sent again. */
+/** Parts that were not acknowledged for so long are sent again; after twice as long again, and so on. */
 const RESEND_MS = 1000;
 /** A receiver that takes nothing for so long is given up. */
 export const GIVE_UP_MS = 30_000;
@@ -49,6 +49,8 @@ export class SnapshotSender {
   #windowBytes = 0;
   #sentMs: number;
   #progressMs: number;
+  /** Who takes nothing should not take the others' share of the budget. */
+  #resendMs = RESEND_MS;
 
   constructor(parts: SenderParts) {
     this.#parts = parts;
@@ -99,6 +101,7 @@ export class SnapshotSender {
     if (taken === 0) return;
     this.#window.splice(0, taken);
     this.#progressMs = this.#parts.nowMs();
+    this.#resendMs = RESEND_MS;
     this.fill();
   }
 
@@ -109,7 +112,10 @@ export class SnapshotSender {
     if (this.#window.length === 0) this.#progressMs = nowMs;
     this.fill();
     if (nowMs - this.#progressMs >= GIVE_UP_MS) return false;
-    if (nowMs - Math.max(this.#sentMs, this.#progressMs) >= RESEND_MS) this.resend();
+    if (nowMs - Math.max(this.#sentMs, this.#progressMs) >= this.#resendMs) {
+      this.#resendMs *= 2;
+      this.resend();
+    }
     return true;
   }
 

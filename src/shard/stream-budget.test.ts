@@ -3,7 +3,7 @@ import { StreamBudget } from "./stream-budget.ts";
 
 function setUp(bytesPerSecond: number) {
   const time = { nowMs: 5000 };
-  const budget = new StreamBudget({ streams: 2, bytesPerSecond }, { nowMs: () => time.nowMs });
+  const budget = new StreamBudget({ streams: 2, bytesPerSecond, burstMs: 100 }, { nowMs: () => time.nowMs });
   return { time, budget };
 }
 

@@ -5,10 +5,9 @@ export interface StreamLimits {
   readonly streams: number;
   /** Most bytes of them in a second, over a while. */
   readonly bytesPerSecond: number;
+  /** What was not sent for so long may be sent later at once: longer than the pauses between two tries to send. */
+  readonly burstMs: number;
 }
-
-/** How much of what was not sent may be sent later at once. */
-const BURST_MS = 100;
 
 /**
  * What the snapshots may take that a node sends, of all its groups together: each pins memory, and all take from the disk and the
@@ -59,6 +58,7 @@ export class StreamBudget {
   }
 
   get #burst(): number {
-    return (this.#limits.bytesPerSecond * BURST_MS) / 1000;
+    const { bytesPerSecond, burstMs } = this.#limits;
+    return (bytesPerSecond * burstMs) / 1000;
   }
 }
