@@ -59,7 +59,7 @@ export const MOVE_LIMITS: MoveLimits = {
   bytesPerNode: 32 * 1024 * 1024,
   moves: 64,
   bytesPerSecond: 64 * 1024 * 1024,
-  moveSeconds: 3,
+  moveSeconds: 0.5,
 };
 
 /** Why a move is made, the most urgent first. */
