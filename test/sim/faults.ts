@@ -188,6 +188,14 @@ export class SimulatedFaults {
     if (!this.#isHealed) machine.boot();
   }
 
+  /** Has a founder come back with an empty disk, if few enough have lost theirs. */
+  wipe(machine: SimulatedMachine): boolean {
+    if (this.#isHealed || !this.#mayWipe(machine)) return false;
+    this.counts.wipe = (this.counts.wipe ?? 0) + 1;
+    machine.wipe();
+    return true;
+  }
+
   /** A process ends between two disk operations. */
   end(machine: SimulatedMachine): void {
     if (!this.#isHealed) machine.end(this.#random.below(2) === 0 ? "powerLost" : "killed");

@@ -2,9 +2,9 @@ import { nodeId, shardId } from "../../protocol/ids.ts";
 import type { ChangeMember } from "../../protocol/messages.ts";
 import type { Random } from "../../src/lib/prng.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
+import type { Course } from "./courses.ts";
 import type { SimulatedFaults } from "./faults.ts";
 import type { SimulatedMachine } from "./machine.ts";
-import type { Course } from "./profile.ts";
 
 export interface MemberChangesParts {
   readonly clock: VirtualClock;

@@ -1,4 +1,5 @@
 /** What a run of the simulator is told. Everything else follows from these, to the byte. */
+import type { Course } from "./courses.ts";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
 
 export interface SimulationOptions {
@@ -7,6 +8,8 @@ export interface SimulationOptions {
   readonly nodes: number;
   /** The kinds of faults that may happen; `undefined`: the seed decides. */
   readonly faults: readonly FaultKind[] | undefined;
+  /** What the run is about; `undefined`: the seed decides. */
+  readonly course: Course | undefined;
   /** How long faults are made, in simulated minutes; 0: the seed decides, on some seconds. */
   readonly minutes: number;
   /** 0: the seed decides. */
@@ -24,6 +27,7 @@ export const DEFAULT_OPTIONS: SimulationOptions = {
   seed: 1,
   nodes: 0,
   faults: undefined,
+  course: undefined,
   minutes: 0,
   clients: 0,
   operationsMax: Number.POSITIVE_INFINITY,
@@ -35,6 +39,7 @@ export function flagsOf(options: SimulationOptions): string {
   const flags = [`--seed ${options.seed}`];
   if (options.nodes !== DEFAULT_OPTIONS.nodes) flags.push(`--nodes ${options.nodes}`);
   if (options.faults !== undefined) flags.push(`--faults ${options.faults.join() || "none"}`);
+  if (options.course !== undefined) flags.push(`--course ${options.course}`);
   if (options.minutes !== DEFAULT_OPTIONS.minutes) flags.push(`--minutes ${options.minutes}`);
   if (options.clients !== DEFAULT_OPTIONS.clients) flags.push(`--clients ${options.clients}`);
   if (Number.isFinite(options.operationsMax)) flags.push(`--operations ${options.operationsMax}`);

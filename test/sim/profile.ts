@@ -2,15 +2,9 @@ import type { Random } from "../../src/lib/prng.ts";
 import type { NodeOptions } from "../../src/node.ts";
 import type { SnapshotSizes } from "../../src/shard/snapshot-format.ts";
 import { DEFAULT_TIMING_OPTIONS } from "../../src/timings.ts";
+import type { Course } from "./courses.ts";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
 import type { SimulationOptions } from "./options.ts";
-
-/**
- * What a run is about. `churn`: few nodes hold something, and who drains is soon wanted again, so that replicas go from nodes
- * and come back. `homecoming`: a replica comes back to a node from where a group went on while another of its nodes was away,
- * and these two meet before either has heard what became of it. Both only where members change; most runs are `any`.
- */
-export type Course = "any" | "churn" | "homecoming";
 
 /** What a run is like, faults aside. */
 export interface Profile {
@@ -81,8 +75,10 @@ export function drawProfile(random: Random, courseRandom: Random, options: Simul
     },
     lostAfterMs: random.below(2) === 0 ? DEFAULT_TIMING_OPTIONS.lostAfterMs : 2000 + random.below(2000),
   };
-  const kinds = options.faults ?? drawn.kinds;
-  const course = drawCourse(courseRandom, kinds, options.nodes);
+  const drawnCourse = drawCourse(courseRandom, options.faults ?? drawn.kinds, options.nodes);
+  const course = options.course ?? drawnCourse;
+  const needed = NEEDED_BY[course].filter((kind) => !drawn.kinds.includes(kind));
+  const kinds = options.faults ?? [...drawn.kinds, ...needed];
   const changed = {
     ...drawn,
     course,
@@ -101,9 +97,18 @@ export function drawProfile(random: Random, courseRandom: Random, options: Simul
 function drawCourse(random: Random, kinds: readonly FaultKind[], nodes: number): Course {
   const drawn = random.below(4);
   // With as many nodes as replicas nobody holds less than everything.
-  if (!kinds.includes("members") || (nodes > 0 && nodes < SPARSE_NODES)) return "any";
-  return drawn === 0 ? "churn" : drawn === 1 ? "homecoming" : "any";
+  const isSparse = nodes === 0 || nodes >= SPARSE_NODES;
+  if (drawn < 2 && isSparse && kinds.includes("members")) return drawn === 0 ? "churn" : "homecoming";
+  return random.below(4) === 0 && kinds.includes("wipe") ? "founding" : "any";
 }
+
+/** Without these kinds of faults there is no such run. */
+const NEEDED_BY: Readonly<Record<Course, readonly FaultKind[]>> = {
+  any: [],
+  churn: ["members"],
+  homecoming: ["members"],
+  founding: ["wipe"],
+};
 
 /** So many nodes that some don't hold some shard. */
 const SPARSE_NODES = 4;
@@ -147,7 +152,19 @@ const OF_COURSE: Readonly<Record<Course, (random: Random, drawn: Profile) => Par
       },
     },
   }),
+  founding: (random, { kinds }) => {
+    const isGentle = random.below(2) === 0;
+    return {
+      faultsMs: 6000 + random.below(3000),
+      usual: { syncMs: 4 << random.below(3), latencyMs: 2 << random.below(3) },
+      // One disk is lost already, and a minority away; and before the cluster is founded nobody can join it.
+      kinds: kinds.filter((kind) => !UNFOUNDED.includes(kind) && (!isGentle || GENTLE.includes(kind))),
+    };
+  },
 };
+
+/** What would keep a founder's loss from being what it is. */
+const UNFOUNDED: readonly FaultKind[] = ["wipe", "absence", "members"];
 
 /** What makes everything later than it would be, and nothing impossible. */
 const GENTLE: readonly FaultKind[] = ["loss", "repeat", "reorder", "delay", "slowdisk", "jump", "members"];

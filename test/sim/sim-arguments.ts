@@ -1,5 +1,6 @@
 /** The command line of `bun run sim`. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { COURSES } from "./courses.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { DEFAULT_OPTIONS, NODES_MAX, parseFaults, type SimulationOptions } from "./options.ts";
 
@@ -25,6 +26,7 @@ export function parseSimArguments(argv: readonly string[]): SimArguments {
       atLeast(0, NODES_MAX),
     )
     .option("--faults <list>", `kinds, with commas: ${FAULT_KINDS.join(", ")}; or all, or none`, kinds)
+    .addOption(new Option("--course <name>", "what the run is about; not said: drawn").choices(COURSES))
     .option("--minutes <m>", "for how many simulated minutes faults are made; 0: drawn", fraction)
     .option("--clients <n>", "how many clients; 0: drawn", atLeast(0))
     .option("--operations <n>", "how many operations the clients begin at most", atLeast(0))
@@ -40,6 +42,7 @@ export function parseSimArguments(argv: readonly string[]): SimArguments {
     seed: given.seed ?? Math.floor(Math.random() * 2 ** 31),
     nodes: given.nodes ?? DEFAULT_OPTIONS.nodes,
     faults: given.faults,
+    course: given.course,
     minutes: given.minutes ?? DEFAULT_OPTIONS.minutes,
     clients: given.clients ?? DEFAULT_OPTIONS.clients,
     operationsMax: given.operations ?? DEFAULT_OPTIONS.operationsMax,

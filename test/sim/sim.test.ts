@@ -96,10 +96,16 @@ test("a run without faults makes none, and its clients get answers", async () =>
   expect(result.operations).toBeGreaterThan(50);
 }, 60_000);
 
+test("a founder that loses its disk before all have met does not lose the cluster", async () => {
+  const result = await run({ ...DEFAULT_OPTIONS, seed: 5, course: "founding" });
+  expect(result.faults.wipe).toBe(1);
+  expect(result.operations).toBeGreaterThan(50);
+}, 60_000);
+
 test("the flags of a run say which one it was", () => {
   const options: SimulationOptions = {
     ...{ seed: 5, nodes: 5, faults: parseFaults("crash,wipe"), minutes: 0.5, clients: 2 },
-    ...{ operationsMax: 40, only: [1, 4] },
+    ...{ course: "founding", operationsMax: 40, only: [1, 4] },
   };
   expect(parseSimArguments(flagsOf(options).split(" ")).options).toEqual(options);
   expect(parseSimArguments(["--seed", "9"]).options).toEqual({ ...DEFAULT_OPTIONS, seed: 9 });

@@ -26,6 +26,7 @@ import { FAULT_KINDS } from "./fault-kinds.ts";
 import { type PlannedFault, planFaults, SimulatedFaults } from "./faults.ts";
 import { allKeys, isOther, nameOf, shardOf } from "./keys.ts";
 import { SimulatedKeyspaces } from "./keyspaces.ts";
+import { loseFounder } from "./lost-founder.ts";
 import { SimulatedMachine } from "./machine.ts";
 import { MemberChanges } from "./member-changes.ts";
 import { visitMessages, visitReports } from "./message-frames.ts";
@@ -213,9 +214,14 @@ class Simulation {
   }
 
   async #run(): Promise<void> {
-    const { faultsMs, clients, kinds } = this.#profile;
+    const { faultsMs, clients, kinds, course, nodes } = this.#profile;
     this.#tell(`profile ${JSON.stringify(this.#profile)}`);
     for (const machine of this.#machines) machine.boot();
+    if (course === "founding") {
+      const random = streamOf(this.#options.seed, "founding");
+      const founders = this.#machines.slice(0, nodes);
+      loseFounder({ clock: this.#clock, random, founders, faults: this.#faults });
+    }
     this.#clients.start(clients);
     this.#keyspaces.start();
     this.#compareContents();
