@@ -234,6 +234,16 @@ describe("one step", () => {
     expect(nextMoves(view, { ...LIMITS, moves: 0 })).toEqual([]);
   });
 
+  test("who is removed while it is to hold a shard alone is waited for: it may hold all there is already", () => {
+    const moved = (health: PlanNode["health"]) =>
+      nextMoves(viewOf({ a: "up", b: health, c: "up" }, ["b"], ["a"], [], ["b"]), LIMITS);
+    expect([moved("up"), moved("down")]).toEqual([[], []]);
+    expect(moved("lost")).toMatchObject([{ add: "a", remove: "b", reason: "stop" }]);
+    // Of several one is not needed for what the others hold.
+    const set = viewOf({ a: "up", b: "up", c: "up", d: "up" }, ["a", "b", "d"], ["a", "b", "c"], [], ["d"]);
+    expect(nextMoves(set, LIMITS)).toMatchObject([{ add: "c", remove: "d", reason: "stop" }]);
+  });
+
   test("a smaller set whose others fall silent is given up, and nothing that has its vote already", () => {
     const smaller = viewOf({ a: "up", b: "down", c: "up" }, ["a", "b"], ["a", "b", "c"]);
     expect(nextMoves(smaller, LIMITS)).toMatchObject([{ add: "c", remove: undefined, reason: "stop" }]);

@@ -280,6 +280,9 @@ function stops(view: PlacementView, nodes: ReadonlyMap<NodeId, PlanNode>): Move[
     const isStuck =
       remove !== undefined && (newcomer === undefined || newcomer.isLeaving || newcomer.health !== "up");
     if (add === undefined && remove === undefined) continue;
+    // Whoever is to hold a shard alone may do so already, and nobody has heard of it: removed, it would be left with all there is.
+    const mayHoldAll = wanted.length === 1 && newcomer?.isLeaving === true && newcomer.health !== "lost";
+    if (mayHoldAll) continue;
     if (!isStuck && (isAlive(wanted, nodes) || !isAlive(actual.voters, nodes))) continue;
     moves.push({ shard, add, remove, bytes: 0, reason: "stop" });
   }

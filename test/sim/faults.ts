@@ -99,6 +99,10 @@ const DEEDS: Readonly<Record<string, string>> = {
 };
 /** Operations of its disk within which it has done it. */
 const DEED_OPERATIONS = 40;
+/** Where one of these is among the faults, the network loses messages too. */
+const NETWORK_KINDS: ReadonlySet<FaultKind> = new Set<FaultKind>(["loss", "reorder", "partition", "break"]);
+/** How long messages are lost after a snapshot began to be sent. */
+const STREAM_MS = 200;
 /** How long the Raft log may be behind other files then. */
 const HELD_MS = 250;
 
@@ -112,6 +116,7 @@ export class SimulatedFaults {
   #isHealed = false;
   /** Those that the cluster has to do without, until the very end. */
   #off: readonly SimulatedMachine[] = [];
+  readonly #losesMessages: boolean;
   /** How many faults of each kind there were. */
   readonly counts: Partial<Record<FaultKind, number>> = {};
   /** Those that are away for long. */
@@ -123,6 +128,7 @@ export class SimulatedFaults {
   constructor(parts: FaultsParts) {
     this.#parts = parts;
     this.#random = parts.random;
+    this.#losesMessages = parts.plan.some(({ kind }) => NETWORK_KINDS.has(kind));
     this.#restartChance = 1 << parts.random.below(5);
     parts.network.latencyMsMax = parts.usual.latencyMs;
     for (const machine of parts.machines) machine.syncMsMax = parts.usual.syncMs;
@@ -373,6 +379,7 @@ export class SimulatedFaults {
 
   /** Something was told, perhaps by a node of what it begins to do on its disk. */
   happened(event: string): void {
+    if (event.endsWith("sends a snapshot")) this.#disturbStream();
     const deed = Object.keys(DEEDS).find((name) => event.endsWith(DEEDS[name]!));
     if (deed === undefined || this.#isHealed) return;
     const machine = this.#parts.machines.find(({ name }) => event.startsWith(`${name} `));
@@ -395,6 +402,12 @@ export class SimulatedFaults {
     this.#after(this.#random.float() * HELD_MS, () => {
       if (machine.process === process) machine.end("powerLost");
     });
+  }
+
+  /** A stream of parts is over soon: what the network does to the middle of one begins with it. */
+  #disturbStream(): void {
+    if (this.#isHealed || !this.#losesMessages || this.#random.below(3) === 0) return;
+    this.#weather("lossPercent", 5 + this.#random.below(30), STREAM_MS);
   }
 
   /** Does what the last messages that were seen were waited for with. */

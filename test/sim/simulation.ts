@@ -227,7 +227,10 @@ class Simulation {
     this.#compareContents();
     if (kinds.includes("members")) this.#members.start();
     await this.#until(() => this.#clock.nowMs() >= faultsMs, 2 * faultsMs, "the faults are over");
-    await this.#liveness();
+    if (!(await this.#liveness())) {
+      this.#endUnfounded();
+      return;
+    }
     this.#clients.stop();
     this.#keyspaces.stop();
     const haveEnded = () => this.#clients.isDone && this.#keyspaces.isDone;
@@ -235,7 +238,7 @@ class Simulation {
     this.#faults.healAll();
     this.#off = [];
     await this.#until(() => this.#areUp(), ANSWERS_MS, "all nodes have come back");
-    if (this.#profile.kinds.includes("members")) this.#members.removeLost();
+    if (kinds.includes("members") || course === "founding") this.#members.removeLost();
     await this.#until(() => this.#members.isDone, ANSWERS_MS, "nodes that are lost are removed");
     await this.#until(() => this.#members.haveFollowed(), FOLLOW_MS, "every shard is where it should be");
     await this.#becomeEqual();
@@ -249,8 +252,8 @@ class Simulation {
     assertLinearizable(this.#clients.history);
   }
 
-  /** Heals all but a minority, and sees the cluster serve again. */
-  async #liveness(): Promise<void> {
+  /** Heals all but a minority, and sees the cluster serve again; false where its founders can't agree on who they are. */
+  async #liveness(): Promise<boolean> {
     this.#off = this.#chooseOff();
     this.#faults.heal(this.#off);
     await this.#until(() => this.#areUp(), DEFAULT_TIMINGS.stopMsMax, "nodes that were stopping have ended");
@@ -263,11 +266,31 @@ class Simulation {
         this.#openUntilServed(machine, shard).then(() => served++);
       }
     }
+    const isServing = () => served === healthy.length * shards;
+    const lateMs = this.#clock.nowMs() + 9 * ELECTION_TIMEOUT_MS;
     await this.#until(
-      () => served === healthy.length * shards,
+      () => isServing() || (this.#clock.nowMs() >= lateMs && this.#isUnfounded),
       10 * ELECTION_TIMEOUT_MS,
       "every shard serves again, through every node",
     );
+    return isServing();
+  }
+
+  /**
+   * A founder lost its disk when some had met it and some had not: there will be no cluster, and an operator has to begin anew,
+   * which is possible as long as nobody was promised anything.
+   */
+  get #isUnfounded(): boolean {
+    const hasBegun = (machine: SimulatedMachine) => (machine.describe(undefined, 0)?.term ?? 0) > 0;
+    return this.#profile.course === "founding" && !this.#machines.some(hasBegun);
+  }
+
+  #endUnfounded(): void {
+    this.#tell("the founders can't agree on who they are: no cluster was founded");
+    if (this.#clients.history.some(({ outcome }) => outcome === "done")) {
+      this.#problems.push("something was acknowledged before the cluster was founded");
+    }
+    this.#throwProblems();
   }
 
   /** So few nodes, or nobody, that no shard can have lost its majority with them, that the cluster will have to do without. */
