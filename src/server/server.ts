@@ -107,7 +107,12 @@ class PortServer implements Server, ConnectionHandler, Doors {
 
   opened(connection: Connection): void {
     const { env, limits } = this.#parts;
-    if (this.#phase !== "serving" || this.#served.size >= limits.connectionsMax + limits.guestsMax) {
+    if (this.#phase !== "serving") {
+      // It came just when nobody listened any more.
+      connection.finish();
+      return;
+    }
+    if (this.#served.size >= limits.connectionsMax + limits.guestsMax) {
       // Nobody knows which protocol the caller speaks. A Redis client understands this, and so does a person.
       this.#refuse(connection, utf8(TOO_MANY));
       return;
