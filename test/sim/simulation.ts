@@ -293,6 +293,19 @@ class Simulation {
     this.#throwProblems();
   }
 
+  /** A set that is on its way to others may be smaller than those that are wanted. */
+  #canDoWithout(off: readonly SimulatedMachine[]): boolean {
+    const isOff = (id: string) => off.some(({ name }) => name === id);
+    const hasMajority = (set: readonly string[]) => 2 * set.filter((id) => !isOff(id)).length > set.length;
+    return this.#machines.every((machine) =>
+      Array.from({ length: this.#profile.shards }, (_, shard) => machine.describe(shardId(shard), 0)).every(
+        (log) =>
+          log === undefined ||
+          [log.voters, log.outgoing].every((set) => set.length === 0 || hasMajority(set)),
+      ),
+    );
+  }
+
   /** So few nodes, or nobody, that no shard can have lost its majority with them, that the cluster will have to do without. */
   #chooseOff(): readonly SimulatedMachine[] {
     const random = streamOf(this.#options.seed, "off");
@@ -304,7 +317,8 @@ class Simulation {
     const count = random.below(2) === 0 ? 0 : Math.max(0, most);
     const candidates = founders.filter(({ isExcused }) => !isExcused);
     const first = random.below(candidates.length);
-    return [...candidates.slice(first), ...candidates.slice(0, first)].slice(0, count);
+    const off = [...candidates.slice(first), ...candidates.slice(0, first)].slice(0, count);
+    return this.#canDoWithout(off) ? off : [];
   }
 
   /** Members whose disks are as they should be, and who are not left off. */
