@@ -12,6 +12,7 @@ import type { Subprocess } from "bun";
 import { newCommand, parseOptions, Stop, scriptCommand, wholeNumber } from "./command-line.ts";
 import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_SHARDS, isShardCount, reachableHost } from "./config.ts";
 import { LOG_LEVELS } from "./env/env.ts";
+import { formatAddress } from "./lib/address.ts";
 import { addTimingFlags, type TimingKey, timingArguments, timingOptions } from "./timing-flags.ts";
 import { TIMING_FLAGS, type TimingOptions, timingsOf } from "./timings.ts";
 
@@ -263,6 +264,5 @@ async function eachLine(stream: ReadableStream<Uint8Array>, onLine: (line: strin
 
 /** Where the node with this port is reached. */
 function address(port: number): string {
-  const host = reachableHost(options.host);
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  return formatAddress({ host: reachableHost(options.host), port });
 }

@@ -5,6 +5,7 @@
 import type { NodeId } from "../protocol/ids.ts";
 import { SHARDS_MAX } from "../protocol/limits.ts";
 import type { LogLevel } from "./env/env.ts";
+import { formatAddress } from "./lib/address.ts";
 import { MOVE_LIMITS, type MoveLimits } from "./placement/plan.ts";
 import type { TimingOptions } from "./timings.ts";
 
@@ -101,7 +102,7 @@ export function isShardCount(count: number): boolean {
 
 /** A member, with its address spelled out. */
 export function memberAt(id: NodeId, host: string, port: number): Member {
-  return { id, host, port, address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}` };
+  return { id, host, port, address: formatAddress({ host, port }) };
 }
 
 /** Where others reach the node. */

@@ -3,7 +3,7 @@ import type { Join, JoinedCluster, Topology } from "../protocol/messages.ts";
 import { Client } from "./client/cluster-client.ts";
 import { FlotillaError } from "./client/errors.ts";
 import type { Env, Transport } from "./env/env.ts";
-import { parseAddress } from "./lib/address.ts";
+import { formatAddress, parseAddress } from "./lib/address.ts";
 import type { KeptFacts } from "./membership.ts";
 import type { NodeFact } from "./shard/system-facts.ts";
 import { StartError } from "./start-error.ts";
@@ -89,10 +89,10 @@ export async function everyPlace(
 ): Promise<readonly string[]> {
   const places = new Set<string>();
   for (const seed of seeds) {
-    const { host, port } = parseAddress(seed) ?? {};
-    const found = host === undefined ? [] : await transport.resolve(host);
+    const place = parseAddress(seed);
+    const found = place === undefined ? [] : await transport.resolve(place.host);
     if (found.length === 0) places.add(seed);
-    for (const address of found) places.add(`${address.includes(":") ? `[${address}]` : address}:${port}`);
+    for (const host of found) places.add(formatAddress({ ...place!, host }));
   }
   return [...places];
 }

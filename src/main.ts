@@ -19,7 +19,7 @@ import { scriptCommand } from "./command-line.ts";
 import { addressOf, type NodeConfig } from "./config.ts";
 import { consoleLog } from "./env/console-log.ts";
 import { FileError, type Log } from "./env/env.ts";
-import { parseAddress } from "./lib/address.ts";
+import { formatAddress, parseAddress } from "./lib/address.ts";
 import { AssertionError } from "./lib/assert.ts";
 import type { FlotillaNode } from "./node.ts";
 import { parseNodeConfig } from "./node-arguments.ts";
@@ -155,7 +155,7 @@ function servingLine(config: NodeConfig): string {
   const reachable = parseAddress(address)!.host;
   const redisHost = reachable === "127.0.0.1" ? "" : `-h ${reachable} `;
   return (
-    `${id} serves on ${host.includes(":") ? `[${host}]` : host}:${port} (data in ${dataDirectory}); ` +
+    `${id} serves on ${formatAddress({ host, port })} (data in ${dataDirectory}); ` +
     `connect with: ${scriptCommand("repl", ["--addr", address], process.env)}  or  redis-cli ${redisHost}-p ${port}`
   );
 }

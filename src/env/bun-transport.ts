@@ -9,6 +9,7 @@
  */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { formatAddress } from "../lib/address.ts";
 import {
   type Connection,
   type ConnectionHandler,
@@ -63,14 +64,18 @@ async function listen(
     return { host, port: listener.port, close: () => listener.stop() };
   } catch (error) {
     const code = (error as { code?: string }).code ?? "EINVAL";
-    throw new ListenError(code, `cannot listen on ${address(host, port)}: ${listenFailure(code, error)}`, {
-      cause: error,
-    });
+    throw new ListenError(
+      code,
+      `cannot listen on ${formatAddress({ host, port })}: ${listenFailure(code, error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
 function connect(host: string, port: number, handler: ConnectionHandler, finishStallMs: number): Connection {
-  const remote = address(host, port);
+  const remote = formatAddress({ host, port });
   const connection = new BunConnection(handler, remote, finishStallMs);
   const failed = (error: unknown): void => {
     connection.onClose(new Error(`cannot connect to ${remote}: ${messageOf(error)}`, { cause: error }));
@@ -255,12 +260,7 @@ function remoteOf(socket: { remoteAddress?: string; remotePort?: number }): stri
   const { remoteAddress, remotePort } = socket;
   return remoteAddress === undefined || remotePort === undefined
     ? "an unknown address"
-    : address(remoteAddress, remotePort);
-}
-
-/** `host:port`, with brackets around an IPv6 address. */
-function address(host: string, port: number): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    : formatAddress({ host: remoteAddress, port: remotePort });
 }
 
 function listenFailure(code: string, error: unknown): string {

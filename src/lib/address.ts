@@ -14,3 +14,8 @@ export function parseAddress(text: string): Address | undefined {
   if (port < 1 || port > 65_535) return undefined;
   return { host: match[1] ?? match[2]!, port };
 }
+
+/** What `parseAddress` reads: `host:port`, with an IPv6 host in brackets. */
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}

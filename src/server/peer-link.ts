@@ -21,6 +21,7 @@ import {
 import type { ConfigurationReport, GroupMessage } from "../../protocol/peer-messages.ts";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
 import type { Connection, ConnectionHandler, Timer } from "../env/env.ts";
+import { formatAddress } from "../lib/address.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import { ForwardTable } from "./forward-table.ts";
 import { expectHello, judgeHello } from "./peer-hello.ts";
@@ -116,10 +117,9 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   }
 
   status(nowMs: number): LinkStatus {
-    const { host, port } = this.#address;
     return {
       id: this.#node,
-      address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`,
+      address: formatAddress(this.#address),
       connected: this.#phase === "ready",
       lastHeardMs: this.#nodeHeardMs === undefined ? null : Math.round(nowMs - this.#nodeHeardMs),
     };
