@@ -343,13 +343,16 @@ export interface Topology {
   /** By shard, of which there are never more or fewer. Shard `s` of `n` holds slots [s·16384/n, (s+1)·16384/n). */
   readonly shards: readonly ShardPlace[];
 }
+/** What the cluster has decided about a node: `draining`, its shards go to others; `removed`, for good. */
+export type NodeStanding = "member" | "draining" | "removed";
+
 export interface TopologyNode {
   readonly id: NodeId;
   readonly address: string;
   /** What it shares and fails with other nodes: `host`, `zone`. */
   readonly labels: Readonly<Record<string, string>>;
   /** What the cluster has decided about it. */
-  readonly standing: "member" | "draining" | "removed";
+  readonly standing: NodeStanding;
   /** Whether it is there, as far as the node asked has heard; who is only suspected is. */
   readonly isUp: boolean;
 }
@@ -376,7 +379,7 @@ export interface PlacementStatus {
   readonly nodes: readonly {
     readonly id: NodeId;
     /** `draining` and `removed`: what it holds goes to others. */
-    readonly state: "member" | "draining" | "removed";
+    readonly state: NodeStanding;
     /** Which part of the hash ring is its own, from 0 to 1. */
     readonly ring: number;
   }[];
@@ -511,7 +514,7 @@ export interface ClusterStatus {
     readonly address: string;
     readonly state: MemberState;
     /** What the cluster has decided about it: `draining`, its shards go to others; `removed`, for good. */
-    readonly standing: "member" | "draining" | "removed";
+    readonly standing: NodeStanding;
     /** Milliseconds since any answering node heard of it; `null`: never. */
     readonly lastSeenMs: number | null;
     /** As it was told last, up to a minute ago; `null` where it was not heard of. */

@@ -12,7 +12,7 @@ import type { PeerNetwork } from "../protocol/peer-network.ts";
 import type { Clock, Timer } from "./env/env.ts";
 import type { KnownNode, Membership } from "./membership.ts";
 import { isNamed } from "./shard/system-facts.ts";
-import { type HeldSet, movesOf } from "./shard-moves.ts";
+import { type Held, type HeldSet, heldBy, movesOf } from "./shard-moves.ts";
 
 /** A member, as this node knows it without asking. */
 export interface ClusterMember {
@@ -94,22 +94,13 @@ export class GatherStatus implements ReplySink {
     if (this.#answered) return;
     this.#answered = true;
     this.#timer.cancel();
-    const outlook = this.#outlook((node) => heldBy(this.#statuses.find((status) => status?.id === node)));
+    const outlook = this.#outlook((node) => {
+      const status = this.#statuses.find((one) => one?.id === node);
+      return status === undefined ? undefined : heldBy(status);
+    });
     const status = clusterStatus(this.#members, this.#statuses, this.#errors, this.#sets, outlook);
     this.#sink.reply(this.#requestId, { kind: "clusterStatus", status });
   }
-}
-
-/** What a node has. */
-type Held = Pick<NodeLoad, "shards" | "dataBytes">;
-
-function heldBy(status: NodeStatus | undefined): Held | undefined {
-  if (status === undefined) return undefined;
-  const { tableBytes, memtableBytes } = status.storage;
-  return {
-    shards: status.shards.filter(({ shard }) => shard >= 0).length,
-    dataBytes: tableBytes + memtableBytes,
-  };
 }
 
 const GONE = { dead: "it answers nobody", left: "it was stopped" } as const;

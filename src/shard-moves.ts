@@ -1,3 +1,4 @@
+import type { NodeLoad } from "../protocol/gossip-messages.ts";
 import type { ClusterStatus, NodeStatus } from "../protocol/messages.ts";
 import type { PlanShard } from "./placement/plan.ts";
 
@@ -32,9 +33,19 @@ export function movesOf(
   });
 }
 
+/** What a node has. */
+export type Held = Pick<NodeLoad, "shards" | "dataBytes">;
+
+export function heldBy({ shards, storage }: NodeStatus): Held {
+  return {
+    shards: shards.filter(({ shard }) => shard >= 0).length,
+    dataBytes: storage.tableBytes + storage.memtableBytes,
+  };
+}
+
 /** About how many bytes one of a node's shards has: they are cut by a hash, and so of one size. */
 function bytesOfShard(holder: NodeStatus | undefined): number | null {
-  const held = holder?.shards.filter(({ shard }) => shard >= 0).length ?? 0;
-  if (holder === undefined || held === 0) return null;
-  return Math.round((holder.storage.tableBytes + holder.storage.memtableBytes) / held);
+  if (holder === undefined) return null;
+  const { shards, dataBytes } = heldBy(holder);
+  return shards === 0 ? null : Math.round(dataBytes / shards);
 }

@@ -1,6 +1,6 @@
 /** Members and logs of groups, as tables. */
 import type { MemberState } from "../../protocol/gossip-messages.ts";
-import type { ClusterStatus, GroupLogStatus, ShardStatus } from "../../protocol/messages.ts";
+import type { ClusterStatus, GroupLogStatus, NodeStanding, ShardStatus } from "../../protocol/messages.ts";
 import { plainTable, type Reply } from "./reply.ts";
 import { memberWord } from "./state-word.ts";
 
@@ -8,7 +8,7 @@ interface MemberRow {
   readonly node: string;
   readonly address: string;
   readonly state: MemberState;
-  readonly standing: ClusterStatus["nodes"][number]["standing"];
+  readonly standing: NodeStanding;
   /** In how many groups it votes, and gets copies without a vote. */
   readonly votes: number;
   readonly learns: number;

@@ -195,8 +195,19 @@ test("a refusal that comes at once is tried again later, and not in a circle", (
   expect(answers.map(([id]) => id)).toEqual([1, 2]);
 });
 
+/** Of two puts that were sent again both are done, and their clients hear so in the order in which they asked. */
+function expectBothDone({ sent, answers }: ReturnType<typeof setUp>): void {
+  expect(sent).toHaveLength(4);
+  for (const { sink, id } of sent.slice(2)) sink.reply(id, { kind: "boolean", value: true });
+  expect(answers.map(([id, response]) => [id, response.kind])).toEqual([
+    [1, "boolean"],
+    [2, "boolean"],
+  ]);
+}
+
 test("a refusal that comes at once for several together is tried again later, and not in a circle", () => {
-  const { sent, answers, put, elect, wait, refuseTogether } = setUp();
+  const parts = setUp();
+  const { sent, put, elect, wait, refuseTogether } = parts;
   put(1, "k");
   put(2, "k");
   elect("n2");
@@ -206,16 +217,12 @@ test("a refusal that comes at once for several together is tried again later, an
   expect(sent).toHaveLength(2);
   refuseTogether(0);
   wait(20);
-  expect(sent).toHaveLength(4);
-  for (const { sink, id } of sent.slice(2)) sink.reply(id, { kind: "boolean", value: true });
-  expect(answers.map(([id, response]) => [id, response.kind])).toEqual([
-    [1, "boolean"],
-    [2, "boolean"],
-  ]);
+  expectBothDone(parts);
 });
 
 test("nothing is sent again before all that was sent is answered, and then in its order", () => {
-  const { sent, answers, put, elect, wait } = setUp();
+  const parts = setUp();
+  const { sent, put, elect, wait } = parts;
   elect("n2");
   put(1, "k");
   put(2, "k");
@@ -227,12 +234,7 @@ test("nothing is sent again before all that was sent is answered, and then in it
   expect(sent).toHaveLength(2);
   refuse(1);
   wait(20);
-  expect(sent).toHaveLength(4);
-  for (const { sink, id } of sent.slice(2)) sink.reply(id, { kind: "boolean", value: true });
-  expect(answers.map(([id, response]) => [id, response.kind])).toEqual([
-    [1, "boolean"],
-    [2, "boolean"],
-  ]);
+  expectBothDone(parts);
 });
 
 test("a write that was refused before a later one of its key was done is over; others are tried again", () => {
