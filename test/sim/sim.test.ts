@@ -96,6 +96,11 @@ test("a run without faults makes none, and its clients get answers", async () =>
   expect(result.operations).toBeGreaterThan(50);
 }, 60_000);
 
+test("a cluster of which nobody wants anything is at rest, so that hours of it can be run", async () => {
+  const result = await run({ ...DEFAULT_OPTIONS, seed: 7, faults: [], minutes: 2, operationsMax: 0 });
+  expect(result.events / result.simulatedS).toBeLessThan(600);
+}, 60_000);
+
 test("a founder that loses its disk before all have met does not lose the cluster", async () => {
   const result = await run({ ...DEFAULT_OPTIONS, seed: 5, course: "founding" });
   expect(result.faults.wipe).toBe(1);

@@ -223,7 +223,8 @@ class Simulation {
       loseFounder({ clock: this.#clock, random, founders, faults: this.#faults });
     }
     this.#clients.start(clients);
-    this.#keyspaces.start();
+    // Who wants no operations wants a cluster at rest.
+    if (this.#options.operationsMax > 0) this.#keyspaces.start();
     this.#compareContents();
     if (kinds.includes("members")) this.#members.start();
     await this.#until(() => this.#clock.nowMs() >= faultsMs, 2 * faultsMs, "the faults are over");
