@@ -4,30 +4,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { canMount, onSmallDisk } from "../support/small-disk.ts";
 
 const WRITER = fileURLToPath(new URL("../support/full-disk-writer.ts", import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), "flotilla-full-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-/** Runs a command in a name space of its own, in which `directory` is a file system of 3 MiB in memory. */
-function onSmallDisk(command: readonly string[]): string[] {
-  const script = 'mount -t tmpfs -o size=3m none "$0" && exec "$@"';
-  return ["unshare", "--map-root-user", "--mount", "sh", "-c", script, directory, ...command];
-}
-
-/** Not every machine lets its users mount something, even for themselves alone. */
-function canMount(): boolean {
-  try {
-    return Bun.spawnSync(onSmallDisk(["true"]), { stderr: "ignore" }).exitCode === 0;
-  } catch {
-    return false;
-  }
-}
+const DISK_BYTES = 3 * 1024 * 1024;
 
 test.skipIf(!canMount())(
   "a store fills its disk, refuses, and goes on when there is room; nothing is lost",
   async () => {
-    const child = Bun.spawn(onSmallDisk([process.execPath, WRITER, directory]), {
+    const child = Bun.spawn([...onSmallDisk(directory, DISK_BYTES), process.execPath, WRITER, directory], {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const [output, errors] = await Promise.all([

@@ -12,6 +12,7 @@ import { eventually } from "./eventually.ts";
 import { freePorts } from "./free-port.ts";
 import { NodeProcess } from "./node-process.ts";
 import { askNode } from "./raw-connection.ts";
+import { onSmallDisk } from "./small-disk.ts";
 import { type ReplyFilter, TcpProxy } from "./tcp-proxy.ts";
 
 export interface ClusterSpec {
@@ -27,6 +28,8 @@ export interface ClusterSpec {
   readonly proxies?: "direct" | "links" | "front";
   /** Further flags of every node. */
   readonly flags?: readonly string[];
+  /** By a node's id: how large the file system is, in memory and for this node alone, that its data are on. */
+  readonly diskBytes?: Readonly<Record<string, number>>;
 }
 
 /** How long a cluster with a majority may take until every shard has a leader that serves. */
@@ -119,7 +122,9 @@ export class TestCluster {
         ...(spec.flags ?? []),
       ];
       if (ids.length > 1 || spec.proxies !== undefined) args.push("--peers", peers.join(","));
-      return new NodeProcess(id, ports[index]!, args);
+      const disk = spec.diskBytes?.[id];
+      const wrapper = disk === undefined ? [] : onSmallDisk(join(directory, id), disk);
+      return new NodeProcess(id, ports[index]!, args, wrapper);
     });
     return new TestCluster(directory, nodes, proxies);
   }

@@ -28,15 +28,17 @@ export class NodeProcess {
   readonly id: string;
   readonly port: number;
   readonly #arguments: readonly string[];
+  readonly #wrapper: readonly string[];
   readonly #output: string[] = [];
   #process: Subprocess<"pipe", "pipe", "pipe"> | undefined;
   #startedAtMs = 0;
   #paused = false;
 
-  /** `args`: the node's flags, `--id` and `--port` aside. */
-  constructor(id: string, port: number, args: readonly string[]) {
+  /** `args`: the node's flags, `--id` and `--port` aside. `wrapper`: a command that becomes the one behind it. */
+  constructor(id: string, port: number, args: readonly string[], wrapper: readonly string[] = []) {
     this.id = id;
     this.port = port;
+    this.#wrapper = wrapper;
     this.#arguments = ["--id", id, "--port", String(port), "--stop-with-stdin", ...args];
   }
 
@@ -48,6 +50,12 @@ export class NodeProcess {
   /** What `--data` names. */
   get dataDirectory(): string {
     return this.#arguments[this.#arguments.indexOf("--data") + 1]!;
+  }
+
+  /** Of the process that runs. */
+  get pid(): number {
+    assert(this.#process !== undefined, `${this.id} is running`);
+    return this.#process.pid;
   }
 
   get isRunning(): boolean {
@@ -74,7 +82,7 @@ export class NodeProcess {
     assert(!this.isRunning, `${this.id} is not running yet`);
     this.#startedAtMs = performance.now();
     this.#note(`--- ${this.id} starts`);
-    const child = Bun.spawn([process.execPath, MAIN, ...this.#arguments], {
+    const child = Bun.spawn([...this.#wrapper, process.execPath, MAIN, ...this.#arguments], {
       stdin: "pipe",
       stdout: "pipe",
       stderr: "pipe",
@@ -113,30 +121,26 @@ export class NodeProcess {
 
   /** Freezes the process where it stands; its connections stay open and nothing answers. */
   pause(): void {
-    assert(this.#process !== undefined, `${this.id} is running`);
-    process.kill(this.#process.pid, "SIGSTOP");
+    process.kill(this.pid, "SIGSTOP");
     this.#paused = true;
   }
 
   /** Lets a frozen process go on as if no time had passed. */
   resume(): void {
-    assert(this.#process !== undefined, `${this.id} is running`);
-    process.kill(this.#process.pid, "SIGCONT");
+    process.kill(this.pid, "SIGCONT");
     this.#paused = false;
   }
 
   /** What the operating system says that the process holds in memory. Linux only. */
   residentBytes(): number {
-    assert(this.#process !== undefined, `${this.id} is running`);
-    const pages = readFileSync(`/proc/${this.#process.pid}/statm`, "utf8").split(" ")[1];
+    const pages = readFileSync(`/proc/${this.pid}/statm`, "utf8").split(" ")[1];
     return Number(pages) * PAGE_BYTES;
   }
 
   /** How much processor time the process has used, in seconds. Linux only. */
   cpuSeconds(): number {
-    assert(this.#process !== undefined, `${this.id} is running`);
     // Behind the name, which may hold blanks, come the state and ten numbers, then user and system time.
-    const fields = readFileSync(`/proc/${this.#process.pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
+    const fields = readFileSync(`/proc/${this.pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
     return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
   }
 
