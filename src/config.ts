@@ -78,7 +78,7 @@ export const DEFAULT_LIMITS = {
   /** Snapshots that a node keeps for clients that scan them. */
   readingSnapshotsMax: 4096,
   /** Requests on the way to the leader, for clients that know nothing of shards. */
-  forwarding: { retryMs: 20, waitingMax: 65_536 },
+  forwarding: { retryMs: 20, waitingMax: 65_536, bytesMax: 256 * MIB },
 } as const;
 
 export const DEFAULT_HOST = "127.0.0.1";

@@ -7,6 +7,8 @@ import type { Clock } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { Forwarder } from "./forwarder.ts";
 
+const BYTES_MAX = 100_000;
+
 /** A forwarder on a clock that is turned by hand, with a network that keeps what it is given. */
 function setUp() {
   let nowMs = 0;
@@ -33,7 +35,7 @@ function setUp() {
   let together = 0;
   const gathered: number[] = [];
   let leader: NodeId | undefined;
-  const limits = { waitMs: 1000, retryMs: 20, waitingMax: 2 };
+  const limits = { waitMs: 1000, retryMs: 20, waitingMax: 2, bytesMax: BYTES_MAX };
   const forwarder: Forwarder = new Forwarder(
     clock,
     limits,
@@ -52,11 +54,12 @@ function setUp() {
   return {
     sent,
     answers,
+    forwarder,
     forward: (id: number) => forwarder.forward(shardId(0), get, client, id),
-    put: (id: number, key: string) =>
+    put: (id: number, key: string, value = "v") =>
       forwarder.forward(
         shardId(0),
-        { kind: "put", stamp: NO_SESSION, key: utf8(key), value: utf8("v"), condition: "always" },
+        { kind: "put", stamp: NO_SESSION, key: utf8(key), value: utf8(value), condition: "always" },
         client,
         id,
       ),
@@ -112,6 +115,25 @@ test("no leader for too long is an error, and so is too many that wait", () => {
     [1, "UNAVAILABLE"],
     [2, "UNAVAILABLE"],
   ]);
+});
+
+test("requests that wait take a bounded number of bytes, whether they were sent or not", () => {
+  const { sent, answers, put, elect, wait, forwarder } = setUp();
+  const large = "v".repeat(BYTES_MAX / 2);
+  put(1, "a", large);
+  put(2, "b", large);
+  expect(answers.map(([id, response]) => [id, response.kind === "error" && response.error])).toEqual([
+    [2, "OVERLOADED"],
+  ]);
+  elect("n2");
+  wait(20);
+  put(3, "b", large);
+  expect(answers.at(-1)![0]).toBe(3);
+  sent[0]!.sink.reply(sent[0]!.id, { kind: "boolean", value: true });
+  expect(forwarder.heldBytes).toBe(0);
+  put(4, "b", large);
+  expect(sent).toHaveLength(2);
+  expect(forwarder.heldBytes).toBeGreaterThan(large.length);
 });
 
 test("what certainly did not happen is tried again; an unknown outcome is not", () => {

@@ -4,12 +4,17 @@ import type { NodeId, ShardId } from "../../protocol/ids.ts";
 import type { ClientResponse, ReadRequest, WriteRequest } from "../../protocol/messages.ts";
 import type { Clock } from "../env/env.ts";
 import { equalBytes } from "../lib/bytes.ts";
+import { bytesOfRequest } from "./request-bytes.ts";
 
 export type ShardRequest = WriteRequest | ReadRequest;
 
 const NO_LEADER = errorResponse(
   "UNAVAILABLE",
   "the shard has no leader now: no majority of its replicas can be reached",
+);
+const TOO_MUCH = errorResponse(
+  "OVERLOADED",
+  "too many bytes of requests wait for the answers of leaders at this node; try again later",
 );
 const PASSED = errorResponse(
   "UNAVAILABLE",
@@ -21,6 +26,8 @@ interface Slot {
   readonly id: number;
   lane: Lane | undefined;
   request: ShardRequest | undefined;
+  /** What the request takes in memory until it is answered. */
+  bytes: number;
   sink: ReplySink | undefined;
   requestId: number;
   startedMs: number;
@@ -53,6 +60,8 @@ export interface ForwarderLimits {
   readonly retryMs: number;
   /** Most requests of a shard that wait for a leader. */
   readonly waitingMax: number;
+  /** Most bytes of requests that are not answered yet, of all shards: one more request is refused. */
+  readonly bytesMax: number;
 }
 
 /**
@@ -79,6 +88,7 @@ export class Forwarder implements ReplySink {
   readonly #lanes: (Lane | undefined)[] = [];
   #retryScheduled = false;
   #nextOrder = 0;
+  #heldBytes = 0;
 
   constructor(
     clock: Clock,
@@ -92,12 +102,24 @@ export class Forwarder implements ReplySink {
     this.#execute = execute;
   }
 
+  /** About how many bytes the requests take that are not answered yet: they may have to be sent again. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
   /** Has the shard's leader execute the request, now or when there is one and it is the request's turn. */
   forward(shard: ShardId, request: ShardRequest, sink: ReplySink, requestId: number): void {
+    const bytes = bytesOfRequest(request);
+    if (this.#heldBytes + bytes > this.#limits.bytesMax) {
+      sink.reply(requestId, TOO_MUCH);
+      return;
+    }
+    this.#heldBytes += bytes;
     const lane = this.#laneOf(shard);
     const slot = this.#takeSlot();
     slot.lane = lane;
     slot.request = request;
+    slot.bytes = bytes;
     slot.sink = sink;
     slot.requestId = requestId;
     slot.startedMs = this.#clock.nowMs();
@@ -146,7 +168,8 @@ export class Forwarder implements ReplySink {
     if (free !== undefined) return free;
     const slot: Slot = {
       id: this.#slots.length,
-      ...{ lane: undefined, request: undefined, sink: undefined, requestId: 0, startedMs: 0, order: 0 },
+      ...{ lane: undefined, request: undefined, bytes: 0, sink: undefined },
+      ...{ requestId: 0, startedMs: 0, order: 0 },
     };
     this.#slots.push(slot);
     return slot;
@@ -161,6 +184,7 @@ export class Forwarder implements ReplySink {
   /** The caller may forward its next request during this: by then it is as if this one had never been. */
   #answer(slot: Slot, response: ClientResponse): void {
     const { sink, requestId } = slot;
+    this.#heldBytes -= slot.bytes;
     slot.lane = undefined;
     slot.request = undefined;
     slot.sink = undefined;

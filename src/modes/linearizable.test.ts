@@ -46,7 +46,7 @@ function modesOf(hosts: Hosts, random: Random): Map<NodeId, LinearizableMode> {
       new LinearizableMode({
         ...{ self: id, clock, host, network: { forward }, stats: { redirected: 0 } },
         leaders: { leaderOf: (shard) => host.group(groupOfShard(shard))!.leader, refused: () => {} },
-        forwarding: { waitMs: 2_500, retryMs: 20, waitingMax: 1_000 },
+        forwarding: { waitMs: 2_500, retryMs: 20, waitingMax: 1_000, bytesMax: 1_000_000 },
         addressOf: (node) => `${node}:1`,
       }),
     );
