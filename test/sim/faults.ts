@@ -207,9 +207,9 @@ export class SimulatedFaults {
     if (!this.#isHealed) machine.end(this.#random.below(2) === 0 ? "powerLost" : "killed");
   }
 
-  /** Cuts a few machines off from all others, without anybody being told. */
-  cutOff(side: readonly SimulatedMachine[], lastingMs: number): void {
-    if (this.#isHealed) return;
+  /** Cuts a few machines off from all others, without anybody being told; what is returned lets them back before the time. */
+  cutOff(side: readonly SimulatedMachine[], lastingMs: number): () => void {
+    if (this.#isHealed) return () => {};
     this.#tell(
       `${side.map(({ name }) => name).join() || "nobody"} to all others, both ways: stalled`,
       lastingMs,
@@ -223,8 +223,14 @@ export class SimulatedFaults {
         }
       }
     };
+    let isOver = false;
+    const letBack = (): void => {
+      if (!isOver && !this.#isHealed) set("open");
+      isOver = true;
+    };
     set("stalled");
-    this.#after(lastingMs, () => set("open"));
+    this.#after(lastingMs, letBack);
+    return letBack;
   }
 
   /** Those that were left off come back. */

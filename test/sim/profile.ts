@@ -99,7 +99,8 @@ function drawCourse(random: Random, kinds: readonly FaultKind[], nodes: number):
   // With as many nodes as replicas nobody holds less than everything.
   const isSparse = nodes === 0 || nodes >= SPARSE_NODES;
   if (drawn < 2 && isSparse && kinds.includes("members")) return drawn === 0 ? "churn" : "homecoming";
-  return random.below(4) === 0 && kinds.includes("wipe") ? "founding" : "any";
+  if (random.below(4) === 0 && kinds.includes("wipe")) return "founding";
+  return random.below(9) === 0 ? "succession" : "any";
 }
 
 /** Without these kinds of faults there is no such run. */
@@ -108,6 +109,7 @@ const NEEDED_BY: Readonly<Record<Course, readonly FaultKind[]>> = {
   churn: ["members"],
   homecoming: ["members"],
   founding: ["wipe"],
+  succession: [],
 };
 
 /** So many nodes that some don't hold some shard. */
@@ -159,6 +161,30 @@ const OF_COURSE: Readonly<Record<Course, (random: Random, drawn: Profile) => Par
       usual: { syncMs: 4 << random.below(3), latencyMs: 2 << random.below(3) },
       // One disk is lost already, and a minority away; and before the cluster is founded nobody can join it.
       kinds: kinds.filter((kind) => !UNFOUNDED.includes(kind) && (!isGentle || GENTLE.includes(kind))),
+    };
+  },
+  succession: (random, { sizes, kinds, leaseDriftPercent }) => {
+    const hasMembers = random.below(3) > 0;
+    const gentle = kinds.filter((kind) => GENTLE.includes(kind) && kind !== "members");
+    return {
+      nodes: hasMembers ? SPARSE_NODES : 3,
+      replicas: 3,
+      shards: 1,
+      faultsMs: 6000 + random.below(3000),
+      usual: { syncMs: 4 << random.below(2), latencyMs: 2 << random.below(2) },
+      // Who has promised to wait is late.
+      leaseDriftPercent: random.below(4) === 0 ? leaseDriftPercent : 0,
+      kinds: hasMembers ? [...gentle, "members"] : gentle,
+      lostAfterMs: DEFAULT_TIMING_OPTIONS.lostAfterMs,
+      // Entries travel one by one, so that one of an earlier term is somewhere before the first of its leader's own.
+      sizes: {
+        ...sizes,
+        replication: {
+          appendBytesMax: 64 << random.below(2),
+          inflightAppendsMax: 1 + random.below(4),
+          inflightBytesMax: 1 << 20,
+        },
+      },
     };
   },
 };

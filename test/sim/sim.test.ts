@@ -107,6 +107,17 @@ test("a founder that loses its disk before all have met does not lose the cluste
   expect(result.operations).toBeGreaterThan(50);
 }, 60_000);
 
+test("leaders of a shard follow each other, and are cut off as they begin", async () => {
+  const told: string[] = [];
+  const result = await simulate({ ...DEFAULT_OPTIONS, seed: 5, course: "succession", faults: [] }, (line) =>
+    told.push(line),
+  );
+  expect(result.problem).toBeUndefined();
+  const count = (what: string) => told.filter((line) => line.includes(what)).length;
+  expect(count("leads shard 0 in term")).toBeGreaterThan(4);
+  expect(count("to all others, both ways: stalled")).toBeGreaterThan(3);
+}, 60_000);
+
 test("the flags of a run say which one it was", () => {
   const options: SimulationOptions = {
     ...{ seed: 5, nodes: 5, faults: parseFaults("crash,wipe"), minutes: 0.5, clients: 2 },

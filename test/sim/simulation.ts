@@ -12,7 +12,7 @@
  * The options decide all of it: two runs of the same do the same, to the byte. Each part has randomness of its own, so
  * that with a fault or a client less the others begin alike.
  */
-import { type KeyspaceId, nodeId, shardId } from "../../protocol/ids.ts";
+import { groupId, type KeyspaceId, nodeId, shardId } from "../../protocol/ids.ts";
 import type { ClientRequest, KeyValue } from "../../protocol/messages.ts";
 import { memberAt } from "../../src/config.ts";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
@@ -34,6 +34,7 @@ import { MemoryNetwork, type Observer } from "./network.ts";
 import type { SimulationOptions } from "./options.ts";
 import { drawProfile, type Profile } from "./profile.ts";
 import { StateChecks } from "./state-checks.ts";
+import { Succession } from "./succession.ts";
 import { TextClient } from "./text-client.ts";
 import { Trace } from "./trace.ts";
 import { WireClient } from "./wire-client.ts";
@@ -90,6 +91,7 @@ class Simulation {
   readonly #members: MemberChanges;
   readonly #plan: readonly PlannedFault[];
   readonly #faults: SimulatedFaults;
+  readonly #succession: Succession | undefined;
   readonly #checks: StateChecks;
   readonly #expiry: ExpiryChecks;
   readonly #problems: string[] = [];
@@ -183,6 +185,15 @@ class Simulation {
       plan: only === undefined ? planned : planned.filter(({ number }) => only.includes(number)),
       tell: this.#tell,
     });
+    if (profile.course === "succession") {
+      this.#succession = new Succession({
+        clock: this.#clock,
+        random: streamOf(seed, "succession"),
+        machines: this.#machines,
+        group: groupId(1),
+        faults: () => this.#faults,
+      });
+    }
   }
 
   async run(): Promise<RunResult> {
@@ -383,6 +394,7 @@ class Simulation {
     visitMessages(from, to, bytes, (group, message) => {
       this.#checks.sent(group, message);
       this.#faults.sees(message);
+      this.#succession?.sees(group, message);
     });
     visitReports(bytes, (report) => this.#checks.reported(from, report));
     this.#faults.strike();
