@@ -414,6 +414,15 @@ export interface NodeStatus {
   readonly requests: RequestStatus;
   readonly storage: StorageStatus;
   readonly memory: { readonly residentBytes: number; readonly heapBytes: number };
+  /** Everything in which something can pile up, and how much may. */
+  readonly queues: readonly QueueStatus[];
+}
+/** One kind of queue: where there are many of a kind, the fullest one. What does not fit is refused, dropped or cut off. */
+export interface QueueStatus {
+  readonly name: string;
+  readonly unit: "bytes" | "requests";
+  readonly used: number;
+  readonly max: number;
 }
 /** Another node: how the connection to it is, and how it is itself, as this node has heard by gossip. */
 export interface PeerStatus {

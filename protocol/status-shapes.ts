@@ -14,6 +14,7 @@ import type {
   NodeStatus,
   PeerStatus,
   PlacementStatus,
+  QueueStatus,
   RequestStatus,
   ShardPlace,
   ShardStatus,
@@ -170,6 +171,9 @@ export const nodeStatusShape: Shape<NodeStatus> = record<NodeStatus>({
   requests,
   storage,
   memory: record<NodeStatus["memory"]>({ residentBytes: number, heapBytes: number }),
+  queues: list(
+    record<QueueStatus>({ name: text, unit: oneOf("bytes", "requests"), used: number, max: number }),
+  ),
 });
 
 const nodeLoad = record<NodeLoad>({

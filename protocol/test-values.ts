@@ -241,6 +241,15 @@ const nodeStatus = fc.record({
     slowDiskSpells: wholeNumber,
   }),
   memory: fc.record({ residentBytes: wholeNumber, heapBytes: wholeNumber }),
+  queues: fc.array(
+    fc.record({
+      name: fc.string(),
+      unit: fc.constantFrom("bytes", "requests"),
+      used: wholeNumber,
+      max: wholeNumber,
+    }),
+    { maxLength: 3 },
+  ),
 });
 
 const move = fc.record({

@@ -72,6 +72,7 @@ function node(id: string, shard: ShardStatus, heardMs: Record<string, number> = 
       slowDiskSpells: 0,
     },
     memory: { residentBytes: 0, heapBytes: 0 },
+    queues: [],
   };
 }
 

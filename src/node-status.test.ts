@@ -54,6 +54,7 @@ function sources(engine: CountingEngine, readOnlyReason?: string) {
     uptimeMs: () => 1234,
     peers: () => [],
     connections: () => 5,
+    queues: () => [],
     host: host(readOnlyReason),
     stats,
     engine,

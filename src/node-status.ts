@@ -1,4 +1,4 @@
-import type { NodeStatus, PeerStatus } from "../protocol/messages.ts";
+import type { NodeStatus, PeerStatus, QueueStatus } from "../protocol/messages.ts";
 import type { LogStore } from "./shard/log-store.ts";
 import type { RequestStats } from "./shard/request-stats.ts";
 import type { ShardHost } from "./shard/shard-host.ts";
@@ -11,6 +11,7 @@ export interface StatusSources {
   readonly uptimeMs: () => number;
   readonly peers: () => readonly PeerStatus[];
   readonly connections: () => number;
+  readonly queues: () => readonly QueueStatus[];
   readonly host: ShardHost;
   readonly stats: RequestStats;
   readonly engine: Engine;
@@ -54,5 +55,6 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
       slowDiskSpells: host.diskPace.spells,
     },
     memory: { residentBytes: memory.rss, heapBytes: memory.heapUsed },
+    queues: sources.queues(),
   };
 }

@@ -366,6 +366,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       seals,
       stats: this.#stats,
       logBytesMax: this.#options.logBytesMax ?? DEFAULT_LIMITS.logBytesMax,
+      waitingRequestsMax: DEFAULT_LIMITS.waitingRequestsMax,
       network: this.#peers,
       onFatal,
       onTick: () => this.#tick(running),
@@ -535,13 +536,21 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         peers: () =>
           this.#peers.status().map((peer) => ({ ...peer, state: view.stateOf(peer.id) ?? "alive" })),
         connections: () => this.#server.connections,
+        queues: () => [
+          ...this.#server.queues,
+          mode.queue,
+          ...router.queues,
+          ...host.queues,
+          ...this.#peers.queues,
+          snapshots.queue,
+        ],
         host,
         stats: this.#stats,
         engine,
         logStore,
       });
     const topology = topologyOf(host, membership, leaders, view);
-    return new Router({
+    const router: Router = new Router({
       shards: () => membership.facts.shards.length,
       clock,
       mode,
@@ -571,5 +580,6 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
         });
       },
     });
+    return router;
   }
 }

@@ -7,6 +7,7 @@ import type {
   ClientRequest,
   ClientResponse,
   InKeyspace,
+  QueueStatus,
   Scan,
   TopologyRequest,
 } from "../protocol/messages.ts";
@@ -65,6 +66,11 @@ export class Router implements RequestHandler {
       if (scan.snapshot !== undefined) sink.reply(requestId, parts.snapshots.scan(scan));
       else parts.mode.execute(scan.shard!, scan, sink, requestId, routing);
     });
+  }
+
+  /** Scans of all shards, and of one, that wait for their turn. */
+  get queues(): readonly QueueStatus[] {
+    return [this.#gathers.queue("waitingGathers"), this.#shardScans.queue("waitingShardScans")];
   }
 
   execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {

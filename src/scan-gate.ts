@@ -1,6 +1,6 @@
 import { errorResponse } from "../protocol/errors.ts";
 import type { ReplySink, Routing } from "../protocol/handler.ts";
-import type { ClientResponse, Scan } from "../protocol/messages.ts";
+import type { ClientResponse, QueueStatus, Scan } from "../protocol/messages.ts";
 import type { Clock } from "./env/env.ts";
 
 export interface ScanGateLimits {
@@ -42,6 +42,11 @@ export class ScanGate implements ReplySink {
     this.#limits = limits;
     this.#clock = clock;
     this.#execute = execute;
+  }
+
+  /** As `name`: the scans that wait for their turn, and how many may. */
+  queue(name: string): QueueStatus {
+    return { name, unit: "requests", used: this.#waiting.size, max: this.#limits.waitingMax };
   }
 
   run(scan: Scan, sink: ReplySink, requestId: number, routing: Routing): void {

@@ -71,6 +71,11 @@ const nodeStatus: NodeStatus = {
     slowDiskSpells: 2,
   },
   memory: { residentBytes: 120 * 1024 * 1024, heapBytes: 30 * 1024 * 1024 },
+  queues: [
+    { name: "unsyncedLog", unit: "bytes", used: 3 * 1024 * 1024, max: 64 * 1024 * 1024 },
+    { name: "waitingReads", unit: "requests", used: 0, max: 65_536 },
+    { name: "waitingWrites", unit: "requests", used: 12, max: 65_536 },
+  ],
 };
 
 const clusterStatus: ClusterStatus = {
@@ -205,6 +210,7 @@ test("info shows one node in full", () => {
     storage   4 tables of 3.0 MiB, memtable 1.5 KiB, log 500 B, 2 compactions, cache hits 98.7%
     disk      log syncs p50 0.80, p99 12.00, max 30.00 ms; slow now: it does not lead, 2 times slow
     memory    120.0 MiB resident, 30.0 MiB heap
+    queues    unsynced log 3.0 MiB of 64.0 MiB, waiting writes 12 of 65536
 
     ┌──────┬────────────────┬───────┬───────────┬────────────┐
     │ peer │ address        │ state │ connected │ last heard │

@@ -195,8 +195,21 @@ function facts(status: NodeStatus): string {
         `${storage.slowDisk ? "slow now: it does not lead" : "keeps up"}, ${storage.slowDiskSpells} times slow`,
     ],
     ["memory", `${bytes(memory.residentBytes)} resident, ${bytes(memory.heapBytes)} heap`],
+    ["queues", queuesInWords(status)],
   ];
   return lines.map(([name, fact]) => `${name.padEnd(9)} ${fact}`).join("\n");
+}
+
+/** What waits now; a queue that is full refuses. */
+function queuesInWords({ queues }: NodeStatus): string {
+  const used = queues.filter((queue) => queue.used > 0);
+  if (used.length === 0) return "all empty";
+  return used
+    .map(({ name, unit, used, max }) => {
+      const words = name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+      return unit === "bytes" ? `${words} ${bytes(used)} of ${bytes(max)}` : `${words} ${used} of ${max}`;
+    })
+    .join(", ");
 }
 
 function peersTable(status: NodeStatus, look: Look): string {

@@ -5,7 +5,13 @@
 import { errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink, Routing } from "../../protocol/handler.ts";
 import type { NodeId, ShardId } from "../../protocol/ids.ts";
-import type { ClientResponse, ReadRequest, SessionStamp, WriteRequest } from "../../protocol/messages.ts";
+import type {
+  ClientResponse,
+  QueueStatus,
+  ReadRequest,
+  SessionStamp,
+  WriteRequest,
+} from "../../protocol/messages.ts";
 import type { PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Clock } from "../env/env.ts";
 import { SESSION_WINDOW_MAX } from "../shard/sessions.ts";
@@ -45,6 +51,12 @@ export class LinearizableMode {
         else network.forward(at, request, this.#forwarder, requestId);
       },
     );
+  }
+
+  /** What was forwarded to leaders, this node included, and is not answered yet. */
+  get queue(): QueueStatus {
+    const { bytesMax } = this.#parts.forwarding;
+    return { name: "forwardedRequests", unit: "bytes", used: this.#forwarder.heldBytes, max: bytesMax };
   }
 
   execute(

@@ -26,8 +26,13 @@ export class ForwardTable {
     this.#limits = limits;
   }
 
+  /** Requests that were sent and are not answered yet. */
+  get size(): number {
+    return this.#waiting.size;
+  }
+
   get full(): boolean {
-    return this.#waiting.size >= this.#limits.peerForwardsMax;
+    return this.size >= this.#limits.peerForwardsMax;
   }
 
   /** An id that no waiting request has. Never 0, which stands for the connection itself. */

@@ -149,6 +149,16 @@ export class PeerLink implements ConnectionHandler, TurnMember {
     this.#connect();
   }
 
+  /** Bytes that wait for the peer to take them. */
+  get queuedBytes(): number {
+    return this.#writer.length + (this.#connection?.queuedBytes ?? 0);
+  }
+
+  /** Requests that the peer has not answered yet. */
+  get forwards(): number {
+    return this.#forwards.size;
+  }
+
   /** Adds a message to the frame that the next flush sends. Dropped if there is no connection, or it is full. */
   send(group: GroupId, message: GroupMessage): void {
     if (this.#phase !== "ready" || this.#full()) {
@@ -404,8 +414,7 @@ export class PeerLink implements ConnectionHandler, TurnMember {
   }
 
   #full(): boolean {
-    const waiting = this.#writer.length + (this.#connection?.queuedBytes ?? 0);
-    return waiting > this.#parts.limits.peerQueuedBytesMax;
+    return this.queuedBytes > this.#parts.limits.peerQueuedBytesMax;
   }
 
   #mark(): void {

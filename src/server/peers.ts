@@ -8,7 +8,7 @@ import { type ErrorName, errorResponse } from "../../protocol/errors.ts";
 import type { GossipMessage } from "../../protocol/gossip-messages.ts";
 import type { ReplySink, RequestHandler } from "../../protocol/handler.ts";
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
-import type { ClientRequest, PeerStatus } from "../../protocol/messages.ts";
+import type { ClientRequest, PeerStatus, QueueStatus } from "../../protocol/messages.ts";
 import type { ConfigurationReport, GroupMessage, PeerHello } from "../../protocol/peer-messages.ts";
 import type { GossipNetwork, PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Connection, Env, Timer } from "../env/env.ts";
@@ -71,6 +71,8 @@ export interface Peers extends PeerNetwork, GossipNetwork, PeerAcceptor {
   stop(): void;
   /** All other members, in the order of their ids. */
   status(): LinkStatus[];
+  /** What waits to be sent to a peer, and what was forwarded to one and is not answered yet. */
+  readonly queues: readonly QueueStatus[];
   /** Raft messages that were dropped since the start, because a peer was not connected or did not take them. */
   readonly droppedMessages: number;
 }
@@ -140,6 +142,19 @@ class PeerSet implements Peers {
     const nowMs = this.#parts.env.clock.nowMs();
     const nodes = [...this.#links.keys()].sort();
     return nodes.map((node) => this.#links.get(node)!.status(nowMs));
+  }
+
+  get queues(): readonly QueueStatus[] {
+    const { limits } = this.#parts;
+    let [bytes, requests] = [0, 0];
+    for (const link of this.#links.values()) {
+      bytes = Math.max(bytes, link.queuedBytes);
+      requests = Math.max(requests, link.forwards);
+    }
+    return [
+      { name: "peerMessages", unit: "bytes", used: bytes, max: limits.peerQueuedBytesMax },
+      { name: "peerForwards", unit: "requests", used: requests, max: limits.peerForwardsMax },
+    ];
   }
 
   get droppedMessages(): number {

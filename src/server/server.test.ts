@@ -151,6 +151,8 @@ test("many large requests that arrive slowly: those with the most bytes go when 
   await slow[3]!.end();
   expect(log.lines.filter((line) => line.includes("unfinished requests")).length).toBe(1);
   expect(server.connections).toBe(3);
+  expect(server.queues[0]).toMatchObject({ name: "unfinishedRequests", max: 1_000_000 });
+  expect(server.queues[0]!.used).toBeGreaterThan(150_000);
   const witness = await RawClient.connect(port);
   witness.write("PING\r\n");
   expect(await witness.expect("+PONG\r\n")).toBe("+PONG\r\n");

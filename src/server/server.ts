@@ -7,6 +7,7 @@ import { ByteWriter } from "../../protocol/cbor.ts";
 import { encodeResponse } from "../../protocol/client.ts";
 import type { RequestHandler } from "../../protocol/handler.ts";
 import type { NodeId } from "../../protocol/ids.ts";
+import type { QueueStatus } from "../../protocol/messages.ts";
 import type { Connection, ConnectionHandler, Env, Listener, Timer } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { ClientConnection, type ClientParts } from "./client-server.ts";
@@ -47,6 +48,8 @@ export interface Server {
   listen(host: string, port: number): Promise<Listener>;
   /** Open connections, of clients and peers. */
   readonly connections: number;
+  /** Requests that have begun to arrive, and answers that clients have not taken. */
+  readonly queues: readonly QueueStatus[];
   /**
    * Stops accepting, answers the requests that are under way (for `stopMsMax` at most) and closes all connections, those
    * of peers last. Resolves when the last one is gone.
@@ -93,6 +96,19 @@ class PortServer implements Server, ConnectionHandler, Doors {
 
   get connections(): number {
     return this.#served.size;
+  }
+
+  get queues(): readonly QueueStatus[] {
+    const { limits } = this.#parts;
+    let unread = 0;
+    for (const { queuedBytes } of this.#clients) unread = Math.max(unread, queuedBytes);
+    return [
+      {
+        ...{ name: "unfinishedRequests", unit: "bytes" },
+        ...{ used: this.#unfinishedBytes(), max: limits.unfinishedBytesMax },
+      },
+      { name: "unreadAnswers", unit: "bytes", used: unread, max: limits.replyBytesMax },
+    ];
   }
 
   stop(): Promise<void> {
@@ -211,8 +227,7 @@ class PortServer implements Server, ConnectionHandler, Doors {
   /** Each client may send a large request slowly; all of them together may not fill the memory with the beginnings. */
   #boundUnfinished(): void {
     const { env, limits } = this.#parts;
-    let bytes = 0;
-    for (const served of this.#served.values()) bytes += served.unfinishedBytes;
+    let bytes = this.#unfinishedBytes();
     if (bytes <= limits.unfinishedBytesMax) return;
     const largestFirst = [...this.#served].sort(([, a], [, b]) => b.unfinishedBytes - a.unfinishedBytes);
     for (const [connection, served] of largestFirst) {
@@ -224,6 +239,12 @@ class PortServer implements Server, ConnectionHandler, Doors {
       });
       connection.destroy();
     }
+  }
+
+  #unfinishedBytes(): number {
+    let bytes = 0;
+    for (const served of this.#served.values()) bytes += served.unfinishedBytes;
+    return bytes;
   }
 
   #enterPhase(phase: "stopping" | "leaving"): void {

@@ -268,6 +268,7 @@ export const NODE_STATUS: NodeStatus = {
     slowDiskSpells: 0,
   },
   memory: { residentBytes: 2 * 1024 * 1024, heapBytes: 1024 },
+  queues: [{ name: "unsyncedLog", unit: "bytes", used: 7, max: 64 }],
 };
 
 /** A log that keeps its lines. */

@@ -100,6 +100,17 @@ function allSections(
         ["flotilla_peers_connected", peers.filter(({ connected }) => connected).length],
       ],
     ],
+    [
+      // What can pile up, and up to what: of many of a kind the fullest.
+      "Queues",
+      status.queues.flatMap(({ name, used, max }): Field[] => {
+        const field = `flotilla_queue_${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
+        return [
+          [field, used],
+          [`${field}_max`, max],
+        ];
+      }),
+    ],
     // To most clients it means: expect MOVED.
     ["Cluster", [["cluster_enabled", clients.redirect === "moved" ? 1 : 0]]],
     ["Keyspace", []],

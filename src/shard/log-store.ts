@@ -140,7 +140,8 @@ export class LogStore {
 
   /** Bytes that wait in memory for the next flush. */
   get gatheredBytes(): number {
-    return this.#gathering.length;
+    // A record has a head from the beginning.
+    return this.hasGathered ? this.#gathering.length : 0;
   }
 
   /** Bytes of all segments. */

@@ -1,6 +1,6 @@
 import { errorResponse } from "../../protocol/errors.ts";
 import type { KeyspaceId, NodeId, ShardId } from "../../protocol/ids.ts";
-import type { ClientResponse, Scan } from "../../protocol/messages.ts";
+import type { ClientResponse, QueueStatus, Scan } from "../../protocol/messages.ts";
 import type { Clock, Random, Timer } from "../env/env.ts";
 import type { Engine, Snapshot } from "../storage/engine.ts";
 import type { EngineKeys } from "./engine-keys.ts";
@@ -59,6 +59,11 @@ export class ReadingSnapshots {
 
   get count(): number {
     return this.#leased.size;
+  }
+
+  /** The snapshots that are kept, and how many may be. */
+  get queue(): QueueStatus {
+    return { name: "keptSnapshots", unit: "requests", used: this.count, max: this.#parts.max };
   }
 
   /** A snapshot of what is in the engine now of a shard's part of a keyspace. `logMs`: the shard's log time. */

@@ -35,6 +35,8 @@ test("every member leads the groups that prefer it, and what one acknowledged al
   }
 });
 
+const used = (member: Member, queue: string) => member.host.queues.find(({ name }) => name === queue)?.used;
+
 test("a write is not acknowledged while no other member has it", async () => {
   const hosts = new Hosts(3);
   const leader = await hosts.leaderOf(1);
@@ -42,9 +44,11 @@ test("a write is not acknowledged while no other member has it", async () => {
   const written = leader.put(1, "k", "v");
   await hosts.pass(400);
   expect(written.answer).toBeUndefined();
+  expect(used(leader, "waitingWrites")).toBe(1);
   hosts.passes = () => true;
   await hosts.clock.until(() => written.answer !== undefined);
   expect(outcome(written)).toBe("boolean");
+  expect(used(leader, "waitingWrites")).toBe(0);
 });
 
 test("a leader without a majority steps down, and every waiting request is answered", async () => {
@@ -226,6 +230,7 @@ test("what waits for the log in memory is bounded", async () => {
   expect(n1.host.isOverwhelmed).toBe(false);
   n1.logStore.append(groupId(9), undefined, [entryAt(2)]);
   expect(n1.host.isOverwhelmed).toBe(true);
+  expect(used(n1, "unsyncedLog")).toBeGreaterThanOrEqual(2 * data.length);
   // Whatever is written next takes it to the disk.
   const written = n1.put(1, "k", "v");
   await hosts.clock.until(() => written.answer !== undefined);

@@ -4,6 +4,7 @@
  * their log entries in one write and one fdatasync, and what was committed is applied to the engine in one batch.
  */
 import { type GroupId, groupOfShard, type NodeId, type ShardId, SYSTEM_GROUP } from "../../protocol/ids.ts";
+import type { QueueStatus } from "../../protocol/messages.ts";
 import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import type { PeerListener, PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Env, Timer } from "../env/env.ts";
@@ -54,6 +55,8 @@ export interface HostParts {
   readonly stats: RequestStats;
   /** What members that lack something may keep of the log; beyond it they will need a snapshot. */
   readonly logBytesMax: number;
+  /** Requests of a shard that may wait, as its limits say. */
+  readonly waitingRequestsMax: number;
   readonly network: PeerNetwork;
   /** The log can't be trusted any more, or an invariant is broken: the node must stop at once. */
   readonly onFatal: (error: Error) => void;
@@ -188,6 +191,21 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
   get isOverwhelmed(): boolean {
     const { engine, logStore } = this.#parts;
     return engine.pressure === "stop" || logStore.gatheredBytes >= GATHERED_BYTES_MAX;
+  }
+
+  /** Writes and reads of a shard that wait for a majority, and what of the log is not on its way to the disk yet. */
+  get queues(): readonly QueueStatus[] {
+    const { waitingRequestsMax: max, logStore } = this.#parts;
+    let [writes, reads] = [0, 0];
+    for (const shard of this.#shards) {
+      writes = Math.max(writes, shard.waitingWrites);
+      reads = Math.max(reads, shard.waitingReads);
+    }
+    return [
+      { name: "waitingWrites", unit: "requests", used: writes, max },
+      { name: "waitingReads", unit: "requests", used: reads, max },
+      { name: "unsyncedLog", unit: "bytes", used: logStore.gatheredBytes, max: GATHERED_BYTES_MAX },
+    ];
   }
 
   wake(shard: Shard): void {

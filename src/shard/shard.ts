@@ -246,9 +246,19 @@ export class Shard {
     return this.#core.quiescent;
   }
 
+  /** Writes that wait here to be answered. */
+  get waitingWrites(): number {
+    return this.#writes.waiting;
+  }
+
+  /** Reads that wait here to be answered. */
+  get waitingReads(): number {
+    return this.#reads.waiting;
+  }
+
   /** Whether requests wait here to be answered. */
   get hasWaiting(): boolean {
-    return this.#writes.waiting > 0 || this.#reads.waiting > 0;
+    return this.waitingWrites > 0 || this.waitingReads > 0;
   }
 
   get #isIdle(): boolean {

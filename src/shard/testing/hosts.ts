@@ -155,6 +155,7 @@ export class Member {
       leaderPreference: () => hosts.prefers,
       timings: TIMINGS,
       ...{ engine, buffer, logStore, seals, stats, logBytesMax: hosts.logBytesMax },
+      waitingRequestsMax: LIMITS.waitingRequestsMax,
       network: {
         send: (group, message) => hosts.send(group, message),
         ...{ flush: silent, forward: silent, report: silent },
