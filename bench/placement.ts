@@ -45,6 +45,7 @@ const viewOf = (sets: Sets, nodes: readonly PlanNode[]): PlacementView => ({
   nodes,
   shards: sets.map((voters) => ({
     wanted: voters,
+    copies: [],
     actual: { voters, outgoing: [], learners: [] },
     bytes: 0,
   })),

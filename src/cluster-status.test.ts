@@ -17,6 +17,7 @@ function sets(shards: number): HeldSet[] {
   const voters = members.map(({ id }) => id);
   return Array.from({ length: shards }, () => ({
     wanted: voters,
+    copies: [],
     actual: { voters, outgoing: [], learners: [] },
   }));
 }
@@ -157,6 +158,7 @@ test("who was removed is shown until nobody counts on it any more", () => {
       version: 1,
       first: [],
       wanted: voters.slice(0, 2),
+      copies: [],
       actual: { voters, outgoing: [], learners: [] },
     };
     const facts = {

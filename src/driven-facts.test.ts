@@ -33,7 +33,7 @@ function factsOf(nodes: Readonly<Record<string, NodeFact>>): SystemFacts {
   const sets = firstSets(founders, SETTINGS);
   const shards = sets.map((wanted) => {
     const actual = { term: 1, index: 1, voters: wanted.toSorted(), outgoing: [], learners: [] };
-    return { first: wanted, wanted, version: 1, actual };
+    return { first: wanted, wanted, copies: [], version: 1, actual };
   });
   return { ...NO_FACTS, clusterId: "aa", settings: SETTINGS, nodes, shards, systemVoters: [n1, n2, n3] };
 }

@@ -141,9 +141,10 @@ export function drivenFacts(
       replacement: nodes[id]!.successor === "" ? undefined : nodes[id]!.successor,
       health: healthOf(id, sources),
     })),
-    shards: shards.map(({ wanted, actual, version }) => {
+    shards: shards.map(({ wanted, copies, actual, version }) => {
       return {
         wanted,
+        copies,
         actual,
         version,
         bytes: Math.max(0, ...actual.voters.map((id) => bytes.get(id) ?? 0)),

@@ -59,7 +59,7 @@ const founded = (changes: Partial<SystemFacts> = {}): SystemFacts => ({
   ...NO_FACTS,
   ...{ version: 5, clusterId: "aa", settings, nodes: NODES, systemVoters: members },
   shards: Array.from({ length: 8 }, () => ({
-    ...{ first: members, wanted: [n3, n1], version: 1 },
+    ...{ first: members, wanted: [n3, n1], copies: [], version: 1 },
     actual: { term: 1, index: 4, voters: [n1, n2], outgoing: [], learners: [] },
   })),
   ...changes,
@@ -186,6 +186,10 @@ test("the members of a shard's group are those that are wanted; in the system gr
   known.learn(founded({ nodes: { ...NODES, n4: fact("n4", "draining") } }));
   expect(known.desired(groupId(1))).toEqual({ voters: [n1, n3], learners: [] });
   expect(known.desired(groupId(9))).toBeUndefined();
+  // Who waits for its vote is a learner by itself.
+  const shards = founded().shards.map((set) => ({ ...set, copies: [n3, n2] }));
+  known.learn(founded({ version: 6, shards, nodes: { ...NODES, n4: fact("n4", "draining") } }));
+  expect(known.desired(groupId(1))).toEqual({ voters: [n1, n3], learners: [n2] });
   expect(known.desired(SYSTEM_GROUP)).toEqual({ voters: members, learners: [n4] });
 });
 

@@ -221,7 +221,9 @@ export class Membership {
     const { shards, systemVoters } = this.#facts;
     if (group !== SYSTEM_GROUP) {
       const set = shards[shardOfGroup(group)];
-      return set === undefined ? undefined : { voters: [...set.wanted].sort(), learners: [] };
+      if (set === undefined) return undefined;
+      const learners = set.copies.filter((id) => !set.wanted.includes(id));
+      return { voters: [...set.wanted].sort(), learners: learners.sort() };
     }
     if (systemVoters.length === 0) return undefined;
     // Also those that were removed: without somebody in their place there might be too few.

@@ -27,6 +27,7 @@ class Facts {
     const sets = placeShards(shards, this.nodes, RING);
     this.shards = sets.map((wanted) => ({
       wanted,
+      copies: [],
       actual: { ...NOTHING, voters: wanted },
       bytes: 100,
       version: 1,

@@ -165,7 +165,10 @@ export class PlacementDriver {
 
   /** The moves that are needed, from the last time that this was worked out if it still holds. */
   #neededMoves(view: PlacementView): readonly Move[] {
-    const nodes = JSON.stringify(view.nodes);
+    const copies = view.shards.flatMap((row, shard) =>
+      row.copies.length === 0 ? [] : [[shard, row.copies]],
+    );
+    const nodes = JSON.stringify([view.nodes, copies]);
     const known = this.#needed;
     if (known?.nodes === nodes && known.moves.some((move) => isOpen(view, move))) return known.moves;
     const moves = neededMoves(view);

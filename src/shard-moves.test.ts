@@ -18,6 +18,7 @@ const LEADER = {
 
 const set = (wanted: never[], voters: never[], learners: never[] = [], outgoing: never[] = []) => ({
   wanted,
+  copies: [],
   actual: { voters, outgoing, learners },
 });
 
@@ -38,6 +39,14 @@ test("who comes and who goes is told, with how far and how much that is", () => 
 test("what is not known is no number", () => {
   const moves = movesOf([set([n1, n2, n4], [n1, n2, n3])], [shardOf([[n1, 0]])], []);
   expect(moves).toEqual([{ shard: 0, joining: [n4], leaving: [n3], entriesBehind: null, bytes: null }]);
+});
+
+test("a copy that shall have no vote is neither coming nor going", () => {
+  const kept = { ...set([n1, n2], [n1, n2], [n3]), copies: [n3] };
+  expect(movesOf([kept], [shardOf([])], [LEADER])).toEqual([]);
+  // It votes yet, and another one is to.
+  const demoted = { ...set([n1, n4], [n1, n3], [n4]), copies: [n3] };
+  expect(movesOf([demoted], [shardOf([])], [LEADER])).toMatchObject([{ joining: [n4], leaving: [] }]);
 });
 
 test("who only has to leave brings nothing anywhere", () => {

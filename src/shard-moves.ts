@@ -3,7 +3,7 @@ import type { ClusterStatus, NodeStatus } from "../protocol/messages.ts";
 import type { PlanShard } from "./placement/plan.ts";
 
 /** Who shall hold a shard, and who holds it. */
-export type HeldSet = Pick<PlanShard, "wanted" | "actual">;
+export type HeldSet = Pick<PlanShard, "wanted" | "copies" | "actual">;
 
 /**
  * The shards that are on their way to other nodes: who shall hold one and has no vote yet, or has one and shall not. How far
@@ -14,11 +14,11 @@ export function movesOf(
   shards: ClusterStatus["shards"],
   answered: readonly NodeStatus[],
 ): ClusterStatus["moves"] {
-  return sets.flatMap(({ wanted, actual }, shard) => {
+  return sets.flatMap(({ wanted, copies, actual }, shard) => {
     const { voters, outgoing, learners } = actual;
     const joining = wanted.filter((node) => !voters.includes(node));
     const present = [...new Set([...voters, ...outgoing, ...learners])];
-    const leaving = present.filter((node) => !wanted.includes(node)).sort();
+    const leaving = present.filter((node) => !wanted.includes(node) && !copies.includes(node)).sort();
     if (joining.length === 0 && leaving.length === 0) return [];
     const { leader, lag } = shards[shard]!;
     const behind = lag.filter(({ node }) => joining.includes(node)).map(({ entries }) => entries);

@@ -12,15 +12,27 @@ export class Placement implements Carried {
   readonly #sets: readonly number[][];
   /** As they were given. */
   readonly #before: readonly (readonly number[])[];
+  /** By shard: who gets it only if nobody else can. */
+  readonly #spared: readonly (readonly number[])[];
   readonly #loads: Int32Array;
   /** The shards of each node. */
   readonly #held: readonly Set<number>[];
   readonly #shares: readonly Share[];
   readonly #bestCost: number;
 
-  /** `sets` are taken over; they hold no node twice. `size` is how many members each should have. */
-  constructor(sets: readonly number[][], nodes: readonly RingNode[], size: number, virtualNodes: number) {
+  /**
+   * `sets` are taken over; they hold no node twice. `size` is how many members each should have. `spared`: by shard, those
+   * who get it only to make its set complete, and if nobody else can.
+   */
+  constructor(
+    sets: readonly number[][],
+    nodes: readonly RingNode[],
+    size: number,
+    virtualNodes: number,
+    spared: readonly (readonly number[])[] = [],
+  ) {
     assert(size <= nodes.length, "a set has no more members than there are nodes");
+    this.#spared = spared;
     this.#domains = new FailureDomains(nodes);
     // Most often nothing is to be moved, and nobody asks for the ring.
     let points: RingPoints | undefined;
@@ -42,11 +54,14 @@ export class Placement implements Carried {
     return this.#sets;
   }
 
-  /** Sets without enough members get the nearest nodes on the ring that are not full, those with too many let some go. */
-  fill(): void {
+  /**
+   * Sets without enough members get the nearest nodes on the ring that are not full, those with too many let some go, though
+   * not `staying`.
+   */
+  fill(staying?: number): void {
     for (let shard = 0; shard < this.#sets.length; shard++) {
       const set = this.#sets[shard]!;
-      while (set.length > this.#size) this.#dropOne(shard, set);
+      while (set.length > this.#size) this.#dropOne(shard, set, staying);
       while (set.length < this.#size) {
         const node = this.#nextMember(shard, set);
         if (node < 0) break;
@@ -78,7 +93,9 @@ export class Placement implements Carried {
       if (!this.#mayGet(set, node)) continue;
       const cost =
         (this.#domains.costWith(set, node) * 3 + this.#fullness(node)) * ranks.length + ranks[node]!;
-      if (best >= 0 && cost >= bestCost) continue;
+      const isSpared = this.#isSpared(shard, node);
+      const isBestSpared = best >= 0 && this.#isSpared(shard, best);
+      if (best >= 0 && (isSpared === isBestSpared ? cost >= bestCost : isSpared)) continue;
       best = node;
       bestCost = cost;
     }
@@ -92,9 +109,10 @@ export class Placement implements Carried {
     return load < low ? 0 : load < high ? 1 : 2;
   }
 
-  #dropOne(shard: number, set: number[]): void {
-    let worst = 0;
-    for (let at = 1; at < set.length; at++) {
+  #dropOne(shard: number, set: number[], staying: number | undefined): void {
+    let worst = set[0] === staying ? 1 : 0;
+    for (let at = worst + 1; at < set.length; at++) {
+      if (set[at] === staying) continue;
       const cost = this.#domains.costWith(set, set[at]!, at);
       const worstCost = this.#domains.costWith(set, set[worst]!, worst);
       if (cost > worstCost || (cost === worstCost && this.#relative(set[at]!) > this.#relative(set[worst]!)))
@@ -117,7 +135,7 @@ export class Placement implements Carried {
     for (let at = 0; at < set.length; at++) {
       const cost = this.#domains.costWith(set, set[at]!, at);
       for (let node = 0; node < this.#loads.length; node++) {
-        if (!this.#mayGet(set, node)) continue;
+        if (!this.#mayGet(set, node) || this.#isSpared(shard, node)) continue;
         const gain = cost - this.#domains.costWith(set, node, at);
         const relief = this.#relative(set[at]!) - this.#relative(node);
         if (gain < Math.max(1, bestGain) || (gain === bestGain && relief <= bestRelief)) continue;
@@ -137,7 +155,7 @@ export class Placement implements Carried {
     let bestRank = 0;
     for (const shard of this.#held[from]!) {
       const set = this.#sets[shard]!;
-      if (set.includes(to) || !this.#canExchange(set, from, to)) continue;
+      if (set.includes(to) || this.#isSpared(shard, to) || !this.#canExchange(set, from, to)) continue;
       const isNew = !this.#before[shard]!.includes(from);
       const rank = this.#points().ranks(shard)[to]! - (isNew ? this.#loads.length : 0);
       if (best >= 0 && (rank > bestRank || (rank === bestRank && shard > best))) continue;
@@ -174,6 +192,10 @@ export class Placement implements Carried {
   #lose(node: number, shard: number): void {
     this.#loads[node]!--;
     this.#held[node]!.delete(shard);
+  }
+
+  #isSpared(shard: number, node: number): boolean {
+    return this.#spared[shard]?.includes(node) === true;
   }
 
   #mayGet(set: readonly number[], node: number): boolean {

@@ -5,11 +5,13 @@ import { testSeed } from "../../test/support/seed.ts";
 import {
   afterMove,
   estimateOf,
+  isMoving,
   MOVE_LIMITS,
   neededMoves,
   nextMoves,
   type PlacementView,
   type PlanNode,
+  reportOf,
 } from "./plan.ts";
 import { type Happening, SimulatedPlacement } from "./testing/simulated-placement.ts";
 
@@ -32,15 +34,16 @@ function viewOf(
   voters: readonly string[],
   outgoing: readonly string[] = [],
   leaving: readonly string[] = [],
+  copies: readonly string[] = [],
 ): PlacementView {
   const nodes = Object.keys(health).map((id) => {
     const isLeaving = leaving.includes(id);
     return { id: nodeId(id), host: id, zone: "", weight: 1, isLeaving, health: health[id]! };
   });
-  const actual = { voters: voters.map(nodeId), outgoing: outgoing.map(nodeId), learners: [] };
+  const actual = { voters: voters.map(nodeId), outgoing: outgoing.map(nodeId), learners: copies.map(nodeId) };
   return {
     nodes,
-    shards: [{ wanted: wanted.map(nodeId), actual, bytes: 1 }],
+    shards: [{ wanted: wanted.map(nodeId), copies: copies.map(nodeId), actual, bytes: 1 }],
     ring: { virtualNodes: 10, replicas: 3 },
   };
 }
@@ -252,6 +255,31 @@ describe("one step", () => {
     // Neither can decide: whoever comes back first may finish it.
     const none = viewOf({ a: "up", b: "down", c: "down" }, ["a", "b"], ["a", "b", "c"]);
     expect(nextMoves(none, LIMITS)).toEqual([]);
+  });
+
+  test("a copy without a vote is at its place, and gets a vote only where nobody else can", () => {
+    const set = ["a", "b", "c"];
+    const kept = viewOf({ a: "up", b: "up", c: "up", d: "up", e: "up" }, set, set, [], [], ["d"]);
+    expect(isMoving(kept.shards[0]!)).toBe(false);
+    expect(reportOf(kept, LIMITS)).toMatchObject({ underWay: [], toCome: [] });
+    // Any other learner comes for a vote, or is to go.
+    expect(isMoving({ ...kept.shards[0]!, copies: [] })).toBe(true);
+    expect(isMoving({ ...kept.shards[0]!, copies: [nodeId("e")] })).toBe(true);
+    const drained = viewOf({ a: "up", b: "up", c: "up", d: "up", e: "up" }, set, set, [], ["b"], ["d"]);
+    expect(nextMoves(drained, LIMITS)).toMatchObject([{ add: "e", remove: "b" }]);
+    const nobodyElse = viewOf({ a: "up", b: "up", c: "up", d: "up", e: "down" }, set, set, [], ["b"], ["d"]);
+    expect(nextMoves(nobodyElse, LIMITS)).toMatchObject([{ add: "d", remove: "b" }]);
+  });
+
+  test("votes are evened out around those who shall have none in a shard", () => {
+    const cluster = setUp(3);
+    cluster.happen({ kind: "join", zone: 0, host: 9 });
+    const newcomer = nodeId("n4");
+    const copies = (shard: number) => (shard < 12 ? [newcomer] : []);
+    const { view } = cluster;
+    const shards = view.shards.map((row, shard) => ({ ...row, copies: copies(shard) }));
+    const gets = neededMoves({ ...view, shards }).filter(({ add }) => add === newcomer);
+    expect(gets.map(({ shard }) => shard)).toEqual(Array.from({ length: 12 }, (_, i) => 12 + i));
   });
 
   test("the budget ends what is begun, but one copy may be longer than it", () => {

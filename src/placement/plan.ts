@@ -11,6 +11,9 @@
  * in this order: from nodes that leave, from nodes that are lost, then whatever makes the cluster better. Three things
  * hold one back: the limits; a newcomer that is not up; and that either set, the one before or the one after, has no living
  * majority. A move is given up when its newcomer falls silent before it has its vote, or too many others do.
+ *
+ * Copies without a vote are an operator's wish, and no part of this: they are neither moved nor evened out. Only, who has one
+ * gets a vote in that shard if nobody else can.
  */
 import type { NodeId } from "../../protocol/ids.ts";
 import { byId, type ConditionedNode, isWanted } from "./conditions.ts";
@@ -23,6 +26,8 @@ export interface PlanNode extends ConditionedNode {
 
 export interface PlanShard {
   readonly wanted: readonly NodeId[];
+  /** Who shall have a copy without a vote. */
+  readonly copies: readonly NodeId[];
   /** As the shard's leader last said. */
   readonly actual: {
     readonly voters: readonly NodeId[];
@@ -87,15 +92,19 @@ export function afterMove(
 }
 
 /** The nodes that wait for a copy of the shard, or for their vote. */
-export function newcomersOf({ wanted, actual }: PlanShard): readonly NodeId[] {
+export function newcomersOf({ wanted, actual }: Pick<PlanShard, "wanted" | "actual">): readonly NodeId[] {
   return wanted.filter((id) => !actual.voters.includes(id));
 }
 
-/** Whether a shard is on its way from one set to another. */
-export function isMoving({ wanted, actual }: PlanShard): boolean {
+/** Whether a shard is on its way from one set to another. Who shall have a copy without a vote may get it meanwhile. */
+export function isMoving({
+  wanted,
+  copies,
+  actual,
+}: Pick<PlanShard, "wanted" | "copies" | "actual">): boolean {
   return (
     actual.outgoing.length > 0 ||
-    actual.learners.length > 0 ||
+    actual.learners.some((id) => !copies.includes(id)) ||
     actual.voters.length !== wanted.length ||
     wanted.some((id) => !actual.voters.includes(id))
   );
@@ -226,7 +235,8 @@ function targets(view: PlacementView, nodes: ReadonlyMap<NodeId, PlanNode>): rea
   if (useful.length === 0) return view.shards.map(({ wanted }) => wanted);
   const current = view.shards.map(({ wanted }) => wanted.map((id) => replacementOf(id, wanted, nodes)));
   const open = useful.map((node) => ({ ...node, isClosed: node.health !== "up" }));
-  const placed = placeShards(view.shards.length, open, view.ring, current);
+  const spared = view.shards.map(({ copies }) => copies);
+  const placed = placeShards(view.shards.length, open, view.ring, current, spared);
   const { replicas } = view.ring;
   return placed.map((set, shard) => {
     if (set.length === replicas) return set;
@@ -296,7 +306,7 @@ function isSafe({ wanted, actual }: PlanShard, move: Move, nodes: ReadonlyMap<No
 }
 
 /** Whether a majority of the set is up. */
-function isAlive(set: readonly NodeId[], nodes: ReadonlyMap<NodeId, PlanNode>): boolean {
+export function isAlive(set: readonly NodeId[], nodes: ReadonlyMap<NodeId, PlanNode>): boolean {
   return 2 * set.filter((id) => nodes.get(id)?.health === "up").length > set.length;
 }
 

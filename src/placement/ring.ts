@@ -34,13 +34,15 @@ export const VIRTUAL_NODES = 150;
  * The replica sets of `shards` shards, by shard. With `previous` (sets as they are, which may name nodes that are no more)
  * as little as can be is changed about them; asked again about its own answer it changes nothing. The same input gives the
  * same output everywhere, in whatever order the nodes come. The first of a set is who should lead the shard: these are as even as the
- * sets are, where they are new, and who is exchanged is followed in its place.
+ * sets are, where they are new, and who is exchanged is followed in its place. Who is `spared` a shard gets it only where it
+ * would have too few members otherwise.
  */
 export function placeShards(
   shards: number,
   nodes: readonly RingNode[],
   options: RingOptions,
   previous: readonly (readonly NodeId[])[] = [],
+  spared: readonly (readonly NodeId[])[] = [],
 ): readonly (readonly NodeId[])[] {
   const { virtualNodes, replicas } = options;
   assert(replicas >= 1 && virtualNodes >= 1, "there is at least one replica and one virtual node");
@@ -51,19 +53,42 @@ export function placeShards(
     nodes.every(({ weight }) => weight > 0),
     "every node has a weight above 0",
   );
-  const sets = Array.from({ length: shards }, (_, shard) => {
-    const kept = (previous[shard] ?? []).flatMap((id) => placeOf.get(id) ?? []);
-    return [...new Set(kept)];
-  });
+  const sets = Array.from({ length: shards }, (_, shard) => placesIn(previous[shard] ?? [], placeOf));
   if (nodes.length === 0) return sets.map(() => []);
   const isNew = sets.map((set) => set.length === 0);
   const size = Math.min(replicas, nodes.length);
-  const placement = new Placement(sets, sorted, size, virtualNodes);
+  const without = spared.map((set) => placesIn(set, placeOf));
+  const placement = new Placement(sets, sorted, size, virtualNodes, without);
   placement.fill();
   placement.spread();
   placement.balance();
   const named = placement.sets.map((set) => set.map((node) => sorted[node]!.id));
   return named.some((_, shard) => isNew[shard]) ? withLeaders(named, sorted, isNew) : named;
+}
+
+/**
+ * `sets` with as many members as they should have, and nothing else about them changed. `spared`, by shard, who gets it only if
+ * nobody else can; and who stays wherever it is.
+ */
+export function resizedSets(
+  sets: readonly (readonly NodeId[])[],
+  nodes: readonly RingNode[],
+  { virtualNodes, replicas }: RingOptions,
+  { spared, stays }: { readonly spared: readonly (readonly NodeId[])[]; readonly stays: NodeId },
+): readonly (readonly NodeId[])[] {
+  const sorted = [...nodes].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const placeOf = new Map(sorted.map(({ id }, at) => [id, at]));
+  const size = Math.min(replicas, nodes.length);
+  const places = sets.map((set) => placesIn(set, placeOf));
+  const without = spared.map((set) => placesIn(set, placeOf));
+  const placement = new Placement(places, sorted, size, virtualNodes, without);
+  placement.fill(placeOf.get(stays));
+  return placement.sets.map((set) => set.map((node) => sorted[node]!.id));
+}
+
+/** Each of `ids` once, as its place; without those that have none. */
+function placesIn(ids: readonly NodeId[], placeOf: ReadonlyMap<NodeId, number>): number[] {
+  return [...new Set(ids.flatMap((id) => placeOf.get(id) ?? []))];
 }
 
 /** Sets that are new begin with who should lead. */

@@ -54,8 +54,14 @@ export interface Actual extends Configuration {
 export interface ReplicaSet {
   /** Whom the group was founded with; never changes. */
   readonly first: readonly NodeId[];
+  /** Who shall vote in its group; the first of them should lead it. */
   readonly wanted: readonly NodeId[];
-  /** The version of the facts when `wanted` was last changed. */
+  /**
+   * Who shall have a copy without a vote, and keep it: an operator's wish. Who is among the wanted as well keeps it until it
+   * has its vote. Members only, each once.
+   */
+  readonly copies: readonly NodeId[];
+  /** The version of the facts when `wanted` or `copies` was last changed. */
   readonly version: number;
   readonly actual: Actual;
 }
@@ -118,7 +124,7 @@ export const factsShape: Shape<SystemFacts> = record<SystemFacts>({
   ),
   shards: list(
     record<ReplicaSet>({
-      ...{ first: nodeList, wanted: nodeList, version: whole },
+      ...{ first: nodeList, wanted: nodeList, copies: nodeList, version: whole },
       actual: record<Actual>({
         ...{ term: whole, index: whole, voters: nodeList, outgoing: nodeList, learners: nodeList },
       }),
@@ -166,6 +172,8 @@ export interface WantedChange {
   /** Of the set that was looked at. */
   readonly version: number;
   readonly wanted: readonly NodeId[];
+  /** Left as they are, where it does not say. */
+  readonly copies?: readonly NodeId[];
 }
 
 export interface Report extends Actual {
@@ -176,7 +184,7 @@ export interface Report extends Actual {
 export const NAMES_MAX = 8192;
 /** Most who vote in the system group. */
 export const SYSTEM_VOTERS_MAX = 5;
-/** Most nodes that shall hold a shard. */
+/** Most nodes that shall vote in a shard, and most that shall have a copy without a vote. */
 export const REPLICAS_MAX = 16;
 export const VIRTUAL_NODES_MAX = 10_000;
 const LABELS_MAX = 16;
@@ -233,9 +241,9 @@ export function faultOf(facts: SystemFacts, command: SystemCommand): string | un
     case "state":
       return faultOfState(facts, command);
     case "wanted":
-      for (const { shard, wanted } of command.changes) {
+      for (const { shard, wanted, copies = [] } of command.changes) {
         if (facts.shards[shard] === undefined) return `there is no shard ${shard}`;
-        const fault = faultOfNodes(facts, wanted, REPLICAS_MAX);
+        const fault = faultOfNodes(facts, wanted, REPLICAS_MAX) ?? faultOfCopies(facts, copies);
         if (fault !== undefined) return `shard ${shard}: ${fault}`;
       }
       return undefined;
@@ -310,8 +318,20 @@ function faultOfState(
 }
 
 /** Why `list` can't be the nodes that hold something, or `undefined`. */
-function faultOfNodes({ nodes }: SystemFacts, list: readonly NodeId[], max: number): string | undefined {
+function faultOfNodes(facts: SystemFacts, list: readonly NodeId[], max: number): string | undefined {
   if (list.length === 0 || list.length > max) return `${list.length} nodes, 1 to ${max} are possible`;
+  return faultOfNames(facts, list);
+}
+
+/** Why `list` can't be the nodes that have a copy without a vote, or `undefined`. */
+function faultOfCopies(facts: SystemFacts, list: readonly NodeId[]): string | undefined {
+  if (list.length > REPLICAS_MAX) {
+    return `${list.length} copies without a vote, at most ${REPLICAS_MAX} are possible`;
+  }
+  return faultOfNames(facts, list);
+}
+
+function faultOfNames({ nodes }: SystemFacts, list: readonly NodeId[]): string | undefined {
   for (const [at, node] of list.entries()) {
     if (nodes[node] === undefined) return `there is no node ${node}`;
     if (list.indexOf(node) !== at) return `${node} is named twice`;
@@ -325,6 +345,6 @@ export function isNamed(set: ReplicaSet, node: NodeId): boolean {
 }
 
 /** Who holds the shard, or shall; some of them twice. */
-export function namedIn({ wanted, actual }: ReplicaSet): readonly NodeId[] {
-  return [...wanted, ...actual.voters, ...actual.outgoing, ...actual.learners];
+export function namedIn({ wanted, copies, actual }: ReplicaSet): readonly NodeId[] {
+  return [...wanted, ...copies, ...actual.voters, ...actual.outgoing, ...actual.learners];
 }

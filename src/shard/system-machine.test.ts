@@ -1,6 +1,6 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { CONFIGURATION_NODES_MAX } from "../../protocol/configuration.ts";
-import { keyspaceId, logIndex, nodeId } from "../../protocol/ids.ts";
+import { keyspaceId, logIndex, type NodeId, nodeId } from "../../protocol/ids.ts";
 import { Slab } from "../lib/slab.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import {
@@ -8,6 +8,7 @@ import {
   isNamed,
   NAMES_MAX,
   NO_FACTS,
+  REPLICAS_MAX,
   type SystemCommand,
   type SystemFacts,
 } from "./system-facts.ts";
@@ -77,7 +78,9 @@ test("the first to found the cluster has the say; each change makes the version 
   apply(undefined);
   expect(machine.facts).toMatchObject({ version: 1, clusterId: "aa", incarnations: { n1: "one" } });
   const actual = { term: 0, index: 0, voters: [n1, n2], outgoing: [], learners: [] };
-  expect(machine.facts.shards[0]).toEqual({ first: [n1, n2], wanted: [n2, n1], version: 1, actual });
+  expect(machine.facts.shards[0]).toEqual({
+    ...{ first: [n1, n2], wanted: [n2, n1], copies: [], version: 1, actual },
+  });
   apply(admit(n4, "four"));
   apply(admit(n4, "four"));
   expect(machine.facts.version).toBe(2);
@@ -159,6 +162,62 @@ test("what is wanted of a shard changes from what was looked at only", () => {
   expect(wanted(0, [n1, n1])).toContain("n1 is named twice");
   expect(wanted(0, [n4])).toContain("there is no node n4");
   expect(faultOf(facts, { kind: "systemVoters", voters: [n1, n2, n3, n4, n1, n2] })).toContain("6 nodes");
+});
+
+describe("copies without a vote", () => {
+  const wish = (version: number, copies: readonly NodeId[], wanted: readonly NodeId[] = [n2, n1]) =>
+    ({ kind: "wanted", changes: [{ shard: 0, version, wanted, copies }] }) as const;
+  const vote = (version: number, wanted: readonly NodeId[]) =>
+    ({ kind: "wanted", changes: [{ shard: 0, version, wanted }] }) as const;
+  const FOUR = after(FOUND, admit(n4, "four"));
+  /** The first shard after n4 and n3 were given copies, which makes its version 3, and after `more`. */
+  const setAfter = (...more: readonly SystemCommand[]) =>
+    after(FOUND, admit(n4, "four"), wish(1, [n4, n3]), ...more).shards[0]!;
+
+  test("are wished from what was looked at only, and stay while voters change", () => {
+    expect(setAfter()).toMatchObject({ wanted: [n2, n1], copies: [n4, n3], version: 3 });
+    const copied = after(FOUND, admit(n4, "four"), wish(1, [n4]));
+    expect(applied(copied, wish(1, []))).toBe(copied);
+    expect(isNamed(copied.shards[0]!, n4)).toBe(true);
+    expect(setAfter(vote(3, [n1]))).toMatchObject({ wanted: [n1], copies: [n4, n3], version: 4 });
+    expect(setAfter(wish(3, [n4]))).toMatchObject({ copies: [n4], version: 4 });
+  });
+
+  test("end where a vote comes, and not before", () => {
+    const promotion = wish(3, [n4, n3], [n2, n4]);
+    expect(setAfter(promotion)).toMatchObject({ wanted: [n2, n4], copies: [n4, n3], version: 4 });
+    const waiting = [promotion, report(0, 7, [n1, n2], 2)];
+    expect(setAfter(...waiting)).toMatchObject({ copies: [n4, n3], version: 4 });
+    // It votes: no older wish counts any more.
+    const promoted = [...waiting, report(0, 8, [n2, n4], 2)];
+    expect(setAfter(...promoted)).toMatchObject({ copies: [n3], version: 6 });
+    // A vote that is to go leaves the copy, unless it is to stay after all.
+    const demoted = [...promoted, wish(6, [n3, n4], [n2, n1])];
+    expect(setAfter(...demoted)).toMatchObject({ wanted: [n2, n1], copies: [n3, n4] });
+    expect(setAfter(...demoted, vote(7, [n2, n4]))).toMatchObject({ wanted: [n2, n4], copies: [n3] });
+  });
+
+  test("go with the node, to who takes its place", () => {
+    const drained = [state(n4, "draining")];
+    expect(setAfter(...drained)).toMatchObject({ copies: [n3], version: 4 });
+    expect(setAfter(...drained, state(n4, "member")).copies).toEqual([n3]);
+    // What was proposed before it was known counts for the others.
+    expect(setAfter(...drained, wish(4, [n4], [n2, n1])).copies).toEqual([]);
+    expect(setAfter(wish(3, [n4]), state(n4, "removed", n3)).copies).toEqual([n3]);
+    // The successor has a vote, or a copy.
+    expect(setAfter(wish(3, [n4]), state(n4, "removed", n2)).copies).toEqual([]);
+    expect(setAfter(state(n4, "removed", n3)).copies).toEqual([n3]);
+  });
+
+  test("are limited, and of nodes that there are", () => {
+    const many = Array.from({ length: REPLICAS_MAX + 1 }, (_, i) => nodeId(`m${i}`));
+    expect(faultOf(FOUR, wish(1, many))).toBe(
+      `shard 0: ${REPLICAS_MAX + 1} copies without a vote, at most ${REPLICAS_MAX} are possible`,
+    );
+    expect(faultOf(FOUR, wish(1, [nodeId("n9")]))).toBe("shard 0: there is no node n9");
+    expect(faultOf(FOUR, wish(1, [n4, n4]))).toBe("shard 0: n4 is named twice");
+    expect(faultOf(FOUR, wish(1, []))).toBe(undefined);
+  });
 });
 
 test("the newest report of a shard's members counts, whatever comes late", () => {

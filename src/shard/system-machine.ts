@@ -84,10 +84,13 @@ export function applied(facts: SystemFacts, command: SystemCommand): SystemFacts
     }
     case "state": {
       const { node, state, successor } = command;
-      return { ...facts, nodes: { ...nodes, [node]: { ...nodes[node]!, state, successor } } };
+      const after = { ...facts, nodes: { ...nodes, [node]: { ...nodes[node]!, state, successor } } };
+      return state === "member" ? after : withoutCopies(after, node, successor);
     }
     case "wanted":
-      return withShards(facts, command.changes, wantedOf);
+      return withShards(facts, command.changes, (set, change, version) =>
+        wantedOf(set, membersOnly(facts, change), version),
+      );
     case "systemVoters":
       return sameList(facts.systemVoters, command.voters)
         ? facts
@@ -110,7 +113,7 @@ export function encodeSystemCommand(command: SystemCommand): Uint8Array {
 function firstSet(nodes: readonly NodeId[], version: number): ReplicaSet {
   const voters = [...nodes].sort();
   const actual = { term: 0, index: 0, voters, outgoing: [], learners: [] };
-  return { first: voters, wanted: nodes, version, actual };
+  return { first: voters, wanted: nodes, copies: [], version, actual };
 }
 
 function withShards<Change extends { readonly shard: number }>(
@@ -130,18 +133,49 @@ function withShards<Change extends { readonly shard: number }>(
   return isNews ? { ...facts, shards } : facts;
 }
 
-function wantedOf(set: ReplicaSet, { version, wanted }: WantedChange, nextVersion: number): ReplicaSet {
-  if (version !== set.version || sameList(wanted, set.wanted)) return set;
-  return { ...set, wanted, version: nextVersion };
+function wantedOf(
+  set: ReplicaSet,
+  { version, wanted, copies = set.copies }: WantedChange,
+  nextVersion: number,
+): ReplicaSet {
+  if (version !== set.version || (sameList(wanted, set.wanted) && sameList(copies, set.copies))) return set;
+  return withoutVoters({ ...set, wanted, copies, version: nextVersion }, nextVersion);
+}
+
+/** Who drains or was removed since the change was proposed gets no copy. */
+function membersOnly({ nodes }: SystemFacts, change: WantedChange): WantedChange {
+  const { copies } = change;
+  if (copies === undefined) return change;
+  return { ...change, copies: copies.filter((node) => nodes[node]?.state === "member") };
+}
+
+/** Who has its vote, and shall, has no copy without one any more. */
+function withoutVoters(set: ReplicaSet, nextVersion: number): ReplicaSet {
+  const { wanted, copies, actual } = set;
+  const left = copies.filter((node) => !(wanted.includes(node) && actual.voters.includes(node)));
+  return left.length === copies.length ? set : { ...set, copies: left, version: nextVersion };
+}
+
+/** A node that goes keeps no copies; who takes its place gets them, where it has none. */
+function withoutCopies(facts: SystemFacts, node: NodeId, successor: NodeId | ""): SystemFacts {
+  const version = facts.version + 1;
+  const shards = facts.shards.map((set) => {
+    if (!set.copies.includes(node)) return set;
+    const { wanted, copies } = set;
+    const isNew = successor !== "" && !copies.includes(successor) && !wanted.includes(successor);
+    const next = copies.flatMap((id) => (id !== node ? [id] : isNew ? [successor] : []));
+    return { ...set, copies: next, version };
+  });
+  return shards.every((set, at) => set === facts.shards[at]) ? facts : { ...facts, shards };
 }
 
 /** A later entry counts, or the same one told by a later leader. */
-function actualOf(set: ReplicaSet, report: Report): ReplicaSet {
+function actualOf(set: ReplicaSet, report: Report, nextVersion: number): ReplicaSet {
   const { actual } = set;
   if (report.index < actual.index || (report.index === actual.index && report.term <= actual.term))
     return set;
   const { term, index, voters, outgoing, learners } = report;
-  return { ...set, actual: { term, index, voters, outgoing, learners } };
+  return withoutVoters({ ...set, actual: { term, index, voters, outgoing, learners } }, nextVersion);
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {

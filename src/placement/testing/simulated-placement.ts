@@ -45,6 +45,7 @@ interface SimulatedNode {
 
 interface SimulatedShard {
   wanted: NodeId[];
+  readonly copies: readonly NodeId[];
   voters: NodeId[];
   outgoing: NodeId[];
   /** With the bytes that each has yet to get. */
@@ -76,7 +77,9 @@ export class SimulatedPlacement {
   get view(): PlacementView {
     return {
       nodes: this.#nodes.map((node) => this.#planNode(node)),
-      shards: this.#shards.map(({ wanted, reported, bytes }) => ({ wanted, actual: reported, bytes })),
+      shards: this.#shards.map(({ wanted, copies, reported, bytes }) => {
+        return { wanted, copies, actual: reported, bytes };
+      }),
       ring: { virtualNodes: 20, replicas: this.#options.replicas },
     };
   }
@@ -85,6 +88,7 @@ export class SimulatedPlacement {
   found(): void {
     this.#shards = Array.from({ length: this.#options.shards }, (_, shard) => ({
       wanted: [],
+      copies: [],
       voters: [],
       outgoing: [],
       learners: new Map(),
