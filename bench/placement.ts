@@ -84,7 +84,9 @@ function weigh(sets: Sets, leaders: readonly (NodeId | undefined)[], nodes: read
       ...{ id, address: `${id}.example.org:7001`, labels: { host, zone } },
       ...{ standing: "member" as const, isUp: true },
     })),
-    shards: sets.map((voters, shard) => ({ leader: leaders[shard] ?? null, term: 3, replicas: voters })),
+    shards: sets.map((voters, shard) => {
+      return { leader: leaders[shard] ?? null, term: 3, replicas: voters, copies: [] };
+    }),
   };
   const writer = new ByteWriter();
   encodeResponse(writer, { kind: "topology", topology }, 1);

@@ -229,7 +229,7 @@ describe("responses", () => {
   test("maps are checked field by field, and unknown fields are left out", () => {
     const good = {
       ...{ version: 1, view: 2, clusterId: "c", nodes: [] },
-      shards: [{ leader: null, term: 3, replicas: [] }],
+      shards: [{ leader: null, term: 3, replicas: [], copies: [] }],
     };
     const later = encodePlain({ ...good, later: 1 }).toHex();
     expect(decodeResponse(body(RESPONSE_TYPES.topology, later))).toEqual({

@@ -14,6 +14,7 @@ import { CLIENT_FRAME_BYTES_MAX, SCAN_ENTRIES_MAX, SNAPSHOT_LEASE_MS_MAX } from 
 import type {
   AdminRequest,
   ChangeMember,
+  ChangeReplica,
   ClientRequest,
   Consistency,
   Join,
@@ -61,6 +62,7 @@ export const REQUEST_TYPES = {
   listKeyspaces: 50,
   join: 38,
   rebalance: 39,
+  changeReplica: 40,
 } as const satisfies Record<ClientRequest["kind"], number>;
 
 const CONSISTENCIES = ["linearizable", "stale", "lease"] as const satisfies readonly Consistency[];
@@ -75,6 +77,12 @@ const ACTIONS = [
   "remove",
   "replace",
 ] as const satisfies readonly ChangeMember["action"][];
+const REPLICA_ACTIONS = [
+  "add",
+  "promote",
+  "demote",
+  "remove",
+] as const satisfies readonly ChangeReplica["action"][];
 
 /**
  * Writes the frame of a request. Throws `ProtocolError` (TOO_LARGE, BAD_REQUEST) if the request is outside of the
@@ -165,6 +173,13 @@ function encodeRequestBody(writer: ByteWriter, request: ClientRequest): void {
       writer.uint(ACTIONS.indexOf(request.action));
       writer.text(request.node);
       writer.text(request.successor);
+      writer.bool(request.forwarded);
+      return;
+    case "changeReplica":
+      writer.arrayHeader(4);
+      writer.uint(REPLICA_ACTIONS.indexOf(request.action));
+      writer.text(request.node);
+      encodeShardOrNull(writer, request.shard);
       writer.bool(request.forwarded);
       return;
     case "join":
@@ -272,6 +287,13 @@ function decodeReadBody(type: number, reader: CborReader): ReadRequest | AdminRe
       const successor = reader.text();
       if (successor !== "" && !isNodeId(successor)) reader.refuse("a successor that is no node id");
       return { kind: "changeMember", action, node, successor, forwarded: reader.bool() };
+    }
+    case REQUEST_TYPES.changeReplica: {
+      expectItems(reader, 4);
+      const number = reader.uint();
+      const action = REPLICA_ACTIONS[number] ?? reader.refuse(`the change of a replica ${number}`);
+      const [node, shard] = [decodeNode(reader), decodeShardOrNull(reader)];
+      return { kind: "changeReplica", action, node, shard, forwarded: reader.bool() };
     }
     case REQUEST_TYPES.join:
       return decodeJoin(reader);

@@ -187,6 +187,7 @@ export type AdminRequest =
   | CloseSnapshot
   | { readonly kind: "status"; readonly scope: "node" | "cluster" }
   | ChangeMember
+  | ChangeReplica
   | Join
   | Rebalance
   | TransferLeader
@@ -246,6 +247,19 @@ export interface ChangeMember {
   readonly node: NodeId;
   readonly successor: NodeId | "";
   /** A node has passed it on: it is not passed on again. */
+  readonly forwarded: boolean;
+}
+/**
+ * Changes what `node` has of `shard`, or of every shard (`undefined`). `add`: a copy without a vote, which it keeps; `promote`:
+ * its copy gets a vote, in the place of another node's where there are enough; `demote`: another node gets its vote, and it
+ * keeps a copy; `remove`: its copy goes, or its vote to another node. Answered when it has come about. Votes are the
+ * cluster's to even out afterwards.
+ */
+export interface ChangeReplica {
+  readonly kind: "changeReplica";
+  readonly action: "add" | "promote" | "demote" | "remove";
+  readonly node: NodeId;
+  readonly shard: ShardId | undefined;
   readonly forwarded: boolean;
 }
 /**
@@ -363,6 +377,8 @@ export interface ShardPlace {
   readonly term: number;
   /** Who holds its data, the leader included; sorted. */
   readonly replicas: readonly NodeId[];
+  /** Which of them have no vote, and are to keep their copy so: they serve stale reads, and never lead. Sorted. */
+  readonly copies: readonly NodeId[];
 }
 
 /** What a node has to know of a cluster that it belongs to from now on. */
@@ -539,6 +555,8 @@ export interface ClusterStatus {
     readonly appliedIndex: number;
     /** Entries that each replica is behind the leader; `null` where it is not known. */
     readonly lag: readonly { readonly node: NodeId; readonly entries: number | null }[];
+    /** Who shall have a copy of it without a vote, and keep it. */
+    readonly copies: readonly NodeId[];
   }[];
   /** Shards that are on their way to other nodes. */
   readonly moves: readonly {

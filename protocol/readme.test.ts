@@ -184,6 +184,13 @@ const requests: Record<string, ClientRequest> = {
     successor: nodeId("n4"),
     forwarded: false,
   },
+  "changeReplica: n4 gets a vote in shard 3": {
+    kind: "changeReplica",
+    action: "promote",
+    node: nodeId("n4"),
+    shard: shardId(3),
+    forwarded: false,
+  },
   "join of n4, in zone a": {
     kind: "join",
     node: nodeId("n4"),
@@ -220,7 +227,7 @@ const responses: Record<string, ClientResponse> = {
       view: 7,
       clusterId: "c1",
       nodes: [{ id: N1, address: "10.0.0.1:7001", labels: { zone: "x" }, standing: "member", isUp: true }],
-      shards: [{ leader: N1, term: 2, replicas: [N1] }],
+      shards: [{ leader: N1, term: 2, replicas: [N1], copies: [] }],
     },
   },
   unchanged: { kind: "unchanged" },

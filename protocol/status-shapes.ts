@@ -47,7 +47,9 @@ export const topologyShape: Shape<Topology> = record<Topology>({
       ...{ standing: oneOf("member", "draining", "removed"), isUp: boolean },
     }),
   ),
-  shards: list(record<ShardPlace>({ leader: nullable(node), term: number, replicas: list(node) })),
+  shards: list(
+    record<ShardPlace>({ leader: nullable(node), term: number, replicas: list(node), copies: list(node) }),
+  ),
 });
 
 export const keyspaceIdShape: Shape<KeyspaceId> = (value, path) =>
@@ -208,6 +210,7 @@ export const clusterStatusShape: Shape<ClusterStatus> = record<ClusterStatus>({
       commitIndex: number,
       appliedIndex: number,
       lag: list(record<ClusterStatus["shards"][number]["lag"][number]>({ node, entries: nullable(number) })),
+      copies: list(node),
     }),
   ),
   moves: list(

@@ -4,6 +4,7 @@ import type { ReplySink } from "../protocol/handler.ts";
 import { groupOfShard, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protocol/ids.ts";
 import type {
   ChangeMember,
+  ChangeReplica,
   ClientResponse,
   GroupLogRequest,
   Join,
@@ -16,9 +17,10 @@ import type { Clock } from "./env/env.ts";
 import type { LeaderHints } from "./leader-hints.ts";
 import { parseAddress } from "./lib/address.ts";
 import type { Membership } from "./membership.ts";
+import { hasComeAbout, isWished, planWish, shardsOf, type Wish } from "./placement/wishes.ts";
 import type { Shard } from "./shard/shard.ts";
 import type { ShardHost } from "./shard/shard-host.ts";
-import type { SystemCommand } from "./shard/system-facts.ts";
+import { faultOf, type SystemCommand, type WantedChange } from "./shard/system-facts.ts";
 import { encodeSystemCommand } from "./shard/system-machine.ts";
 
 /** Most log entries that one answer describes. */
@@ -30,7 +32,13 @@ const HANDS_OVER = errorResponse("UNAVAILABLE", "the group's leader hands over n
 /** Who does not wait for an answer. */
 const NOBODY: ReplySink = { reply: () => {} };
 
-export type AdministrationRequest = ChangeMember | Join | Rebalance | TransferLeader | GroupLogRequest;
+export type AdministrationRequest =
+  | ChangeMember
+  | ChangeReplica
+  | Join
+  | Rebalance
+  | TransferLeader
+  | GroupLogRequest;
 
 export interface AdministrationParts {
   readonly self: NodeId;
@@ -66,6 +74,9 @@ export class Administration {
       case "changeMember":
         this.#changeMember(request, sink, requestId);
         break;
+      case "changeReplica":
+        this.#changeReplica(request, sink, requestId);
+        break;
       case "join":
         this.#join(request, sink, requestId);
         break;
@@ -96,6 +107,50 @@ export class Administration {
     }
     if (!this.#propose(command, sink, requestId)) return;
     this.#wait(() => (membership.isDone(request) ? done : undefined), sink, requestId);
+  }
+
+  #changeReplica(request: ChangeReplica, sink: ReplySink, requestId: number): void {
+    const { membership, placement } = this.#parts;
+    if (this.#isElsewhere(request, sink, requestId)) return;
+    const plan = planWish(placement.view(), request);
+    if (plan.kind !== "changes") {
+      const error = plan.kind === "refused" ? "BAD_REQUEST" : "UNAVAILABLE";
+      sink.reply(requestId, errorResponse(error, plan.message));
+      return;
+    }
+    const { facts } = membership;
+    const changes = plan.changes.map((change) => ({
+      ...change,
+      version: facts.shards[change.shard]!.version,
+    }));
+    const command: SystemCommand = { kind: "wanted", changes };
+    const fault = faultOf(facts, command);
+    if (fault !== undefined) {
+      sink.reply(requestId, errorResponse("BAD_REQUEST", fault));
+      return;
+    }
+    if (changes.length > 0 && !this.#propose(command, sink, requestId)) return;
+    const concerned = shardsOf(request, facts.shards);
+    this.#wait(() => this.#outcomeOf(request, concerned, changes), sink, requestId);
+  }
+
+  /** What has become of a wish: an answer once it has come about, or another change of the same shard came before it. */
+  #outcomeOf(
+    wish: Wish,
+    concerned: readonly number[],
+    changes: readonly WantedChange[],
+  ): ClientResponse | undefined {
+    const { shards } = this.#parts.membership.facts;
+    if (concerned.every((shard) => hasComeAbout(wish, shards[shard]!)))
+      return { kind: "boolean", value: true };
+    const overtaken = changes.find(({ shard, version }) => {
+      return shards[shard]!.version > version && !isWished(wish, shards[shard]!);
+    });
+    if (overtaken === undefined) return undefined;
+    return errorResponse(
+      "UNAVAILABLE",
+      `the replicas of shard ${overtaken.shard} were changed otherwise meanwhile; try again`,
+    );
   }
 
   #join(request: Join, sink: ReplySink, requestId: number): void {
@@ -145,7 +200,11 @@ export class Administration {
   }
 
   /** Whether the system group is led by another node, which is asked, or can't be asked for anything yet. */
-  #isElsewhere(request: ChangeMember | Join | Rebalance, sink: ReplySink, requestId: number): boolean {
+  #isElsewhere(
+    request: ChangeMember | ChangeReplica | Join | Rebalance,
+    sink: ReplySink,
+    requestId: number,
+  ): boolean {
     const { host, membership } = this.#parts;
     if (!host.systemShard.isLeader) this.#passOn(host.systemShard.leader, request, sink, requestId);
     else if (membership.facts.clusterId !== "") return false;
@@ -223,7 +282,7 @@ export class Administration {
   /** Has the node that leads do it, once. */
   #passOn(
     leader: NodeId | undefined,
-    request: ChangeMember | Join | Rebalance | TransferLeader,
+    request: ChangeMember | ChangeReplica | Join | Rebalance | TransferLeader,
     sink: ReplySink,
     requestId: number,
   ): void {

@@ -145,7 +145,7 @@ test("a shard is told of by those that hold it, and one of whose holders nobody 
   expect(status.shards[0]!.lag.map((row) => row.node)).toEqual(["n1", "n2"].map(nodeId));
   expect(status.shards[1]).toEqual({
     ...{ shard: 1, leader: null, term: 0 },
-    ...{ commitIndex: 0, appliedIndex: 0, lag: [] },
+    ...{ commitIndex: 0, appliedIndex: 0, lag: [], copies: [] },
   });
 });
 

@@ -118,7 +118,10 @@ export function clusterStatus(
   outlook: MoveOutlook,
 ): ClusterStatus {
   const answered = statuses.filter((status) => status !== undefined);
-  const shards = sets.map((_, shard) => shardSummary(shard, members, answered));
+  const shards = sets.map(({ wanted, copies }, shard) => ({
+    ...shardSummary(shard, members, answered),
+    copies: copies.filter((id) => !wanted.includes(id)),
+  }));
   const served = shards.filter((shard) => shard.leader !== null).length;
   return {
     clusterId: answered.find((status) => status.clusterId !== "")?.clusterId ?? "",

@@ -36,6 +36,8 @@ export interface FactSources {
 export interface Placement {
   /** Drives while this node leads the system group. */
   readonly driver: PlacementDriver;
+  /** What placement decides about, as far as this node knows; who votes in the system group aside. */
+  view(): DrivenFacts;
   /** What is being moved and will be, as far as this node knows. */
   status(): PlacementStatus;
   /** What all of that comes to. `loadOf` knows better than gossip what nodes hold, where it knows. */
@@ -66,6 +68,7 @@ export function createPlacement(
   });
   return {
     driver,
+    view: () => drivenFacts(membership.facts, NO_MEMBERS, sources()),
     status: () => placementStatus(membership.facts, sources(), limits),
     outlook: (loadOf) => {
       const { heard } = parts;

@@ -44,7 +44,17 @@ const FOUNDING = errorResponse(
 /** What needs no shards. */
 const ABOUT_NODES: ReadonlySet<ClientRequest["kind"]> = new Set(
   (
-    ["ping", "topology", "status", "changeMember", "join", "rebalance", "groupLog", "listKeyspaces"] as const
+    [
+      "ping",
+      "topology",
+      "status",
+      "changeMember",
+      "changeReplica",
+      "join",
+      "rebalance",
+      "groupLog",
+      "listKeyspaces",
+    ] as const
   ).values(),
 );
 
@@ -132,6 +142,7 @@ export class Router implements RequestHandler {
         this.#parts.keyspaces.execute(request, sink, requestId);
         break;
       case "changeMember":
+      case "changeReplica":
       case "join":
       case "rebalance":
       case "transferLeader":

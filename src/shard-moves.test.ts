@@ -8,6 +8,7 @@ const [n1, n2, n3, n4] = ["n1", "n2", "n3", "n4"].map(nodeId) as [never, never, 
 const shardOf = (lag: readonly (readonly [never, number | null])[]): ClusterStatus["shards"][number] => ({
   ...{ shard: 0, leader: n1, term: 1, commitIndex: 9, appliedIndex: 9 },
   lag: lag.map(([node, entries]) => ({ node, entries })),
+  copies: [],
 });
 /** n1 has 600 bytes, in two shards. */
 const LEADER = {

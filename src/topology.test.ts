@@ -13,8 +13,8 @@ const NODES = [topologyNode(n1, "127.0.0.1:7001"), topologyNode(n2, "127.0.0.1:7
 function cluster() {
   const facts = { version: 3, clusterId: "aa", nodes: NODES };
   const shards: ShardPlace[] = [
-    { leader: n1, term: 4, replicas: [n1, n2] },
-    { leader: null, term: 5, replicas: [n1, n2] },
+    { leader: n1, term: 4, replicas: [n1, n2], copies: [] },
+    { leader: null, term: 5, replicas: [n1, n2], copies: [] },
   ];
   let built = 0;
   const source = new TopologySource({
@@ -39,8 +39,8 @@ test("a topology has nodes, leaders, terms and replicas", () => {
     clusterId: "aa",
     nodes: NODES,
     shards: [
-      { leader: n1, term: 4, replicas: [n1, n2] },
-      { leader: null, term: 5, replicas: [n1, n2] },
+      { leader: n1, term: 4, replicas: [n1, n2], copies: [] },
+      { leader: null, term: 5, replicas: [n1, n2], copies: [] },
     ],
   });
 });
@@ -58,9 +58,9 @@ test("who has the latest one is told so, and nothing is made anew for it", () =>
 test("another leader, another replica set and another node make another view each", () => {
   const { source, shards, facts } = cluster();
   const views = [current(source).view];
-  shards[1] = { leader: n2, term: 5, replicas: [n1, n2] };
+  shards[1] = { leader: n2, term: 5, replicas: [n1, n2], copies: [] };
   views.push(current(source).view);
-  shards[0] = { leader: n1, term: 4, replicas: [n1] };
+  shards[0] = { leader: n1, term: 4, replicas: [n1], copies: [] };
   views.push(current(source).view);
   for (const other of [
     { address: "127.0.0.1:9999" },

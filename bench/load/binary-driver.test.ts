@@ -33,6 +33,7 @@ async function startCluster(count: number, leaders: readonly (number | null)[]):
       leader: leader === null ? null : nodeId(`n${leader + 1}`),
       term: 1,
       replicas: nodes.map((_, i) => nodeId(`n${i + 1}`)),
+      copies: [],
     })),
   };
   for (const node of nodes) answerWith(node, topology, () => DONE);

@@ -16,7 +16,7 @@ async function startOneNodeCluster(works: boolean) {
   const node = await startFakeNode((request) => {
     if (request.kind === "topology") {
       const nodes = [topologyNode(nodeId("n1"), node.address)];
-      const shards = [{ leader: nodeId("n1"), term: 1, replicas: [nodeId("n1")] }];
+      const shards = [{ leader: nodeId("n1"), term: 1, replicas: [nodeId("n1")], copies: [] }];
       return { kind: "topology", topology: { version: 1, view: 1, clusterId: "c1", nodes, shards } };
     }
     if (!works) return { kind: "error", error: "UNAVAILABLE", message: "no majority", leader: undefined };

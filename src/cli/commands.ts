@@ -9,6 +9,7 @@ import { EXPIRY_COMMANDS } from "./expiry-commands.ts";
 import { KEYSPACE_COMMANDS } from "./keyspace-commands.ts";
 import { MEMBER_COMMANDS } from "./member-commands.ts";
 import { PLACE_COMMANDS } from "./place-commands.ts";
+import { REPLICA_COMMANDS } from "./replica-commands.ts";
 import { integerReply, type Reply, textReply, valueReply } from "./reply.ts";
 import { scanReply } from "./scan-pages.ts";
 import { nodeStatusReply, statusReply, topologyReply } from "./status-view.ts";
@@ -245,6 +246,7 @@ export const COMMANDS: readonly Command[] = [
   ...KEYSPACE_COMMANDS,
   ...PLACE_COMMANDS,
   ...MEMBER_COMMANDS,
+  ...REPLICA_COMMANDS,
 ];
 
 function planStatus(_args: readonly Uint8Array[], { watch }: Options): Action {

@@ -117,8 +117,9 @@ const clusterStatus: ClusterStatus = {
         { node: n1, entries: 0 },
         { node: n3, entries: null },
       ],
+      copies: [n3],
     },
-    { shard: 1, leader: null, term: 7, commitIndex: 0, appliedIndex: 0, lag: [] },
+    { shard: 1, leader: null, term: 7, commitIndex: 0, appliedIndex: 0, lag: [], copies: [] },
   ],
   moves: [
     { shard: 1, joining: [n3], leaving: [n1], entriesBehind: 1200, bytes: 4096 },
@@ -155,12 +156,12 @@ describe("status", () => {
       └──────────────┴──────────┴────────┴────────────────┴─────────┘
       moves: 2 under way, 5 to come; about 24.0 KiB in 6.2 s
 
-      ┌───────┬────────┬──────┬────────┬─────────┬────────────────┐
-      │ shard │ leader │ term │ commit │ applied │ entries behind │
-      ├───────┼────────┼──────┼────────┼─────────┼────────────────┤
-      │     0 │ n1     │    2 │    118 │     117 │ n1 0, n3 ?     │
-      │     1 │ none   │    7 │      0 │       0 │                │
-      └───────┴────────┴──────┴────────┴─────────┴────────────────┘
+      ┌───────┬────────┬──────┬────────┬─────────┬──────────────────────┐
+      │ shard │ leader │ term │ commit │ applied │ entries behind       │
+      ├───────┼────────┼──────┼────────┼─────────┼──────────────────────┤
+      │     0 │ n1     │    2 │    118 │     117 │ n1 0, n3 ? (no vote) │
+      │     1 │ none   │    7 │      0 │       0 │                      │
+      └───────┴────────┴──────┴────────┴─────────┴──────────────────────┘
       "
     `);
   });
@@ -242,18 +243,19 @@ test("topology shows who leads what, in runs, and what nobody leads", () => {
       leader,
       term: 1,
       replicas: i === 0 ? [n1] : [n1, n2],
+      copies: i === 2 ? [n2] : [],
     })),
   };
   expect(`\n${topologyReply(topology).text(PLAIN)}\n`).toMatchInlineSnapshot(`
     "
     cluster c0ffee, 6 shards
 
-    ┌──────┬────────────────┬────────────────┬───────┬───────┬────────────────┐
-    │ node │ address        │ state          │ holds │ leads │ which it leads │
-    ├──────┼────────────────┼────────────────┼───────┼───────┼────────────────┤
-    │ n1   │ 127.0.0.1:7001 │ alive          │     6 │     4 │ 0-2, 5         │
-    │ n2   │ 127.0.0.1:7002 │ dead, draining │     5 │     1 │ 3              │
-    └──────┴────────────────┴────────────────┴───────┴───────┴────────────────┘
+    ┌──────┬────────────────┬────────────────┬───────┬────────────────┬───────┬────────────────┐
+    │ node │ address        │ state          │ holds │ without a vote │ leads │ which it leads │
+    ├──────┼────────────────┼────────────────┼───────┼────────────────┼───────┼────────────────┤
+    │ n1   │ 127.0.0.1:7001 │ alive          │     6 │              0 │     4 │ 0-2, 5         │
+    │ n2   │ 127.0.0.1:7002 │ dead, draining │     5 │              1 │     1 │ 3              │
+    └──────┴────────────────┴────────────────┴───────┴────────────────┴───────┴────────────────┘
     without a leader: 4
     "
   `);

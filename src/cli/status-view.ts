@@ -163,7 +163,12 @@ function shardsTable(status: ClusterStatus, look: Look): string {
       String(shard.term),
       String(shard.commitIndex),
       String(shard.appliedIndex),
-      shard.lag.map(({ node, entries }) => `${node} ${entries ?? "?"}`).join(", "),
+      shard.lag
+        .map(
+          ({ node, entries }) =>
+            `${node} ${entries ?? "?"}${shard.copies.includes(node) ? " (no vote)" : ""}`,
+        )
+        .join(", "),
     ]);
   }
   return table.toString();
@@ -252,12 +257,19 @@ const replica = ({ node, matchIndex, active }: ShardStatus["replicas"][number]):
   `${node} ${matchIndex}${active ? "" : " (silent)"}`;
 
 function topologyTable(topology: Topology, look: Look): string {
-  const table = plainTable(["node", "address", "state", "holds", "leads", "which it leads"], [3, 4]);
+  const table = plainTable(
+    ["node", "address", "state", "holds", "without a vote", "leads", "which it leads"],
+    [3, 4, 5],
+  );
   for (const node of topology.nodes) {
     const led = topology.shards.flatMap(({ leader }, shard) => (leader === node.id ? [shard] : []));
     const held = topology.shards.filter(({ replicas }) => replicas.includes(node.id)).length;
+    const copies = topology.shards.filter((place) => place.copies.includes(node.id)).length;
     const state = memberWord(node.isUp ? "alive" : "dead", node.standing, look);
-    table.push([node.id, node.address, state, String(held), String(led.length), ranges(led)]);
+    table.push([
+      ...[node.id, node.address, state, String(held), String(copies)],
+      ...[String(led.length), ranges(led)],
+    ]);
   }
   const unled = topology.shards.flatMap(({ leader }, shard) => (leader === null ? [shard] : []));
   const note = unled.length === 0 ? "" : `\nwithout a leader: ${ranges(unled)}`;

@@ -4,6 +4,7 @@ import {
   ANY_DEADLINE,
   ASK_TOPOLOGY,
   type ChangeMember,
+  type ChangeReplica,
   type ClusterStatus,
   type Consistency,
   type DeadlineCondition,
@@ -356,6 +357,32 @@ export class Client {
   }
 
   /**
+   * Gives `node` a copy of a shard (of every shard without one), without a vote, which it keeps until it gets a vote, is removed
+   * or drains. It serves stale reads. Resolves when the shard's leader sends it what there is.
+   */
+  addReplica(node: string, options: { readonly shard?: number } = {}): Promise<boolean> {
+    return this.#changeReplica("add", node, options.shard);
+  }
+
+  /**
+   * Gives a vote to the copy that `node` has of a shard, or to all of its copies: once it has everything, in the place of another
+   * node's vote where the shard has as many as it should. Resolves when it votes. The cluster goes on evening votes out.
+   */
+  promoteReplica(node: string, options: { readonly shard?: number } = {}): Promise<boolean> {
+    return this.#changeReplica("promote", node, options.shard);
+  }
+
+  /** Gives the vote of `node` in a shard, or all of its votes, to other nodes; it keeps a copy without one. */
+  demoteReplica(node: string, options: { readonly shard?: number } = {}): Promise<boolean> {
+    return this.#changeReplica("demote", node, options.shard);
+  }
+
+  /** Takes what `node` has of a shard (of every shard without one) away from it; a vote goes to another node. */
+  removeReplica(node: string, options: { readonly shard?: number } = {}): Promise<boolean> {
+    return this.#changeReplica("remove", node, options.shard);
+  }
+
+  /**
    * What replicas are being moved to other nodes and which will be, as far as the node knows that is asked. The cluster moves
    * them by itself; without `dryRun` it looks at once what there is to do.
    */
@@ -412,6 +439,16 @@ export class Client {
     if (!isNodeId(node)) return refused("BAD_REQUEST", `"${node}" is no node's id`);
     return this.#runner.run(
       { kind: "changeMember", action, node, successor, forwarded: false },
+      BOOLEAN,
+      "any",
+    );
+  }
+
+  #changeReplica(action: ChangeReplica["action"], node: string, shard: number | undefined): Promise<boolean> {
+    if (!isNodeId(node)) return refused("BAD_REQUEST", `"${node}" is no node's id`);
+    const which = shard === undefined ? undefined : shardId(shard);
+    return this.#runner.run(
+      { kind: "changeReplica", action, node, shard: which, forwarded: false },
       BOOLEAN,
       "any",
     );

@@ -58,6 +58,10 @@ export function describeRequest(request: ClientRequest): string {
       return `status of the ${request.scope}`;
     case "changeMember":
       return `${request.action} of node ${request.node}`;
+    case "changeReplica": {
+      const where = request.shard === undefined ? "every shard" : `shard ${request.shard}`;
+      return `${request.action} of ${request.node} in ${where}`;
+    }
     case "join":
       return `joining of node ${request.node}`;
     case "rebalance":

@@ -165,6 +165,7 @@ export class FakeCluster {
               leader: this.nodes[leader]!.id,
               term: this.term,
               replicas: this.nodes.map(({ id }) => id),
+              copies: [],
             })),
           },
         };

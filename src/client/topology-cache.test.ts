@@ -11,6 +11,7 @@ const topology = (leaders: (string | null)[], clusterId = "c1", term = 1): Topol
     leader: leader === null ? null : nodeId(leader),
     term,
     replicas: [nodeId("n1"), nodeId("n2")],
+    copies: [],
   })),
 });
 const all = () => true;

@@ -20,6 +20,7 @@ async function startNodes(count: number, redirect: "forward" | "moved"): Promise
     const shards = Array.from({ length: SHARDS }, (_, shard) => ({
       ...{ leader: idOf(shard % count), term: 1 },
       replicas: nodes.map(({ id }) => id),
+      copies: [],
     }));
     const topology: Topology = { version: 1, view: 1, clusterId: "c1", nodes, shards };
     handler.topology = topology;

@@ -49,7 +49,7 @@ export class MapHandler implements RequestHandler {
   /** One node, one shard. */
   topology: Topology | undefined = {
     ...{ version: 1, view: 0, clusterId: "abcd", nodes: [topologyNode(nodeId("n1"), "127.0.0.1:7001")] },
-    shards: [{ leader: nodeId("n1"), term: 1, replicas: [nodeId("n1")] }],
+    shards: [{ leader: nodeId("n1"), term: 1, replicas: [nodeId("n1")], copies: [] }],
   };
 
   execute(request: ClientRequest, sink: ReplySink, requestId: number, routing: Routing): void {
@@ -176,7 +176,15 @@ export class MapHandler implements RequestHandler {
                   },
                 ],
                 shards: [
-                  { shard: 0, leader: nodeId("n1"), term: 3, commitIndex: 9, appliedIndex: 9, lag: [] },
+                  {
+                    shard: 0,
+                    leader: nodeId("n1"),
+                    term: 3,
+                    commitIndex: 9,
+                    appliedIndex: 9,
+                    lag: [],
+                    copies: [],
+                  },
                 ],
                 moves: [],
                 outlook: { underWay: 0, toCome: 0, bytes: 0, seconds: 0 },
@@ -197,6 +205,7 @@ export class MapHandler implements RequestHandler {
       case "closeSnapshot":
       case "openSession":
       case "changeMember":
+      case "changeReplica":
       case "join":
       case "rebalance":
       case "transferLeader":

@@ -158,6 +158,7 @@ function writeShards(writer: RespWriter, session: TextSession, topology: Topolog
     const { first, leader, followers } = ranges[0]!;
     const shard = shardOfSlot(first, topology.shards.length);
     const replica = status.shards.find((one) => one.shard === shard);
+    const { copies } = topology.shards[shard]!;
     writer.mapHeader(2);
     writer.text("slots");
     writer.arrayHeader(2 * ranges.length);
@@ -179,7 +180,7 @@ function writeShards(writer: RespWriter, session: TextSession, topology: Topolog
       writeText(writer, "role", node === leader ? "master" : "replica");
       writer.text("replication-offset");
       writer.integer(replica?.commitIndex ?? 0);
-      writeText(writer, "health", healthOf(known, node, replica));
+      writeText(writer, "health", healthOf(known, node, replica, copies));
     }
   }
 }

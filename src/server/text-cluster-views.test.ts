@@ -14,7 +14,7 @@ function flagsOf(peer: Pick<PeerStatus, "state" | "connected"> | undefined, node
   const topology = {
     ...{ version: 1, view: 1, clusterId: "c" },
     nodes: [N1, N2].map((id) => topologyNode(id, `${id}:7001`)),
-    shards: [{ leader: N1, term: 1, replicas: [N1, N2] }],
+    shards: [{ leader: N1, term: 1, replicas: [N1, N2], copies: [] }],
   };
   const routes = {
     ...{ self: N1, hexId: (id: string) => id },
@@ -34,11 +34,14 @@ test("a node is marked as failing where it is suspected, and as failed where all
   expect(flagsOf(undefined, N1)).toEqual(["myself,master", "connected"]);
 });
 
+/** A replica's view of its group, as far as health goes. */
+const VIEW = { replicas: [], appliedIndex: 0 };
+
 test("a node's health is that it has failed once all have given it up, and that it loads while it gets its copy", () => {
   const routes = { self: N1, hexId: (id: string) => id, endpointOf: () => undefined };
   const health = (state: PeerStatus["state"] | undefined, learners: readonly (typeof N1)[] = []) => {
     const peers = state === undefined ? [] : [{ ...PEER, state, connected: state === "alive" }];
-    return healthOf({ routes, peers }, N2, { learners });
+    return healthOf({ routes, peers }, N2, { ...VIEW, learners }, []);
   };
   expect((["alive", "suspect", "dead", "left"] as const).map((state) => health(state))).toEqual([
     ...["online", "online", "fail", "fail"],
@@ -47,5 +50,18 @@ test("a node's health is that it has failed once all have given it up, and that 
   expect([health("alive", [N2]), health("alive", [N1]), health("dead", [N2])]).toEqual([
     ...["loading", "online", "fail"],
   ] as never);
-  expect(healthOf({ routes, peers: [] }, N1, undefined)).toBe("online");
+  expect(healthOf({ routes, peers: [] }, N1, undefined, [])).toBe("online");
+});
+
+test("who keeps a copy without a vote loads until it has something, as far as that is known", () => {
+  const routes = { self: N1, hexId: (id: string) => id, endpointOf: () => undefined };
+  const peers = [{ ...PEER, state: "alive" as const, connected: true }];
+  const health = (node: typeof N1, matchIndex: number | undefined, appliedIndex: number) => {
+    const replicas = matchIndex === undefined ? [] : [{ node: N2, matchIndex, active: true }];
+    return healthOf({ routes, peers }, node, { learners: [node], replicas, appliedIndex }, [node]);
+  };
+  expect([health(N2, 0, 9), health(N2, 4, 9), health(N2, undefined, 9)]).toEqual([
+    ...["loading", "online", "online"],
+  ] as never);
+  expect([health(N1, undefined, 0), health(N1, undefined, 3)]).toEqual([...["loading", "online"]] as never);
 });

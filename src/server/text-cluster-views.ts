@@ -78,16 +78,22 @@ export function nodeLine({ routes, topology, peers, wallMs }: ClusterView, node:
 
 /**
  * The `health` of a node in `CLUSTER SHARDS`: it has failed once that is agreed on, and loads while it is getting its copy, as
- * far as this node can tell by its own replica of the shard.
+ * far as this node can tell by its own replica of the shard. Who keeps a copy without a vote loads until it has something, which
+ * the leader knows, and itself.
  */
 export function healthOf(
   { routes, peers }: Pick<ClusterView, "routes" | "peers">,
   node: NodeId,
-  replica: Pick<ShardStatus, "learners"> | undefined,
+  replica: Pick<ShardStatus, "learners" | "replicas" | "appliedIndex"> | undefined,
+  copies: ShardPlace["copies"],
 ): "online" | "loading" | "fail" {
   const state = node === routes.self ? "alive" : peers.find(({ id }) => id === node)?.state;
   if (state === undefined || state === "dead" || state === "left") return "fail";
-  return replica?.learners.includes(node) === true ? "loading" : "online";
+  if (replica?.learners.includes(node) !== true) return "online";
+  if (!copies.includes(node)) return "loading";
+  const known = replica.replicas.find((one) => one.node === node)?.matchIndex;
+  const has = node === routes.self ? replica.appliedIndex : known;
+  return has === 0 ? "loading" : "online";
 }
 
 /** Redis' `fail?` is what one node believes, and `fail` what is agreed on. */

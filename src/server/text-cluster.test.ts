@@ -12,7 +12,9 @@ import { clusterInfoText, rangesByHolders, slotRanges } from "./text-cluster-vie
 const start = serverPerTest();
 const [n1, n2, n3] = ["n1", "n2", "n3"].map(nodeId) as [never, never, never];
 
-const place = (leader: never | null, ...replicas: never[]): ShardPlace => ({ leader, term: 3, replicas });
+const place = (leader: never | null, ...replicas: never[]): ShardPlace => ({
+  ...{ leader, term: 3, replicas, copies: [] },
+});
 
 function topology(shards: readonly ShardPlace[], port: number, view = 1): Topology {
   const nodes = [n1, n2, n3].map((id, i) => topologyNode(id, `127.0.0.1:${port + i}`));
@@ -131,7 +133,7 @@ describe("--redirect moved", () => {
   test("where nobody leads, the command is not refused but waits for a leader", async () => {
     const { port, handler } = await start({}, { redirect: "moved" });
     handler.topology = topology(
-      shards.map(({ replicas }) => ({ leader: null, term: 4, replicas })),
+      shards.map((shard) => ({ ...shard, leader: null, term: 4 })),
       7001,
     );
     const routings: string[] = [];

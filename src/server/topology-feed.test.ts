@@ -10,7 +10,7 @@ const n1 = nodeId("n1");
 /** `shards` makes it large. */
 const topology = (view: number, shards = 1): Topology => ({
   ...{ version: 1, view, clusterId: "c1", nodes: [topologyNode(n1, "127.0.0.1:7001")] },
-  shards: Array.from({ length: shards }, () => ({ leader: n1, term: view, replicas: [n1] })),
+  shards: Array.from({ length: shards }, () => ({ leader: n1, term: view, replicas: [n1], copies: [] })),
 });
 const subscribe = { kind: "topology", known: undefined, subscribe: true } as const;
 

@@ -3,28 +3,9 @@ import { expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { CLI, cli } from "../support/cli.ts";
 import { withCluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
-
-const CLI = fileURLToPath(new URL("../../src/cli/cli-main.ts", import.meta.url));
-
-interface Ran {
-  readonly code: number;
-  readonly output: string;
-  readonly errors: string;
-}
-
-async function cli(addresses: readonly string[], ...args: string[]): Promise<Ran> {
-  const child = Bun.spawn([process.execPath, CLI, "--addr", addresses.join(","), ...args], {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    timeout: 20_000,
-  });
-  const [output, errors, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { code, output, errors };
-}
 
 test("a command that prints nothing leaves the file that its output is added to as it was", async () => {
   const directory = mkdtempSync(join(tmpdir(), "flotilla-cli-"));

@@ -1,0 +1,72 @@
+/** The command for what a node has of a shard: a copy, a vote, or nothing. */
+import type { Client } from "../client/client.ts";
+import { fromUtf8 } from "../lib/bytes.ts";
+import type { Action, Command } from "./commands.ts";
+import { textReply } from "./reply.ts";
+import { UsageError } from "./usage-error.ts";
+
+interface Change {
+  readonly ask: (client: Client, node: string, options: { readonly shard?: number }) => Promise<boolean>;
+  /** What has come about: the words between the node and the shard's name. */
+  readonly done: string;
+  /** Where it was done if no shard was named. */
+  readonly everywhere: string;
+}
+
+const CHANGES: Readonly<Record<string, Change>> = {
+  add: {
+    ask: (client, node, options) => client.addReplica(node, options),
+    ...{ done: "has a copy of", everywhere: "every shard" },
+  },
+  promote: {
+    ask: (client, node, options) => client.promoteReplica(node, options),
+    ...{ done: "has a vote in", everywhere: "each shard of which it had a copy" },
+  },
+  demote: {
+    ask: (client, node, options) => client.demoteReplica(node, options),
+    ...{ done: "has a copy without a vote of", everywhere: "each shard in which it had a vote" },
+  },
+  remove: {
+    ask: (client, node, options) => client.removeReplica(node, options),
+    ...{ done: "has nothing any more of", everywhere: "any shard" },
+  },
+};
+
+export const REPLICA_COMMANDS: readonly Command[] = [
+  {
+    name: "member",
+    arguments: [
+      { syntax: "<action>", summary: "add, promote, demote or remove" },
+      { syntax: "<node>", summary: "the node's id" },
+      {
+        syntax: "[shard]",
+        summary: "which shard; without it all that the node has a part in, with add all there are",
+      },
+    ],
+    options: [],
+    summary:
+      "add: give a node a copy of a shard without a vote, for stale reads, to keep; promote: give that copy a vote, in " +
+      "the place of another node's if there are as many as --replicas says; demote: have another node vote in its place, and " +
+      "leave it the copy; remove: take its copy away, or its vote to another node. Votes may be moved again, to even them out",
+    examples: ["member add n4 3", "member promote n4 3", "member demote n2 3", "member remove n4"],
+    takesKeys: false,
+    plan: planMember,
+  },
+];
+
+function planMember(args: readonly Uint8Array[]): Action {
+  const [action, node, given] = args.map((argument) => fromUtf8(argument));
+  const change = Object.hasOwn(CHANGES, action!) ? CHANGES[action!]! : undefined;
+  if (change === undefined) {
+    throw new UsageError(`member ${action}: there are ${Object.keys(CHANGES).join(", ")}.`);
+  }
+  if (given !== undefined && !/^\d{1,6}$/.test(given)) {
+    throw new UsageError(`the shard is "${given}", which is no whole number.`);
+  }
+  const shard = given === undefined ? undefined : Number(given);
+  return async ({ client }) => {
+    await change.ask(client, node!, shard === undefined ? {} : { shard });
+    const where = shard === undefined ? change.everywhere : `shard ${shard}`;
+    return textReply(true, `${node} ${change.done} ${where}`, { node, action, shard: shard ?? null });
+  };
+}
