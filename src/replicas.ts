@@ -10,13 +10,13 @@ import {
 import type { Configuration, ConfigurationReport, GroupMessage } from "../protocol/peer-messages.ts";
 import { DEFAULT_LIMITS, type ReplicationLimits } from "./config.ts";
 import type { Env } from "./env/env.ts";
-import { Slab } from "./lib/slab.ts";
 import { firstVoters, type Membership } from "./membership.ts";
 import { founders, NO_MEMBERS } from "./raft/configuration.ts";
 import { createRaft } from "./raft/raft.ts";
 import { NO_FLOOR } from "./raft/types.ts";
 import type { ApplyBuffer } from "./shard/apply-buffer.ts";
 import { EngineKeys, metaKey } from "./shard/engine-keys.ts";
+import { EntryBuffers } from "./shard/entry-buffers.ts";
 import { KeyValueMachine } from "./shard/key-value-machine.ts";
 import type { LogStore } from "./shard/log-store.ts";
 import type { PauseWatch } from "./shard/pause-watch.ts";
@@ -82,7 +82,7 @@ export class Replicas {
   readonly #machines = new Map<GroupId, KeyValueMachine>();
   /** What clients scan as it was. */
   readonly readings: ReadingSnapshots;
-  readonly #slab = new Slab(SLAB_BYTES);
+  readonly #buffers = new EntryBuffers(SLAB_BYTES);
   /** By shard: what was last told of its members, and when. */
   readonly #told = new Map<
     ShardId,
@@ -214,7 +214,7 @@ export class Replicas {
         flushEngine: () => engine.flush(),
         log: env.log,
         fail,
-        slab: this.#slab,
+        buffers: this.#buffers,
         stats,
         limits: { ...DEFAULT_LIMITS, quiesceTicks: timings.quiesceTicks },
         send: this.#parts.send,

@@ -3,18 +3,16 @@ import type { LogIndex, Term } from "../../protocol/ids.ts";
 import type { Entry } from "../../protocol/peer-messages.ts";
 import { broken } from "../lib/assert.ts";
 import type { Membership } from "../raft/configuration.ts";
-import { CommandBatchReader } from "./command-batch.ts";
 import type { Proposal } from "./proposals.ts";
 import { encodeMeta, type ShardMeta } from "./shard-meta.ts";
 import type { ShardParts } from "./shard-parts.ts";
 import type { SnapshotHead } from "./snapshot-format.ts";
 
-type Parts = Pick<ShardParts, "group" | "clock" | "machine" | "space">;
+type Parts = Pick<ShardParts, "group" | "clock" | "buffers" | "machine" | "space">;
 
 /** What a replica is by the entries that it applied: its state machine, and what the group is beside it. */
 export class AppliedState {
   readonly #parts: Parts;
-  readonly #reader = new CommandBatchReader();
   #index: LogIndex;
   #logTimeMs: number;
   #floor: LogIndex;
@@ -60,11 +58,11 @@ export class AppliedState {
 
   /** Applies the next entry. `proposal`: who waits for its answers. */
   apply(entry: Entry, proposal: Proposal | undefined): void {
-    const { group, clock, machine } = this.#parts;
+    const { group, clock, buffers, machine } = this.#parts;
     if (entry.index !== this.#index + 1)
       broken(`group ${group}: entry ${entry.index} follows ${this.#index}`);
     if (entry.kind === "commands") {
-      const reader = this.#reader;
+      const { reader } = buffers;
       reader.open(entry.data);
       // A new leader's clock may be behind the old one's, whose last entries it had not applied when it gave out times.
       this.#logTimeMs = Math.max(this.#logTimeMs, reader.timeMs);

@@ -7,59 +7,60 @@
  * Replicas judge sessions and deadlines by the one and may compact their logs up to the other.
  */
 
-import { ByteWriter, CborReader } from "../../protocol/cbor.ts";
+import { type ByteWriter, CborReader } from "../../protocol/cbor.ts";
 import { decodeWrite, encodeWrite, type LogCommand } from "../../protocol/client.ts";
 import { INDEX_ZERO, type LogIndex, logIndex } from "../../protocol/ids.ts";
-import type { Slab } from "../lib/slab.ts";
+import type { EntryBuffers } from "./entry-buffers.ts";
 import { patchU64 } from "./log-segment.ts";
 
 const HEADER_BYTES = 16;
 
 /** Gathers commands for one entry. */
 export class CommandBatch {
-  readonly #slab: Slab;
-  readonly #writer = new ByteWriter();
+  readonly #buffers: EntryBuffers;
+  /** While there is something. */
+  #writer: ByteWriter | undefined;
 
-  /** `slab`: what the entries' data are cut from. */
-  constructor(slab: Slab) {
-    this.#slab = slab;
-    this.#begin();
-  }
-
-  get isEmpty(): boolean {
-    return this.#writer.length === HEADER_BYTES;
+  constructor(buffers: EntryBuffers) {
+    this.#buffers = buffers;
   }
 
   get byteLength(): number {
-    return this.#writer.length;
+    return this.#writer?.length ?? HEADER_BYTES;
   }
 
   add(request: LogCommand): void {
-    encodeWrite(this.#writer, request);
+    encodeWrite(this.#begun(), request);
   }
 
   /** Adds a command that is encoded already; such a command is alone in its entry. */
   addRaw(bytes: Uint8Array): void {
-    this.#writer.append(bytes);
+    this.#begun().append(bytes);
   }
 
   /** The entry's data, owned by the caller; the batch is empty again. */
   take(timeMs: number, floor: LogIndex): Uint8Array {
-    patchU64(this.#writer, 0, timeMs);
-    patchU64(this.#writer, 8, floor);
-    const data = this.#slab.copy(this.#writer.view());
+    const writer = this.#begun();
+    patchU64(writer, 0, timeMs);
+    patchU64(writer, 8, floor);
+    const data = this.#buffers.copy(writer.view());
     this.clear();
     return data;
   }
 
   /** Forgets the commands that were added. */
   clear(): void {
-    this.#writer.reset();
-    this.#begin();
+    if (this.#writer === undefined) return;
+    this.#buffers.giveBack(this.#writer);
+    this.#writer = undefined;
   }
 
-  #begin(): void {
-    for (let at = 0; at < HEADER_BYTES; at += 4) this.#writer.u32(0);
+  #begun(): ByteWriter {
+    if (this.#writer !== undefined) return this.#writer;
+    const writer = this.#buffers.lend();
+    for (let at = 0; at < HEADER_BYTES; at += 4) writer.u32(0);
+    this.#writer = writer;
+    return writer;
   }
 }
 

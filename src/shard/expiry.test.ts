@@ -19,12 +19,12 @@ import { consoleLog } from "../env/console-log.ts";
 import { systemClock } from "../env/system-clock.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { type Random, seededRandom } from "../lib/prng.ts";
-import { Slab } from "../lib/slab.ts";
 import type { DurableEngine } from "../storage/engine.ts";
 import { openLsm } from "../storage/lsm.ts";
 import { ApplyBuffer } from "./apply-buffer.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import { ENGINE_LIMITS, EngineKeys } from "./engine-keys.ts";
+import { EntryBuffers } from "./entry-buffers.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 import { SealTracker } from "./seal-tracker.ts";
 import type { Shard } from "./shard.ts";
@@ -185,7 +185,7 @@ class Replica {
   }
 
   #apply({ timeMs, requests }: Omit<LogEntry, "answers">): unknown[] {
-    const batch = new CommandBatch(new Slab(4096));
+    const batch = new CommandBatch(new EntryBuffers(4096));
     for (const request of requests) batch.add(request);
     const reader = new CommandBatchReader();
     reader.open(batch.take(timeMs, logIndex(0)));

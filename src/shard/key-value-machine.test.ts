@@ -8,11 +8,11 @@ import {
   type WriteRequest,
 } from "../../protocol/messages.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
-import { Slab } from "../lib/slab.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
 import { ApplyBuffer } from "./apply-buffer.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
 import { EngineKeys } from "./engine-keys.ts";
+import { EntryBuffers } from "./entry-buffers.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 import type { KeyspaceFacts } from "./keyspaces.ts";
 import { ShardReader } from "./shard-reader.ts";
@@ -32,7 +32,7 @@ function setUp(engine = new MemoryEngine()) {
     engine,
     /** Applies one entry of these commands. */
     apply: (timeMs: number, ...commands: WriteRequest[]) => {
-      const batch = new CommandBatch(new Slab(1024));
+      const batch = new CommandBatch(new EntryBuffers(1024));
       for (const command of commands) batch.add(command);
       reader.open(batch.take(timeMs, logIndex(0)));
       const answers: ClientResponse[] = [];
@@ -152,7 +152,7 @@ test("shards do not see each other's keys", () => {
   const { apply } = setUp(engine);
   apply(1, put("a", "1"));
   const other = new KeyValueMachine(shardId(3), new ApplyBuffer(engine), keys, LIMITS);
-  const batch = new CommandBatch(new Slab(1024));
+  const batch = new CommandBatch(new EntryBuffers(1024));
   batch.add(remove("a"));
   const reader = new CommandBatchReader();
   reader.open(batch.take(2, logIndex(0)));
@@ -182,7 +182,7 @@ test("keyspaces do not see each other's keys, and one that was dropped leaves no
   const facts: KeyspaceFacts = { version: 3, next: keyspaceId(3), drops: 1, live: [] };
   expect(machine.missingOf({ ...facts, drops: 0 })).toBeUndefined();
   const command = machine.missingOf(facts)!.slice();
-  const batch = new CommandBatch(new Slab(1024));
+  const batch = new CommandBatch(new EntryBuffers(1024));
   batch.addRaw(command);
   const reader = new CommandBatchReader();
   reader.open(batch.take(3, logIndex(0)));

@@ -2,7 +2,7 @@
 import type { GroupId, NodeId } from "../../protocol/ids.ts";
 import type { Configuration, GroupMessage } from "../../protocol/peer-messages.ts";
 import type { Clock, Log } from "../env/env.ts";
-import type { Slab } from "../lib/slab.ts";
+import type { EntryBuffers } from "./entry-buffers.ts";
 import type { LogStore } from "./log-store.ts";
 import type { PauseWatch } from "./pause-watch.ts";
 import type { RequestStats } from "./request-stats.ts";
@@ -35,8 +35,8 @@ export interface ShardParts {
   readonly log: Pick<Log, "info" | "warn">;
   /** The node can't go on. */
   readonly fail: (error: Error) => void;
-  /** What the data of this node's entries are cut from; one for all shards. */
-  readonly slab: Slab;
+  /** For all shards of the node. */
+  readonly buffers: EntryBuffers;
   readonly stats: RequestStats;
   readonly limits: ShardLimits;
   /** Queues a message to another member. */

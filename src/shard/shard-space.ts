@@ -12,13 +12,13 @@ export class ShardSpace {
   readonly #shard: ShardId;
   readonly #engine: Engine;
   readonly #keys: EngineKeys;
-  readonly #batch: WriteBatch;
+  /** Gathers for the half that is not in use, from the first entry of a snapshot until that half is cleared. */
+  #batch: WriteBatch | undefined;
 
   constructor(shard: ShardId, engine: Engine, keys: EngineKeys) {
     this.#shard = shard;
     this.#engine = engine;
     this.#keys = keys;
-    this.#batch = engine.newBatch();
   }
 
   get half(): Half {
@@ -38,12 +38,13 @@ export class ShardSpace {
   /** Removes what the half that is not in use has: of a snapshot that broke off, or of before the change. */
   clearOther(): void {
     // What was gathered of a part that turned out to be damaged.
-    this.#batch.clear();
+    this.#batch = undefined;
     const [gte, lt] = this.#keys.span(this.#shard, this.#other);
     using found = this.#engine.iterate({ gte, lt, limit: 1, keysOnly: true });
     if (!found.next()) return;
-    this.#batch.deleteRange(gte, lt);
-    this.#write();
+    const batch = this.#engine.newBatch();
+    batch.deleteRange(gte, lt);
+    this.#engine.writeUnlogged(batch);
   }
 
   /** What is in use, as of `snapshot` at the log time `now`, in order. Keys have a prefix of `DATA_PREFIX_BYTES`. */
@@ -58,12 +59,16 @@ export class ShardSpace {
 
   /** Adds an entry to what `fill` will write. */
   gather(key: Uint8Array, value: Uint8Array, expiresAt: number): void {
+    this.#batch ??= this.#engine.newBatch();
     this.#batch.put(this.#keys.in(this.#shard, this.#other, key), value, expiresAt);
   }
 
   /** Writes what was gathered to the half that is not in use, durable with the engine's next flush. */
   fill(): void {
-    this.#write();
+    const batch = this.#batch;
+    if (batch === undefined || batch.count === 0) return;
+    this.#engine.writeUnlogged(batch);
+    batch.clear();
   }
 
   /** Makes everything that was written durable, with what the groups say of themselves. */
@@ -78,10 +83,5 @@ export class ShardSpace {
 
   get #other(): Half {
     return this.half === 0 ? 1 : 0;
-  }
-
-  #write(): void {
-    if (this.#batch.count > 0) this.#engine.writeUnlogged(this.#batch);
-    this.#batch.clear();
   }
 }

@@ -6,13 +6,13 @@ import type { AppendRequest, GroupMessage, Heartbeat } from "../../protocol/peer
 import { inlineBackground } from "../../test/support/inline-background.ts";
 import { MemoryFileSystem } from "../../test/support/memory-fs.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
-import { Slab } from "../lib/slab.ts";
 import { founders, type Membership } from "../raft/configuration.ts";
 import type { HardState, LogReader } from "../raft/types.ts";
 import { MemoryEngine } from "../storage/memory-engine.ts";
 import { ApplyBuffer } from "./apply-buffer.ts";
 import { CommandBatch } from "./command-batch.ts";
 import { EngineKeys } from "./engine-keys.ts";
+import { EntryBuffers } from "./entry-buffers.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 import { LogDamageError } from "./log-segment.ts";
 import { DEFAULT_LOG_STORE_OPTIONS, LogStore } from "./log-store.ts";
@@ -41,7 +41,7 @@ const OPEN_SESSION: WriteRequest = { kind: "openSession", shard: SHARD };
 
 /** The data of an entry with these commands. */
 function dataOf(timeMs: number, floor: number, ...commands: WriteRequest[]): Uint8Array {
-  const batch = new CommandBatch(new Slab(1024));
+  const batch = new CommandBatch(new EntryBuffers(1024));
   for (const command of commands) batch.add(command);
   return batch.take(timeMs, logIndex(floor));
 }
@@ -77,7 +77,7 @@ function setUp(
     flushEngine: () => flushed ?? engine.flush(),
     log: { info: () => {}, warn: () => {} },
     fail: (error) => void failures.push(error),
-    slab: new Slab(1024),
+    buffers: new EntryBuffers(1024),
     stats: new RequestStats(),
     limits: { entryBytesMax: 1000, waitingRequestsMax: 4, quiesceTicks: 40 },
     send: (_group, message) => void sent.push(message),

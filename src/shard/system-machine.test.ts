@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { CONFIGURATION_NODES_MAX } from "../../protocol/configuration.ts";
 import { keyspaceId, logIndex, type NodeId, nodeId } from "../../protocol/ids.ts";
-import { Slab } from "../lib/slab.ts";
 import { CommandBatch, CommandBatchReader } from "./command-batch.ts";
+import { EntryBuffers } from "./entry-buffers.ts";
 import {
   faultOf,
   isNamed,
@@ -18,7 +18,7 @@ function setUp() {
   const changes: SystemFacts[] = [];
   const machine = new SystemMachine((facts) => void changes.push(facts));
   const apply = (command: SystemCommand | undefined) => {
-    const batch = new CommandBatch(new Slab(1024));
+    const batch = new CommandBatch(new EntryBuffers(1024));
     if (command !== undefined) batch.addRaw(encodeSystemCommand(command));
     const reader = new CommandBatchReader();
     reader.open(batch.take(1, logIndex(0)));

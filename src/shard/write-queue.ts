@@ -9,7 +9,7 @@ import { EntryClock } from "./entry-clock.ts";
 import { Proposal, ProposalQueue } from "./proposals.ts";
 import type { ShardParts } from "./shard-parts.ts";
 
-type Parts = Pick<ShardParts, "clock" | "slab" | "stats" | "limits">;
+type Parts = Pick<ShardParts, "clock" | "buffers" | "stats" | "limits">;
 
 /** The writes of a shard on their way: gathered for one entry, then in the log until that is applied. */
 export class WriteQueue {
@@ -29,7 +29,7 @@ export class WriteQueue {
     this.#parts = parts;
     this.#core = core;
     this.#state = state;
-    this.#batch = new CommandBatch(parts.slab);
+    this.#batch = new CommandBatch(parts.buffers);
     this.#clock = new EntryClock(parts.clock);
   }
 

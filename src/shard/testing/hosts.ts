@@ -8,13 +8,13 @@ import { MemoryFileSystem } from "../../../test/support/memory-fs.ts";
 import { VirtualClock } from "../../../test/support/virtual-clock.ts";
 import { utf8 } from "../../lib/bytes.ts";
 import { seededRandom } from "../../lib/prng.ts";
-import { Slab } from "../../lib/slab.ts";
 import { founders, type Members } from "../../raft/configuration.ts";
 import { createRaft } from "../../raft/raft.ts";
 import type { WritePressure } from "../../storage/engine.ts";
 import { MemoryEngine } from "../../storage/memory-engine.ts";
 import { ApplyBuffer } from "../apply-buffer.ts";
 import { EngineKeys } from "../engine-keys.ts";
+import { EntryBuffers } from "../entry-buffers.ts";
 import { KeyValueMachine } from "../key-value-machine.ts";
 import { LogStore } from "../log-store.ts";
 import { RequestStats } from "../request-stats.ts";
@@ -167,7 +167,7 @@ export class Member {
     });
     this.host = host;
     const keys = new EngineKeys();
-    const slab = new Slab(1024);
+    const buffers = new EntryBuffers(1024);
     const streams = plentiful(2);
     this.build = (number, members) => {
       const group = groupId(number);
@@ -175,7 +175,7 @@ export class Member {
       const membership = { index: logIndex(0), configuration: members };
       return Shard.recover(
         {
-          ...{ self: id, group, clock, logStore, slab, stats, limits: LIMITS, streams },
+          ...{ self: id, group, clock, logStore, buffers, stats, limits: LIMITS, streams },
           snapshots: DEFAULT_SNAPSHOT_SIZES,
           founders: members,
           space: isSystem ? undefined : new ShardSpace(shardOfGroup(group), engine, keys),
