@@ -56,12 +56,19 @@ export interface ReplicationLimits {
   readonly inflightBytesMax: number;
 }
 
+/** How much may wait inside of a node until a majority, or a leader, has answered. */
+export interface WaitingLimits {
+  /** Writes, and reads, of one shard that wait for a majority. */
+  readonly requestsMax: number;
+  /** Bytes of requests that were passed on to leaders, those of this node included, and are not answered. */
+  readonly forwardedBytesMax: number;
+}
+
 /** What may wait, and how large things may get, inside of a node. */
 export const DEFAULT_LIMITS = {
   /** Data of a log entry beyond this goes out at once, and the rest of the turn into the next entry. */
   entryBytesMax: 1 * MIB,
-  /** Writes, and reads, of one shard that may wait for a majority. */
-  waitingRequestsMax: 65_536,
+  waiting: { requestsMax: 65_536, forwardedBytesMax: 256 * MIB },
   /**
    * Log that is kept for members that are behind. Beyond it is forgotten what this node has in its tables, and who needs
    * it is sent a snapshot.
@@ -78,7 +85,7 @@ export const DEFAULT_LIMITS = {
   /** Snapshots that a node keeps for clients that scan them. */
   readingSnapshotsMax: 4096,
   /** Requests on the way to the leader, for clients that know nothing of shards. */
-  forwarding: { retryMs: 20, waitingMax: 65_536, bytesMax: 256 * MIB },
+  forwarding: { retryMs: 20, waitingMax: 65_536 },
 } as const;
 
 export const DEFAULT_HOST = "127.0.0.1";

@@ -19,6 +19,7 @@ import {
   moveLimitsOf,
   type NodeConfig,
   type ReplicationLimits,
+  type WaitingLimits,
 } from "./config.ts";
 import { createPlacement, firstSets, type Placement } from "./driven-facts.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
@@ -80,6 +81,7 @@ export interface NodeOptions {
   readonly replication?: ReplicationLimits;
   readonly snapshots?: SnapshotSizes;
   readonly logBytesMax?: number;
+  readonly waiting?: WaitingLimits;
 }
 
 export function createNode(env: Env, config: NodeConfig, options: NodeOptions): FlotillaNode {
@@ -366,7 +368,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       seals,
       stats: this.#stats,
       logBytesMax: this.#options.logBytesMax ?? DEFAULT_LIMITS.logBytesMax,
-      waitingRequestsMax: DEFAULT_LIMITS.waitingRequestsMax,
+      waitingRequestsMax: this.#waiting.requestsMax,
       network: this.#peers,
       onFatal,
       onTick: () => this.#tick(running),
@@ -378,6 +380,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       address: addressOf(this.#config),
       founders: identity.founders.map((founder) => founder.id),
       replication: this.#options.replication ?? DEFAULT_LIMITS.replication,
+      waitingRequestsMax: this.#waiting.requestsMax,
       snapshots: this.#options.snapshots ?? DEFAULT_SNAPSHOT_SIZES,
       sendBytesPerSecond: limits.bytesPerSecond,
       pauses: leaseMs === 0 ? undefined : new PauseWatch(env.clock, tickMs),
@@ -494,6 +497,10 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
     };
   }
 
+  get #waiting(): WaitingLimits {
+    return this.#options.waiting ?? DEFAULT_LIMITS.waiting;
+  }
+
   #keepFacts({ kept }: Membership): void {
     if (this.#kept.written.facts !== kept) this.#kept.write({ facts: kept });
   }
@@ -523,7 +530,11 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       leaders,
       network: this.#peers,
       stats: this.#stats,
-      forwarding: { ...DEFAULT_LIMITS.forwarding, waitMs: this.#timings.forwardWaitMs },
+      forwarding: {
+        ...DEFAULT_LIMITS.forwarding,
+        waitMs: this.#timings.forwardWaitMs,
+        bytesMax: this.#waiting.forwardedBytesMax,
+      },
       addressOf: (node) => membership.addressOf(node),
     });
     const { view } = this.#gossip;

@@ -29,6 +29,8 @@ export const FAULT_KINDS = [
   "drift",
   /** A wall clock is set to some other time, while a node runs or between two processes. */
   "jump",
+  /** Somebody wants many times as much as there is room for. */
+  "flood",
   "slowdisk",
   "fsync",
   "diskfull",

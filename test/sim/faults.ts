@@ -11,6 +11,7 @@ import type { GroupMessage } from "../../protocol/peer-messages.ts";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
+import { flood } from "./flood.ts";
 import type { SimulatedMachine } from "./machine.ts";
 import type { LinkState, MemoryNetwork } from "./network.ts";
 
@@ -338,6 +339,11 @@ export class SimulatedFaults {
       const farMs = random.below(4) === 0 ? 5_000_000 : 10_000;
       machine.setWallClock(Math.floor((random.float() * 2 - 1) * farMs));
       if (random.below(2) === 0) machine.endAtOperation(random.below(10), "killed");
+    },
+    flood: (machine, lastingMs, random) => {
+      const { clock, machines, tell } = this.#parts;
+      const after = (delayMs: number, action: () => void) => this.#after(delayMs, action);
+      flood({ clock, after, machine, machines, random, lastingMs, tell });
     },
     slowdisk: (machine, lastingMs, random) => {
       machine.syncMsMax = 1 + random.below(300);

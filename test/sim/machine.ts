@@ -33,7 +33,10 @@ export interface MachineParts {
   /** What its node is told of the clocks; nothing: there are no leases. */
   readonly leaseDriftPercent?: number;
   readonly lostAfterMs?: number;
-  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "snapshots" | "logBytesMax">;
+  readonly sizes: Pick<
+    NodeOptions,
+    "engine" | "log" | "replication" | "snapshots" | "logBytesMax" | "waiting"
+  >;
   readonly random: Random;
   /** Hears what happens to the machine. */
   readonly tell: (event: string) => void;

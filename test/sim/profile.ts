@@ -29,7 +29,7 @@ export interface Profile {
   readonly leaseDriftPercent: number;
   /** Who is away for longer is replaced; mostly nobody is. */
   readonly lostAfterMs: number;
-  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "snapshots"> & {
+  readonly sizes: Pick<NodeOptions, "engine" | "log" | "replication" | "snapshots" | "waiting"> & {
     readonly logBytesMax: number;
   };
 }
@@ -72,6 +72,8 @@ export function drawProfile(random: Random, courseRandom: Random, options: Simul
         inflightBytesMax: 1 << 20,
       },
       snapshots: drawSnapshotSizes(random),
+      // Enough for the clients, and not for a flood.
+      waiting: { requestsMax: 16 << random.below(6), forwardedBytesMax: 16_384 << random.below(4) },
     },
     lostAfterMs: random.below(2) === 0 ? DEFAULT_TIMING_OPTIONS.lostAfterMs : 2000 + random.below(2000),
   };

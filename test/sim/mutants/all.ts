@@ -12,6 +12,7 @@ import { PLACEMENT_MUTANTS } from "./placement.ts";
 import { REPLICA_MUTANTS } from "./replicas.ts";
 import { SESSION_MUTANTS } from "./sessions.ts";
 import { SNAPSHOT_MUTANTS } from "./snapshots.ts";
+import { WAITING_MUTANTS } from "./waiting.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   ...CORE_MUTANTS,
@@ -26,4 +27,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...CLIENT_MUTANTS,
   ...DISK_DAMAGE_MUTANTS,
   ...FOUNDING_MUTANTS,
+  ...WAITING_MUTANTS,
 ];
