@@ -42,6 +42,8 @@ export interface ReplicaParts {
   readonly founders: readonly NodeId[];
   readonly timings: NodeTimings;
   readonly replication: ReplicationLimits;
+  /** Writes, and reads, of one shard that may wait. */
+  readonly waitingRequestsMax: number;
   readonly snapshots: SnapshotSizes;
   /** Most bytes of snapshots that this node sends in a second. */
   readonly sendBytesPerSecond: number;
@@ -216,7 +218,11 @@ export class Replicas {
         fail,
         buffers: this.#buffers,
         stats,
-        limits: { ...DEFAULT_LIMITS, quiesceTicks: timings.quiesceTicks },
+        limits: {
+          entryBytesMax: DEFAULT_LIMITS.entryBytesMax,
+          waitingRequestsMax: this.#parts.waitingRequestsMax,
+          quiesceTicks: timings.quiesceTicks,
+        },
         send: this.#parts.send,
         wake: (shard) => host.wake(shard),
       },
