@@ -5,7 +5,7 @@ import type { ShardSpace } from "./shard-space.ts";
 import type { SnapshotSizes } from "./snapshot-format.ts";
 import type { SnapshotHead } from "./snapshot-head.ts";
 import { SnapshotReceiver, type WholeSnapshot } from "./snapshot-receiver.ts";
-import { GIVE_UP_MS, SnapshotSender } from "./snapshot-sender.ts";
+import { SnapshotSender } from "./snapshot-sender.ts";
 import type { StateMachine } from "./state-machine.ts";
 import type { StreamBudget } from "./stream-budget.ts";
 
@@ -71,7 +71,8 @@ export class SnapshotExchange {
     this.#end(sender);
     if (ack.refused) return "failed";
     const { to: node, index } = sender;
-    this.#served = [...this.#served, { node, index, untilMs: this.#parts.clock.nowMs() + GIVE_UP_MS }];
+    const { clock, sizes } = this.#parts;
+    this.#served = [...this.#served, { node, index, untilMs: clock.nowMs() + sizes.giveUpMs }];
     return index;
   }
 
@@ -118,6 +119,7 @@ export class SnapshotExchange {
   oldestNeeded(
     replicas: readonly { readonly node: NodeId; readonly matchIndex: LogIndex }[],
   ): LogIndex | undefined {
+    if (this.#senders.length === 0 && this.#served.length === 0) return undefined;
     let oldest: LogIndex | undefined;
     const need = (index: LogIndex): void => {
       if (oldest === undefined || index < oldest) oldest = index;

@@ -14,9 +14,18 @@ export interface SnapshotSizes {
   readonly partBytes: number;
   /** Most bytes of parts that are on their way; one part alone may be larger. They are kept, to be sent again. */
   readonly windowBytes: number;
+  /**
+   * A receiver that takes nothing for so long is given up, and so long has one that has got all to go on from there. More than
+   * the second after which parts are sent again.
+   */
+  readonly giveUpMs: number;
 }
 
-export const DEFAULT_SNAPSHOT_SIZES: SnapshotSizes = { partBytes: 128 * 1024, windowBytes: 1024 * 1024 };
+export const DEFAULT_SNAPSHOT_SIZES: SnapshotSizes = {
+  partBytes: 128 * 1024,
+  windowBytes: 1024 * 1024,
+  giveUpMs: 30_000,
+};
 
 const HEAD = 0;
 const ENTRIES = 1;

@@ -1,5 +1,6 @@
 import type { LogIndex, NodeId, Term } from "../../protocol/ids.ts";
 import type { SnapshotAck, SnapshotPart } from "../../protocol/peer-messages.ts";
+import { assert } from "../lib/assert.ts";
 import { xxh32 } from "../lib/hash.ts";
 import type { EngineIterator, Snapshot } from "../storage/engine.ts";
 import { DATA_PREFIX_BYTES } from "./engine-keys.ts";
@@ -10,8 +11,6 @@ import type { StreamBudget } from "./stream-budget.ts";
 
 /** Parts that were not acknowledged for so long are sent again; after twice as long again, and so on. */
 const RESEND_MS = 1000;
-/** A receiver that takes nothing for so long is given up. */
-export const GIVE_UP_MS = 30_000;
 
 export interface SenderParts {
   readonly self: NodeId;
@@ -53,6 +52,7 @@ export class SnapshotSender {
   #resendMs = RESEND_MS;
 
   constructor(parts: SenderParts) {
+    assert(parts.sizes.giveUpMs > RESEND_MS, "nobody is given up before it was sent anything again");
     this.#parts = parts;
     this.to = parts.to;
     this.index = parts.head.index;
@@ -111,7 +111,7 @@ export class SnapshotSender {
     // It has taken all that it was sent.
     if (this.#window.length === 0) this.#progressMs = nowMs;
     this.fill();
-    if (nowMs - this.#progressMs >= GIVE_UP_MS) return false;
+    if (nowMs - this.#progressMs >= this.#parts.sizes.giveUpMs) return false;
     if (nowMs - Math.max(this.#sentMs, this.#progressMs) >= this.#resendMs) {
       this.#resendMs *= 2;
       this.resend();

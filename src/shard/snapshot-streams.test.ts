@@ -8,7 +8,6 @@ import { EngineKeys } from "./engine-keys.ts";
 import { ShardSpace } from "./shard-space.ts";
 import { SnapshotExchange } from "./snapshot-exchange.ts";
 import { DEFAULT_SNAPSHOT_SIZES, type SnapshotHead } from "./snapshot-format.ts";
-import { GIVE_UP_MS } from "./snapshot-sender.ts";
 import { plentiful } from "./testing/plentiful.ts";
 
 const [n1, n2] = [nodeId("n1"), nodeId("n2")];
@@ -94,7 +93,7 @@ test("the log stays behind a snapshot until who got it has caught up, or has had
   expect(sender.exchange.isSending).toBe(false);
   expect(needed(3)).toBe(logIndex(10));
   expect(needed(15)).toBe(logIndex(15));
-  sender.time.nowMs += GIVE_UP_MS;
+  sender.time.nowMs += DEFAULT_SNAPSHOT_SIZES.giveUpMs;
   expect(needed(15)).toBeUndefined();
 });
 
@@ -102,7 +101,7 @@ test("what is given up keeps nothing of the engine", () => {
   const sender = end(n1, 20);
   sender.exchange.begin(n2, term(1), head(10));
   expect(sender.exchange.tick()).toEqual([]);
-  sender.time.nowMs += GIVE_UP_MS;
+  sender.time.nowMs += DEFAULT_SNAPSHOT_SIZES.giveUpMs;
   expect(sender.exchange.tick()).toEqual([n2]);
   expect(sender.budget.active).toBe(0);
   expect(sender.exchange.oldestNeeded([])).toBeUndefined();

@@ -4,7 +4,14 @@
  */
 import type { ReplySink, Routing } from "../../protocol/handler.ts";
 import type { ShardId } from "../../protocol/ids.ts";
-import type { ClientRequest, ClientResponse, GroupLogStatus, NodeStatus } from "../../protocol/messages.ts";
+import {
+  ASK_TOPOLOGY,
+  type ClientRequest,
+  type ClientResponse,
+  type GroupLogStatus,
+  type NodeStatus,
+  type Topology,
+} from "../../protocol/messages.ts";
 import type { Member, NodeConfig } from "../../src/config.ts";
 import { type Env, FileError, type FileHandle, type FileSystem } from "../../src/env/env.ts";
 import { fromUtf8 } from "../../src/lib/bytes.ts";
@@ -87,6 +94,7 @@ export class SimulatedMachine implements ReplySink {
 
   /** Whether there is such a machine: one that joins comes when it is installed. */
   #isInstalled: boolean;
+  #isRemoved = false;
 
   constructor(parts: MachineParts) {
     this.#parts = parts;
@@ -128,6 +136,11 @@ export class SimulatedMachine implements ReplySink {
   install(): void {
     this.#isInstalled = true;
     this.boot();
+  }
+
+  /** An operator removes the node. One that has no identity yet is refused then, and nobody starts it again. */
+  remove(): void {
+    this.#isRemoved = true;
   }
 
   /** Starts a process, if there is none. */
@@ -400,6 +413,15 @@ export class SimulatedMachine implements ReplySink {
     return status;
   }
 
+  /** Who holds what as the node knows it, if it can be asked now. */
+  topology(): Topology | undefined {
+    let topology: Topology | undefined;
+    this.#look(ASK_TOPOLOGY, (response) => {
+      if (response.kind === "topology") topology = response.topology;
+    });
+    return topology;
+  }
+
   /** What the node says of a replica and the last `limit` entries of its log, if it can be asked now. */
   describe(shard: ShardId | undefined, limit: number): GroupLogStatus | undefined {
     let log: GroupLogStatus | undefined;
@@ -422,7 +444,9 @@ export class SimulatedMachine implements ReplySink {
 
   #failed(where: string, error: unknown): void {
     this.#tell(`fails: ${where}: ${(error as Error).message}`);
-    if (!this.#mayFail) this.failures.push(`${this.name}, ${where}: ${(error as Error).stack ?? error}`);
+    const isRefused = where === "start" && (error as Error).message.includes("REMOVED");
+    if (isRefused && this.#isRemoved) this.#isInstalled = false;
+    else if (!this.#mayFail) this.failures.push(`${this.name}, ${where}: ${(error as Error).stack ?? error}`);
     this.end("killed");
   }
 

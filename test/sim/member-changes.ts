@@ -1,5 +1,5 @@
 import { nodeId, shardId } from "../../protocol/ids.ts";
-import type { ChangeMember } from "../../protocol/messages.ts";
+import type { ChangeMember, ChangeReplica } from "../../protocol/messages.ts";
 import type { Random } from "../../src/lib/prng.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
 import type { Course } from "./courses.ts";
@@ -26,6 +26,8 @@ export interface MemberChangesParts {
 /** Longest wait before each of the changes. */
 const PAUSE_MS_MAX = 2000;
 const RETRY_MS = 50;
+/** How long an operator goes on asking for a copy or a vote, which may not be possible just now. */
+const PATIENCE_MS = 3000;
 /** Most changes of one run. */
 const CHANGES_MAX = 6;
 
@@ -43,6 +45,10 @@ export class MemberChanges {
   /** Those that belong to the cluster. */
   readonly #states: Map<string, "member" | "draining">;
   readonly #removed = new Set<string>();
+  /** By shard: to whom copies without a vote were given that nobody has taken away since. Their votes may have ended them. */
+  readonly #copies: readonly Set<string>[];
+  /** Who was to get a copy, and nobody knows what became of that: it may come yet. */
+  readonly #unsure = new Set<string>();
   #isDone = true;
   /** How many changes were made. */
   changes = 0;
@@ -50,6 +56,7 @@ export class MemberChanges {
   constructor(parts: MemberChangesParts) {
     this.#parts = parts;
     this.#states = new Map(parts.machines.slice(0, parts.founders).map(({ name }) => [name, "member"]));
+    this.#copies = Array.from({ length: parts.shards }, () => new Set());
   }
 
   /** Begins. */
@@ -92,14 +99,25 @@ export class MemberChanges {
     for (let shard = 0; shard < shards; shard++) {
       const logs = machines.map((machine) => machine.describe(shardId(shard), 0));
       const leader = logs.find((log) => log?.role === "leader");
-      if (leader === undefined || leader.outgoing.length > 0 || leader.learners.length > 0) return false;
+      if (leader === undefined || leader.outgoing.length > 0) return false;
       const voters: readonly string[] = leader.voters;
+      if (!this.#areCopies(shard, leader.node, leader.learners)) return false;
       if (voters.length !== size || !voters.every((name) => able.includes(name))) return false;
       const holders = machines.filter((_, number) => logs[number] !== undefined);
-      const isHolder = ({ name }: SimulatedMachine) => voters.includes(name) || this.#removed.has(name);
+      const learners: readonly string[] = leader.learners;
+      const isHolder = ({ name }: SimulatedMachine) =>
+        voters.includes(name) || learners.includes(name) || this.#removed.has(name);
       if (!holders.every(isHolder)) return false;
     }
     return this.#hasSystemGroupFollowed(able);
+  }
+
+  /** Whether these learners of a shard are those whom its leader knows to be wished, and whom somebody has wished. */
+  #areCopies(shard: number, leader: string, learners: readonly string[]): boolean {
+    const machine = this.#parts.machines.find(({ name }) => name === leader);
+    const wished = machine?.topology()?.shards[shard]?.copies.map(String);
+    const isAsked = (name: string) => this.#copies[shard]!.has(name) && this.#states.get(name) === "member";
+    return wished?.sort().join() === [...learners].sort().join() && learners.every(isAsked);
   }
 
   #hasSystemGroupFollowed(able: readonly string[]): boolean {
@@ -244,6 +262,10 @@ export class MemberChanges {
     const { random, machines, atLeast } = this.#parts;
     const names = [...this.#states.keys()];
     const able = names.filter((name) => this.#states.get(name) === "member");
+    if (random.below(3) === 0) {
+      await this.#changeReplica(able);
+      return;
+    }
     // An operator replaces the node that has lost its disk.
     const lost = machines.find(({ isExcused, name }) => isExcused && this.#states.has(name))?.name;
     const name = lost ?? names[random.below(names.length)]!;
@@ -256,9 +278,50 @@ export class MemberChanges {
     else await this.#change("replace", name, successor);
   }
 
+  /** Gives a copy or a vote to one of `able`, or takes it, in one shard or in all. */
+  async #changeReplica(able: readonly string[]): Promise<void> {
+    const { random, shards, machines, tell, clock } = this.#parts;
+    const kinds = ["add", "add", "promote", "demote", "remove"] as const;
+    const action: ChangeReplica["action"] = kinds[random.below(kinds.length)]!;
+    const which = random.below(4) === 0 ? undefined : random.below(shards);
+    // Whoever has a copy is the likelier to be meant.
+    const having = able.filter((name) => which !== undefined && this.#copies[which]!.has(name));
+    const names = action === "promote" && having.length > 0 ? having : able;
+    const name = names[random.below(names.length)]!;
+    const request = {
+      ...({ kind: "changeReplica", action, node: nodeId(name), forwarded: false } as const),
+      shard: which === undefined ? undefined : shardId(which),
+    };
+    const concerned = which === undefined ? this.#copies : [this.#copies[which]!];
+    if (action === "add" || action === "demote") for (const copies of concerned) copies.add(name);
+    const deadlineMs = clock.nowMs() + PATIENCE_MS;
+    for (let attempt = 0; clock.nowMs() < deadlineMs; attempt++) {
+      const answer = await machines[attempt % machines.length]!.execute(request, "redirect");
+      const isDone = typeof answer !== "string" && answer.kind === "boolean";
+      const isRefused =
+        typeof answer !== "string" && answer.kind === "error" && answer.error === "BAD_REQUEST";
+      if (isDone || isRefused) {
+        tell(`${name}: ${action} ${which ?? "everywhere"}${isDone ? "" : " refused"}`);
+        if (isDone) this.changes++;
+        if (isDone && action === "remove") this.#end(name, concerned);
+        return;
+      }
+      if (action === "add" || action === "demote") this.#unsure.add(name);
+      await this.#sleep(RETRY_MS);
+    }
+    tell(`${name}: ${action} ${which ?? "everywhere"} given up`);
+  }
+
+  /** What was wished of a node's copies is over, as far as anybody can know. */
+  #end(name: string, copies: readonly Set<string>[]): void {
+    if (!this.#unsure.has(name)) for (const each of copies) each.delete(name);
+  }
+
   /** Asks one node after the other for a change, until one says that the cluster has noted it. */
   async #change(action: ChangeMember["action"], name: string, successor?: string): Promise<void> {
     const { machines, tell } = this.#parts;
+    if (action === "remove" || action === "replace")
+      machines.find((machine) => machine.name === name)?.remove();
     const request = {
       ...({ kind: "changeMember", action, node: nodeId(name), forwarded: false } as const),
       successor: successor === undefined ? ("" as const) : nodeId(successor),
@@ -270,6 +333,11 @@ export class MemberChanges {
     }
     tell(`${name}: ${action} ${successor ?? ""}`);
     this.changes++;
+    if (action !== "undrain") {
+      if (successor !== undefined)
+        for (const copies of this.#copies) if (copies.has(name)) copies.add(successor);
+      this.#end(name, this.#copies);
+    }
     if (action === "drain") this.#states.set(name, "draining");
     else if (action === "undrain") this.#states.set(name, "member");
     else {

@@ -1,6 +1,6 @@
 import type { Random } from "../../src/lib/prng.ts";
 import type { NodeOptions } from "../../src/node.ts";
-import type { SnapshotSizes } from "../../src/shard/snapshot-format.ts";
+import { DEFAULT_SNAPSHOT_SIZES, type SnapshotSizes } from "../../src/shard/snapshot-format.ts";
 import { DEFAULT_TIMING_OPTIONS } from "../../src/timings.ts";
 import type { Course } from "./courses.ts";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
@@ -102,7 +102,8 @@ function drawCourse(random: Random, kinds: readonly FaultKind[], nodes: number):
   const isSparse = nodes === 0 || nodes >= SPARSE_NODES;
   if (drawn < 2 && isSparse && kinds.includes("members")) return drawn === 0 ? "churn" : "homecoming";
   if (random.below(4) === 0 && kinds.includes("wipe")) return "founding";
-  return random.below(9) === 0 ? "succession" : "any";
+  if (random.below(9) === 0) return "succession";
+  return random.below(5) === 0 ? "streaming" : "any";
 }
 
 /** Without these kinds of faults there is no such run. */
@@ -111,6 +112,7 @@ const NEEDED_BY: Readonly<Record<Course, readonly FaultKind[]>> = {
   churn: ["members"],
   homecoming: ["members"],
   founding: ["wipe"],
+  streaming: [],
   succession: [],
 };
 
@@ -165,6 +167,34 @@ const OF_COURSE: Readonly<Record<Course, (random: Random, drawn: Profile) => Par
       kinds: kinds.filter((kind) => !UNFOUNDED.includes(kind) && (!isGentle || GENTLE.includes(kind))),
     };
   },
+  streaming: (random, { sizes, kinds }) => {
+    const partBytes = 32 << random.below(4);
+    return {
+      nodes: 3,
+      replicas: 3,
+      shards: 1 << random.below(2),
+      clients: 6 + random.below(5),
+      keys: 20 + random.below(40),
+      valueBytesMax: 200,
+      faultsMs: 6000 + random.below(4000),
+      usual: { syncMs: 4 << random.below(2), latencyMs: 4 << random.below(3) },
+      // What streams need is a leader that lives, and what ends them comes on purpose.
+      kinds: random.below(8) === 0 ? kinds : kinds.filter((kind) => GENTLE.includes(kind)),
+      lostAfterMs: DEFAULT_TIMING_OPTIONS.lostAfterMs,
+      sizes: {
+        ...sizes,
+        // Short logs, so that who was away for a moment needs a snapshot, and streams of dozens of parts.
+        engine: { ...sizes.engine, memtableBytes: 1024 << random.below(2) },
+        log: { segmentBytes: 2048, cacheBytes: 1024 },
+        logBytesMax: 4096,
+        snapshots: {
+          partBytes,
+          windowBytes: partBytes * (2 + random.below(7)),
+          giveUpMs: random.below(3) > 0 ? 1200 + random.below(1800) : DEFAULT_SNAPSHOT_SIZES.giveUpMs,
+        },
+      },
+    };
+  },
   succession: (random, { sizes, kinds, leaseDriftPercent }) => {
     const hasMembers = random.below(3) > 0;
     const gentle = kinds.filter((kind) => GENTLE.includes(kind) && kind !== "members");
@@ -200,5 +230,5 @@ const GENTLE: readonly FaultKind[] = ["loss", "repeat", "reorder", "delay", "slo
 /** From dozens of parts that leave one by one to a single one: a run's data are a few kilobytes. */
 function drawSnapshotSizes(random: Random): SnapshotSizes {
   const partBytes = 64 << random.below(7);
-  return { partBytes, windowBytes: partBytes * (1 << random.below(4)) };
+  return { ...DEFAULT_SNAPSHOT_SIZES, partBytes, windowBytes: partBytes * (1 << random.below(4)) };
 }

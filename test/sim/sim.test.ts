@@ -118,6 +118,19 @@ test("leaders of a shard follow each other, and are cut off as they begin", asyn
   expect(count("to all others, both ways: stalled")).toBeGreaterThan(3);
 }, 60_000);
 
+test("streams of snapshots break off, go on, and are followed by others", async () => {
+  const events: string[] = [];
+  for (const seed of [3, 4, 5, 6]) {
+    const options = { ...DEFAULT_OPTIONS, seed, course: "streaming", faults: [] } as const;
+    const result = await simulate(options, (line) => events.push(line));
+    expect(result.problem).toBeUndefined();
+  }
+  const count = (pattern: RegExp): number => events.filter((event) => pattern.test(event)).length;
+  expect(count(/ streams to n\d: /)).toBeGreaterThan(4);
+  expect(count(/ goes on with its snapshot to n\d from part [1-9]/)).toBeGreaterThan(4);
+  expect(count(/ sends a snapshot$/)).toBeGreaterThan(count(/ installed a snapshot$/));
+}, 60_000);
+
 test("the flags of a run say which one it was", () => {
   const options: SimulationOptions = {
     ...{ seed: 5, nodes: 5, faults: parseFaults("crash,wipe"), minutes: 0.5, clients: 2 },

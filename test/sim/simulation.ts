@@ -20,6 +20,7 @@ import { DEFAULT_TIMINGS } from "../../src/timings.ts";
 import { type Operation, show } from "../support/history.ts";
 import { assertLinearizable } from "../support/linearizability.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
+import { BrokenStreams } from "./broken-streams.ts";
 import { SimulatedClients } from "./clients.ts";
 import { ExpiryChecks } from "./expiry-checks.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
@@ -91,6 +92,7 @@ class Simulation {
   readonly #members: MemberChanges;
   readonly #plan: readonly PlannedFault[];
   readonly #faults: SimulatedFaults;
+  readonly #streams: BrokenStreams;
   readonly #succession: Succession | undefined;
   readonly #checks: StateChecks;
   readonly #expiry: ExpiryChecks;
@@ -181,8 +183,19 @@ class Simulation {
       replicas: profile.replicas,
       shards: profile.shards,
       usual: profile.usual,
-      lurks: profile.course === "churn",
+      lurks: profile.course === "churn" || profile.course === "streaming",
       plan: only === undefined ? planned : planned.filter(({ number }) => only.includes(number)),
+      tell: this.#tell,
+    });
+    this.#streams = new BrokenStreams({
+      clock: this.#clock,
+      random: streamOf(seed, "streams"),
+      network: this.#network,
+      machines: this.#machines,
+      shards: profile.shards,
+      untilMs: profile.faultsMs,
+      giveUpMs: profile.sizes.snapshots!.giveUpMs,
+      faults: this.#faults,
       tell: this.#tell,
     });
     if (profile.course === "succession") {
@@ -233,6 +246,7 @@ class Simulation {
       const founders = this.#machines.slice(0, nodes);
       loseFounder({ clock: this.#clock, random, founders, faults: this.#faults });
     }
+    if (course === "streaming") this.#streams.start();
     this.#clients.start(clients);
     // Who wants no operations wants a cluster at rest.
     if (this.#options.operationsMax > 0) this.#keyspaces.start();
@@ -394,6 +408,7 @@ class Simulation {
     visitMessages(from, to, bytes, (group, message) => {
       this.#checks.sent(group, message);
       this.#faults.sees(message);
+      this.#streams.sees(group, message);
       this.#succession?.sees(group, message);
     });
     visitReports(bytes, (report) => this.#checks.reported(from, report));

@@ -1,7 +1,11 @@
-/** Bugs of snapshots that are sent in many parts, of which some are lost, come late, or belong to a stream that was given up. */
+/**
+ * Bugs of snapshots that are sent in many parts, of which some are lost, come late, or belong to a stream that was given up;
+ * of streams that go on after a break; and of what takes the place of a replica's data and log in one step.
+ */
 import { type Mutant, mutant } from "./mutant.ts";
 
 const RECEIVER = "src/shard/snapshot-receiver.ts";
+const SENDER = "src/shard/snapshot-sender.ts";
 const NO_DIGEST = { find: "if (digest !== part.digest) {", replace: "if (digest === -1) {" };
 
 export const SNAPSHOT_MUTANTS: readonly Mutant[] = [
@@ -31,4 +35,34 @@ export const SNAPSHOT_MUTANTS: readonly Mutant[] = [
       NO_DIGEST,
     ],
   },
+  mutant(
+    "what-a-break-lost-is-not-sent-again",
+    SENDER,
+    "    for (const part of this.#window) this.#send(part);\n",
+    "",
+  ),
+  mutant(
+    "a-part-is-let-go-before-it-is-acknowledged",
+    SENDER,
+    "this.#window[taken]!.part < next",
+    "this.#window[taken]!.part <= next",
+  ),
+  mutant(
+    "log-begins-anew-before-the-snapshot-is-durable",
+    "src/shard/installation.ts",
+    "    if (!this.#installing!.isDurable) return undefined;\n",
+    "",
+  ),
+  mutant(
+    "log-of-before-the-snapshot-stays-after-a-crash",
+    "src/shard/shard.ts",
+    "if (base.index > log.compacted.index && log.term(base.index) !== base.term) {",
+    "if (base.index < 0) {",
+  ),
+  mutant(
+    "which-half-is-in-use-is-not-kept",
+    "src/shard/applied-state.ts",
+    "half: this.#parts.space?.half ?? 0,",
+    "half: 0,",
+  ),
 ];
