@@ -377,7 +377,7 @@ export interface ShardPlace {
   readonly term: number;
   /** Who holds its data, the leader included; sorted. */
   readonly replicas: readonly NodeId[];
-  /** Which of them have no vote, and are to keep their copy so: they serve stale reads, and never lead. Sorted. */
+  /** Who shall have a copy without a vote: of those among `replicas` stale reads may be had, and they never lead. Sorted. */
   readonly copies: readonly NodeId[];
 }
 

@@ -48,14 +48,14 @@ export function topologyOf(
     ],
     place: (shard) => {
       const replica = host.shard(shard)?.status();
-      const set = membership.facts.shards[shard]!;
-      const { voters, learners } = replica ?? set.actual;
+      const { wanted, copies, actual } = membership.facts.shards[shard]!;
+      const { voters, learners } = replica ?? actual;
       const claim = leaders.claimOf(shard);
       return {
         leader: claim?.leader ?? null,
         term: claim?.term ?? replica?.term ?? 0,
         replicas: [...voters, ...learners].sort(),
-        copies: learners.filter((id) => set.copies.includes(id) && !set.wanted.includes(id)).sort(),
+        copies: copies.filter((id) => !wanted.includes(id)).sort(),
       };
     },
   });

@@ -155,7 +155,19 @@ export class SimulatedFaults {
     const { machines, founders } = this.#parts;
     if (machines.indexOf(machine) >= founders) return false;
     if (machine.isExcused) return true;
-    return machines.filter(({ isExcused }) => isExcused).length < this.#lossesAllowed;
+    const lost = machines.filter(({ isExcused }) => isExcused).length;
+    return lost < this.#lossesAllowed && !this.#isNeeded(machine);
+  }
+
+  /** Whether the others of some set, as a node knows it now, can't decide without it: while one drains another may be lost. */
+  #isNeeded({ name }: SimulatedMachine): boolean {
+    const { machines, shards } = this.#parts;
+    const isOneOfTwo = (set: readonly string[]) => set.includes(name) && set.length <= 2;
+    return machines.some((machine) =>
+      Array.from({ length: shards }, (_, shard) => machine.describe(shardId(shard), 0)).some(
+        (log) => log !== undefined && (isOneOfTwo(log.voters) || isOneOfTwo(log.outgoing)),
+      ),
+    );
   }
 
   /** Ends all faults, for good; `off` stay without a process for now. */
