@@ -158,13 +158,21 @@ test("a leader tells of members that are news, and of the others once a term, wh
     ...{ self: N1, address: "host:1", engine: {}, snapshots: DEFAULT_SNAPSHOT_SIZES },
     timings: timingsOf(DEFAULT_TIMING_OPTIONS),
     membership: { facts: { shards: [known] } },
-    host: { shards: [replica] },
+    // At rest: it is looked at once a second.
+    host: { shards: [replica], active: [] as unknown[] },
   };
   const replicas = new Replicas(parts as unknown as ReplicaParts);
   const told = (atMs: number) => replicas.takeReports(atMs).map(({ index, term }) => [index, Number(term)]);
   expect(told(0)).toEqual([[8, 2]]);
   expect(told(500)).toEqual([]);
   expect(told(1000)).toEqual([[8, 2]]);
+  // News come of who is not at rest, and are told at once.
+  replica.membersIndex = 9;
+  expect(told(1100)).toEqual([]);
+  parts.host.active = [replica];
+  expect(told(1200)).toEqual([[9, 2]]);
+  parts.host.active = [];
+  replica.membersIndex = 8;
   known.actual = { ...actual, index: 8 };
   expect(told(20_000)).toEqual([]);
   // It was begun anew: whoever was to be taken in meanwhile has to hear that this will never be.

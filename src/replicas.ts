@@ -92,6 +92,8 @@ export class Replicas {
   >();
   /** By shard: the term in which it was last seen to be led here, and since when. */
   readonly #led = new Map<ShardId, { readonly term: number; readonly sinceMs: number }>();
+  /** When the reports of all replicas were last looked for. */
+  #sawAllMs = Number.NEGATIVE_INFINITY;
   readonly #streams: StreamBudget;
 
   constructor(parts: ReplicaParts) {
@@ -152,7 +154,7 @@ export class Replicas {
     const { host, membership } = this.#parts;
     const { shards } = membership.facts;
     const reports: ConfigurationReport[] = [];
-    for (const replica of host.shards) {
+    for (const replica of this.#isTimeForAll(nowMs) ? host.shards : host.active) {
       if (!replica.isLeader || replica.group === SYSTEM_GROUP) continue;
       const shard = shardOfGroup(replica.group);
       const known = shards[shard]?.actual;
@@ -168,6 +170,13 @@ export class Replicas {
       reports.push({ shard, ...members });
     }
     return reports;
+  }
+
+  /** Groups at rest have nothing new to tell: it is enough to look at them now and then. */
+  #isTimeForAll(nowMs: number): boolean {
+    if (nowMs < this.#sawAllMs + TELL_AGAIN_MS) return false;
+    this.#sawAllMs = nowMs;
+    return true;
   }
 
   /** Whether a shard has been led here for a while in a term later than `known`. */

@@ -420,10 +420,28 @@ describe("groups in which nothing happens", () => {
     };
     await hosts.pass(20_000);
     expect(messages).toBe(0);
+    // Nor do they cost anything.
+    for (const { host } of hosts.members.values()) expect([...host.active]).toEqual([]);
     const leader = await hosts.leaderOf(1);
     const written = leader.put(1, "k", "v");
     await hosts.clock.until(() => written.answer !== undefined, 500);
     expect(outcome(written)).toBe("boolean");
+  });
+
+  test("are told who leads when a connection comes", async () => {
+    const hosts = await asleep();
+    await hosts.pass(1000);
+    const leader = await hosts.leaderOf(1);
+    const follower = [...hosts.members.values()].find((member) => member !== leader)!;
+    let isTold = false;
+    hosts.passes = ({ kind, to }) => {
+      isTold ||= kind === "heartbeat" && to === follower.id;
+      return true;
+    };
+    leader.host.connected(follower.id);
+    await hosts.clock.until(() => isTold, 10 * TIMINGS.tickMs);
+    // And they fall asleep again.
+    await hosts.clock.until(() => [...leader.host.active].length === 0, 10_000);
   });
 
   test("have another leader within an election timeout where the leader's node is silent", async () => {

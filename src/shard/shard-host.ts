@@ -79,6 +79,10 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
   /** Groups that this node leads and whose members are not yet who they should be: they go a step when they can. */
   readonly #changing = new Set<Shard>();
   readonly #removals: ReplicaRemovals;
+  /** Replicas that are ticked: all but those at rest. */
+  readonly #active = new Set<Shard>();
+  /** Replicas at rest, by the leader that they rely on, which is this node perhaps. */
+  readonly #resting = new Map<NodeId, Set<Shard>>();
   #awake = new Set<Shard>();
   /** The other set, that of the turn that is being ended. */
   #applying = new Set<Shard>();
@@ -122,6 +126,7 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     // In its place: sorting them all, for each of a thousand that are added at a start, leaves tens of megabytes of garbage.
     const at = this.#shards.findLastIndex(({ group }) => group < shard.group) + 1;
     this.#shards.splice(at, 0, shard);
+    this.#active.add(shard);
     this.#parts.seals.attach(shard);
     // A new replica's group may live in an earlier time than those that were here: nothing that comes may count as expired.
     if (shard.group !== SYSTEM_GROUP) this.#parts.engine.rewindTime(shard.logTimeMs);
@@ -142,8 +147,10 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     shard.close();
     this.#groups.delete(shard.group);
     this.#shards = this.#shards.filter((other) => other !== shard);
-    this.#changing.delete(shard);
-    for (const set of [this.#awake, this.#gathered, this.#waitingToPropose]) set.delete(shard);
+    this.#rouse(shard);
+    for (const set of [this.#active, this.#changing, this.#awake, this.#gathered, this.#waitingToPropose]) {
+      set.delete(shard);
+    }
     this.#flushing?.delete(shard);
     this.#parts.seals.detach(shard);
     this.#plan.removed(shard);
@@ -153,6 +160,11 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
   /** The replicas that are here, the system group's first. */
   get shards(): readonly Shard[] {
     return this.#shards;
+  }
+
+  /** Those that are not at rest, in any order. */
+  get active(): Iterable<Shard> {
+    return this.#active;
   }
 
   /** This node's replica of a group, if it has one. */
@@ -236,7 +248,10 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
   connected(node: NodeId): void {
     this.#plan.connected(node, this.#parts.env.clock.nowMs());
     // It may have been away, and not know who leads what.
-    for (const shard of this.#shards) shard.connected(node);
+    for (const shard of this.#shards) {
+      this.#rouse(shard);
+      shard.connected(node);
+    }
   }
 
   disconnected(node: NodeId): void {
@@ -291,6 +306,7 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     this.#awake = this.#applying;
     this.#applying = advanced;
     for (const shard of advanced) {
+      this.#rouse(shard);
       // While the log is being synced, writes wait: the entries that they make are fewer and larger for it, and could
       // not be acknowledged before the next sync anyway.
       shard.advance(this.#flushing === undefined);
@@ -364,9 +380,13 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     const nowMs = this.#parts.env.clock.nowMs();
     const expireBeforeMs = nowMs - this.#parts.timings.requestTimeoutMs;
     const mayTakePart = this.#parts.mayTakePart();
-    for (const shard of this.#shards) {
+    for (const shard of this.#active) {
       if (mayTakePart) shard.tick(expireBeforeMs);
-      if (shard.isAsleep) this.#watchLeader(shard);
+      if (shard.isAtRest) this.#rest(shard);
+      else if (shard.isAsleep && this.#isSilent(shard.leader)) shard.unreachable(shard.leader!);
+    }
+    for (const [leader, shards] of this.#resting) {
+      if (this.#isSilent(leader)) for (const shard of shards) shard.unreachable(leader);
     }
     this.#parts.stats.tick(nowMs);
     if (this.#pace.tick(nowMs)) this.#paceChanged();
@@ -389,12 +409,27 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
     this.#giveAway();
   }
 
-  /** A group that is asleep relies on this: it hears of its leader's death by nobody else. */
-  #watchLeader(shard: Shard): void {
+  /** Groups that are asleep rely on this: they hear of their leader's death by nobody else. */
+  #isSilent(leader: NodeId | undefined): boolean {
     const { network, self, timings } = this.#parts;
-    const { leader } = shard;
-    if (leader === undefined || leader === self) return;
-    if (network.silentMs(leader) >= timings.silentLeaderMs) shard.unreachable(leader);
+    if (leader === undefined || leader === self) return false;
+    return network.silentMs(leader) >= timings.silentLeaderMs;
+  }
+
+  /** The replica is not ticked any more: a thousand that sleep must not be looked at twenty times a second. */
+  #rest(shard: Shard): void {
+    this.#active.delete(shard);
+    const leader = shard.leader ?? this.#parts.self;
+    const others = this.#resting.get(leader);
+    if (others === undefined) this.#resting.set(leader, new Set([shard]));
+    else others.add(shard);
+  }
+
+  /** Something happens in the replica: it is ticked again, if it was not. */
+  #rouse(shard: Shard): void {
+    if (this.#active.has(shard)) return;
+    this.#active.add(shard);
+    for (const others of this.#resting.values()) if (others.delete(shard)) return;
   }
 
   #maintain(nowMs: number): void {
@@ -426,8 +461,13 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
 
   #followMembersOf(shard: Shard): void {
     const desired = shard.isLeader ? this.#parts.desiredMembers(shard.group) : undefined;
-    if (desired !== undefined && shard.followMembers(desired)) this.#changing.add(shard);
-    else this.#changing.delete(shard);
+    if (desired === undefined || !shard.followMembers(desired)) {
+      this.#changing.delete(shard);
+      return;
+    }
+    this.#changing.add(shard);
+    // It may have been asleep, and what is to be done wait for answers to its heartbeats.
+    this.#rouse(shard);
   }
 
   #spreadLeaders(nowMs: number): void {

@@ -50,14 +50,6 @@ export type { ShardLimits, ShardParts } from "./shard-parts.ts";
 
 const NO_ENTRIES: readonly Entry[] = [];
 
-/**
- * How far the log's time may be behind the leader's clock where nobody writes. While keys wait to expire: so long may a
- * stale read find one after its deadline. Else: so long may one idle group keep the engine from dropping what has expired
- * in others.
- */
-const EXPIRY_STAMP_MS = 60_000;
-const IDLE_STAMP_MS = 600_000;
-
 export class Shard {
   readonly group: GroupId;
   readonly #parts: ShardParts;
@@ -261,8 +253,13 @@ export class Shard {
     return this.waitingWrites > 0 || this.waitingReads > 0;
   }
 
+  /** Asleep, and with nothing left to do: it need not be ticked before it is woken. */
+  get isAtRest(): boolean {
+    return this.isAsleep && this.#isIdle && !this.#core.hasOutput && !this.#installation.isUnderWay;
+  }
+
   get #isIdle(): boolean {
-    return !this.hasWaiting && !this.#exchange.isSending && !this.#core.quiescent;
+    return !this.hasWaiting && !this.#exchange.isSending;
   }
 
   campaign(): void {
@@ -410,7 +407,7 @@ export class Shard {
       const agreed = this.#state.floor;
       const heldBack = floor > agreed && flushedIndex > agreed;
       const tellsFloor = heldBack && oldest !== undefined && oldest.number < oldestSegmentMax;
-      if ((tellsFloor || this.#isTimeDue) && !this.#writes.hasGathered) {
+      if ((tellsFloor || this.#writes.isTimeDue) && !this.#writes.hasGathered) {
         this.#writes.proposeAlone(undefined);
         this.#parts.wake(this);
       }
@@ -419,12 +416,6 @@ export class Shard {
     const needed = mayForget ? (served ?? this.#state.index) : this.#state.floor;
     const compactTo = logIndex(Math.min(flushedIndex, needed, this.#state.index));
     if (compactTo > this.#log.compacted.index) this.#parts.logStore.compact(this.group, compactTo);
-  }
-
-  /** Whether the log's time is so far behind that an entry should move it though nobody writes. */
-  get #isTimeDue(): boolean {
-    const behindMs = this.#writes.timeMs - this.#state.logTimeMs;
-    return behindMs >= (this.#state.mayExpire ? EXPIRY_STAMP_MS : IDLE_STAMP_MS);
   }
 
   /**

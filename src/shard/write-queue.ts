@@ -11,11 +11,19 @@ import type { ShardParts } from "./shard-parts.ts";
 
 type Parts = Pick<ShardParts, "clock" | "buffers" | "stats" | "limits">;
 
+/**
+ * How far the log's time may be behind the leader's clock where nobody writes. While keys wait to expire: so long may a
+ * stale read find one after its deadline. Else: so long may one idle group keep the engine from dropping what has expired
+ * in others.
+ */
+const EXPIRY_STAMP_MS = 60_000;
+const IDLE_STAMP_MS = 600_000;
+
 /** The writes of a shard on their way: gathered for one entry, then in the log until that is applied. */
 export class WriteQueue {
   readonly #parts: Parts;
   readonly #core: RaftCore;
-  readonly #state: Pick<AppliedState, "logTimeMs">;
+  readonly #state: Pick<AppliedState, "logTimeMs" | "mayExpire">;
   readonly #batch: CommandBatch;
   #gathering: Proposal | undefined;
   readonly #proposals = new ProposalQueue();
@@ -25,7 +33,7 @@ export class WriteQueue {
   /** What the leader last knew every member to have: told to all in the next entry. */
   floor: LogIndex = INDEX_ZERO;
 
-  constructor(parts: Parts, core: RaftCore, state: Pick<AppliedState, "logTimeMs">) {
+  constructor(parts: Parts, core: RaftCore, state: Pick<AppliedState, "logTimeMs" | "mayExpire">) {
     this.#parts = parts;
     this.#core = core;
     this.#state = state;
@@ -36,6 +44,12 @@ export class WriteQueue {
   /** The time that an entry would get now, in milliseconds since the epoch. */
   get timeMs(): number {
     return this.#clock.after(Math.max(this.#stampedMs, this.#state.logTimeMs));
+  }
+
+  /** Whether the log's time is so far behind that an entry should move it though nobody writes. */
+  get isTimeDue(): boolean {
+    const behindMs = this.timeMs - this.#state.logTimeMs;
+    return behindMs >= (this.#state.mayExpire ? EXPIRY_STAMP_MS : IDLE_STAMP_MS);
   }
 
   /** Whether writes are gathered that were not proposed yet. */
