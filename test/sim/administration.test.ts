@@ -5,8 +5,15 @@
 import { expect, test } from "bun:test";
 import type { Routing } from "../../protocol/handler.ts";
 import { nodeId, shardId } from "../../protocol/ids.ts";
-import type { ClientRequest, ClientResponse, ShardStatus } from "../../protocol/messages.ts";
+import {
+  type ChangeReplica,
+  type ClientRequest,
+  type ClientResponse,
+  NO_SESSION,
+  type ShardStatus,
+} from "../../protocol/messages.ts";
 import { memberAt } from "../../src/config.ts";
+import { utf8 } from "../../src/lib/bytes.ts";
 import { seededRandom } from "../../src/lib/prng.ts";
 import { testSeed } from "../support/seed.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
@@ -21,14 +28,14 @@ class Machines {
   readonly clock = new VirtualClock();
   readonly #machines: readonly SimulatedMachine[];
 
-  constructor(names: readonly string[]) {
+  constructor(names: readonly string[], shards = SHARDS, replicas = 5) {
     const random = seededRandom(testSeed("administration"));
     const network = new MemoryNetwork(this.clock, random);
     const members = names.map((name) => memberAt(nodeId(name), name, 7001));
     this.#machines = members.map(
       (member) =>
         new SimulatedMachine({
-          ...{ network, member, members, joins: false, shards: SHARDS, replicas: 5, random },
+          ...{ network, member, members, joins: false, shards, replicas, random },
           ...{ sizes: {}, tell: () => {} },
         }),
     );
@@ -181,6 +188,103 @@ test(
     const untilMs = machines.clock.nowMs() + 15_000;
     await machines.until(() => leads() !== wanted || machines.clock.nowMs() >= untilMs, "time passes");
     expect(leads()).toBe(wanted);
+  },
+  TEST_MS_MAX,
+);
+
+test(
+  "a node gets a copy, a vote, gives it up and has nothing, while leaders die",
+  async () => {
+    const names = ["n1", "n2", "n3", "n4"];
+    const machines = new Machines(names, 1, 3);
+    const views = (shard: number) =>
+      names.flatMap((name) => {
+        const view = machines
+          .machine(name)
+          .status()
+          ?.shards.find((one) => one.shard === shard);
+        return view === undefined ? [] : [{ name, ...view }];
+      });
+    const led = (shard: number) =>
+      views(shard)
+        .filter(({ role }) => role === "leader")
+        .sort((a, b) => b.term - a.term)[0];
+    const voters = () => led(0)?.voters.map(String) ?? [];
+    const copies = () => led(0)?.learners.map(String) ?? [];
+    const isSettled = () => led(0)?.outgoing.length === 0 && led(-1) !== undefined;
+    await machines.until(() => isSettled() && voters().length === 3, "the cluster is there");
+    const fourth = names.find((name) => !voters().includes(name))!;
+    const asked = (action: ChangeReplica["action"], at: string) => {
+      const request = { kind: "changeReplica", action, node: nodeId(fourth), forwarded: false } as const;
+      return machines.ask(
+        at,
+        { ...request, shard: shardId(0) },
+        "redirect",
+        "boolean",
+        `${action} ${fourth}`,
+      );
+    };
+    /** Asks, and soon after that both leaders die, and come back. */
+    const askedAmongDeaths = async (action: ChangeReplica["action"], afterMs: number) => {
+      const leaders = [...new Set([led(0)!.name, led(-1)!.name])];
+      const at = names.find((name) => !leaders.includes(name))!;
+      const died = new Promise<void>((resolve) =>
+        machines.clock.timer(afterMs, () => {
+          // One after the other: two of the three voters of the system group may be needed.
+          const [first, second] = leaders;
+          machines.machine(first!).end("killed");
+          machines.clock.timer(3000, () => {
+            machines.machine(first!).boot();
+            if (second !== undefined) machines.machine(second).end("powerLost");
+            machines.clock.timer(3000, () => {
+              if (second !== undefined) machines.machine(second).boot();
+              resolve();
+            });
+          });
+        }),
+      );
+      let isOver = false;
+      died.then(() => {
+        isOver = true;
+      });
+      await asked(action, at);
+      await machines.until(() => isOver && isSettled(), "all are there again");
+    };
+    const put = { kind: "put", stamp: NO_SESSION, key: utf8("a"), condition: "always" } as const;
+    await machines.ask("n1", { ...put, value: utf8("1") }, "forward", "boolean", "a put");
+    const has = (what: Uint8Array | undefined) => {
+      let isSo = false;
+      const request = { kind: "get", key: utf8("a"), consistency: "stale" } as const;
+      machines
+        .machine(fourth)
+        .execute(request, "redirect")
+        .then((answer) => {
+          const value = typeof answer !== "string" && answer.kind === "value" ? answer.value : undefined;
+          isSo = value?.[0] === what?.[0];
+        });
+      return () => isSo;
+    };
+    const untilHas = async (what: Uint8Array | undefined) => {
+      for (let look = has(what); ; look = has(what)) {
+        const lookMs = machines.clock.nowMs();
+        await machines.until(() => look() || machines.clock.nowMs() > lookMs + 50, "an answer");
+        if (look()) return;
+      }
+    };
+
+    await askedAmongDeaths("add", 1);
+    expect([voters().length, copies()]).toEqual([3, [fourth]]);
+    await untilHas(utf8("1"));
+    await askedAmongDeaths("promote", 5);
+    expect([voters().length, voters().includes(fourth), copies()]).toEqual([3, true, []]);
+    await askedAmongDeaths("demote", 3);
+    expect([voters().length, copies()]).toEqual([3, [fourth]]);
+    await machines.ask("n1", { ...put, value: utf8("2") }, "forward", "boolean", "a put");
+    await untilHas(utf8("2"));
+    await askedAmongDeaths("remove", 2);
+    expect([voters().length, voters().includes(fourth), copies()]).toEqual([3, false, []]);
+    const isGone = () => views(0).every(({ name }) => name !== fourth);
+    await machines.until(isGone, "what it had is destroyed");
   },
   TEST_MS_MAX,
 );

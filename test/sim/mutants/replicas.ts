@@ -33,6 +33,18 @@ export const REPLICA_MUTANTS: readonly Mutant[] = [
     "if (!this.isLeader || isJoint(configuration) || index > this.#state.index) return undefined;",
     "if (!this.isLeader || isJoint(configuration)) return undefined;",
   ),
+  mutant(
+    "copy-gets-a-vote",
+    "src/membership.ts",
+    "return { voters: [...set.wanted].sort(), learners: learners.sort() };",
+    "return { voters: [...set.wanted, ...learners].sort(), learners: [] };",
+  ),
+  mutant(
+    "copy-is-taken-for-one-that-goes",
+    "src/membership.ts",
+    "return { voters: [...set.wanted].sort(), learners: learners.sort() };",
+    "return { voters: [...set.wanted].sort(), learners: [] };",
+  ),
   // That a seal of a former replica says how far the group is flushed is no bug of what the node does: there is no other
   // replica before the former one's data are gone, for which every seal before has to be flushed, and the one that comes
   // then says for itself how far it is. It only holds back the time at which keys have expired.
