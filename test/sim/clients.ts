@@ -42,7 +42,7 @@ export interface ClientsParts {
   /** A client that has connections of its own; `undefined` for one that asks nodes directly. */
   readonly wireClient: (number: number) => WireClient | TextClient | undefined;
   /** Hears which linearizable reads were answered by whom. */
-  readonly checks: Pick<StateChecks, "commitOf" | "answeredRead">;
+  readonly checks: Pick<StateChecks, "commitOf" | "answeredRead" | "openedSession">;
   readonly expiry: Pick<ExpiryChecks, "goneOf">;
   /** Hears of each operation that is over. */
   readonly observe: (operation: Operation) => void;
@@ -50,6 +50,8 @@ export interface ClientsParts {
 
 const SCAN_LIMIT = 1000;
 
+/** About how many writes of a session succeed before its client begins another one. */
+const SESSION_LENGTH = 4;
 /** How often a write of a session is sent again before its outcome is left unknown. */
 const ATTEMPTS_MAX = 12;
 /** Longest waits of a client: between two operations, and before it sends a write again. */
@@ -290,11 +292,12 @@ export class SimulatedClients {
   }
 
   async #inSession(client: number, key: string, action: Action, sessions: ClientSessions): Promise<void> {
-    const { random, clock, shards } = this.#parts;
+    const { random, clock, shards, checks } = this.#parts;
     const shard = shardOf(key, shards);
     if (!sessions.has(shard)) {
       const opened = await this.#ask({ kind: "openSession", shard }, shard);
       if (typeof opened === "string" || opened.kind !== "integer") return;
+      checks.openedSession(shard, Number(opened.value));
       sessions.open(shard, Number(opened.value));
     }
     const request = this.#inKeyspace(key, requestOf(action, key, sessions.next(shard), ROW_PARTS[0]));
@@ -306,6 +309,7 @@ export class SimulatedClients {
       const judged = this.#judge(action, answer);
       if (judged.outcome === "done") {
         this.#record(client, key, judged, invokedAt);
+        if (random.below(SESSION_LENGTH) === 0) sessions.forget(shard);
         return;
       }
       if (judged.outcome === "unknown") outcome = "unknown";

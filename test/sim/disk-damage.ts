@@ -14,6 +14,7 @@ const BLOCK_BYTES = 512;
 const LOG = "/data/raft-log";
 const IDENTITY = "/data/identity.json";
 const IDENTITY_FILE = /\/identity\.json$/;
+const NOWHERE = { byLog: 0, anyhow: 0 };
 const SEGMENT = /^\/data\/raft-log\/(\d{12})\.log$/;
 
 /** Bytes of a file that are not what was written. */
@@ -24,21 +25,25 @@ export interface Damage {
   readonly bytes: Uint8Array;
 }
 
-/** Damages a file, by `how`; `undefined` if what chance chose has nothing to damage. */
+/**
+ * Damages a file, by `how`; `undefined` if what chance chose has nothing to damage. With `isStopped` mostly what is read once, by
+ * a start, and soon written anew or behind: the end of the Raft log, and a bit of the identity.
+ */
 export function damageDisk(
   disk: MemoryFileSystem,
   how: "bitflip" | "misdirect",
   random: Random,
+  isStopped = false,
 ): Damage | undefined {
+  const choice = isStopped ? random.below(4) : 0;
+  if (choice === 1) return damageIdentity(disk, random);
+  if (choice > 1) return damageLogEnd(disk, random);
   const path = choosePath(disk, how, random);
   if (path === undefined) return undefined;
-  const end = SEGMENT.test(path) ? vouchedEnd(disk, path) : disk.readFile(path).length;
+  const end = SEGMENT.test(path) ? vouchedEnds(disk, path).anyhow : disk.readFile(path).length;
   if (end === 0) return undefined;
   const before = disk.readFile(path);
-  if (how === "bitflip") {
-    const start = random.below(end);
-    return change(disk, path, start, Uint8Array.of(before[start]! ^ (1 << random.below(8))));
-  }
+  if (how === "bitflip") return flipBit(disk, path, 0, end, random);
   const start = random.below(Math.ceil(end / BLOCK_BYTES)) * BLOCK_BYTES;
   const length = Math.min(BLOCK_BYTES, before.length - start);
   if (SEGMENT.test(path) && start + length > end) return undefined;
@@ -46,6 +51,35 @@ export function damageDisk(
   const bytes = before.slice(start, start + length);
   bytes.set(block);
   return change(disk, path, start, bytes);
+}
+
+function damageIdentity(disk: MemoryFileSystem, random: Random): Damage | undefined {
+  return disk.exists(IDENTITY)
+    ? flipBit(disk, IDENTITY, 0, disk.readFile(IDENTITY).length, random)
+    : undefined;
+}
+
+/** Changes a bit of what only the end of the log that is noted beside it vouches for. */
+function damageLogEnd(disk: MemoryFileSystem, random: Random): Damage | undefined {
+  const newest = disk
+    .paths()
+    .filter((path) => SEGMENT.test(path))
+    .sort()
+    .at(-1);
+  if (newest === undefined) return undefined;
+  const { byLog, anyhow } = vouchedEnds(disk, newest);
+  return byLog < anyhow ? flipBit(disk, newest, byLog, anyhow, random) : undefined;
+}
+
+function flipBit(
+  disk: MemoryFileSystem,
+  path: string,
+  from: number,
+  end: number,
+  random: Random,
+): Damage | undefined {
+  const start = from + random.below(end - from);
+  return change(disk, path, start, Uint8Array.of(disk.readFile(path)[start]! ^ (1 << random.below(8))));
 }
 
 /** Whether a node that starts on `disk` can't do so without reading what is damaged. */
@@ -104,27 +138,29 @@ function change(disk: MemoryFileSystem, path: string, start: number, bytes: Uint
   return isChanged ? { path, start, bytes } : undefined;
 }
 
-/** Up to where something that a power loss leaves says that the segment at `path` was durable. */
-function vouchedEnd(disk: MemoryFileSystem, path: string): number {
+/** Up to where something that a power loss leaves says that the segment at `path` was durable: `byLog`: in the log itself. */
+function vouchedEnds(
+  disk: MemoryFileSystem,
+  path: string,
+): { readonly byLog: number; readonly anyhow: number } {
   const safe = new MemoryFileSystem();
   for (const [name, { bytes, size }] of disk.durableFiles(LOG)) {
     safe.writeFile(`${LOG}/${name}`, bytes.subarray(0, size));
   }
   const number = Number(SEGMENT.exec(path)![1]);
-  if (!safe.exists(path)) return 0;
+  if (!safe.exists(path)) return NOWHERE;
   try {
     const reader = readSegment(safe, path, number);
     let end = 0;
     while (reader.next()) end = Math.max(end, reader.vouchedFor);
     reader.close();
-    const noted = NotedEnd.open(safe, LOG, true);
-    if (noted.number === number) end = Math.max(end, noted.offset);
     const next = path.replace(/\d{12}/, String(number + 1).padStart(12, "0"));
     if (safe.exists(next)) end = Math.max(end, previousEnd(readSegment(safe, next, number + 1)));
-    return end;
+    const noted = NotedEnd.open(safe, LOG, true);
+    return { byLog: end, anyhow: noted.number === number ? Math.max(end, noted.offset) : end };
   } catch {
     // Something is damaged already.
-    return 0;
+    return NOWHERE;
   }
 }
 

@@ -13,6 +13,7 @@ import type { VirtualClock } from "../support/virtual-clock.ts";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
 import { flood } from "./flood.ts";
 import type { SimulatedMachine } from "./machine.ts";
+import { DEEDS, MOMENTS } from "./moments.ts";
 import type { LinkState, MemoryNetwork } from "./network.ts";
 
 /** The same in the end, when all is well. */
@@ -77,27 +78,6 @@ interface Ambush {
   readonly strike: (message: Pick<GroupMessage, "from" | "to">) => void;
 }
 
-/** Messages after which it matters whether their senders, or those who get them, are still there. */
-const MOMENTS: Readonly<Record<string, (message: GroupMessage) => boolean>> = {
-  stands: (message) => message.kind === "vote" && !message.preVote,
-  votes: (message) => message.kind === "voteReply" && message.granted && !message.preVote,
-  "begins to lead": (message) => message.kind === "append" && message.entries[0]?.kind === "noop",
-  "changes the members": (message) =>
-    message.kind === "append" && message.entries.some(({ kind }) => kind === "config"),
-  "sends entries": (message) => message.kind === "append" && message.entries.length > 0,
-  acknowledges: (message) => message.kind === "appendReply" && message.accepted,
-  rejects: (message) => message.kind === "appendReply" && !message.accepted,
-  "asks for a read": (message) => message.kind === "heartbeat" && message.readRound > 0,
-  "hands over": (message) => message.kind === "timeoutNow",
-  "sends a snapshot": (message) => message.kind === "snapshotPart",
-  "takes a snapshot": (message) => message.kind === "snapshotAck",
-};
-
-/** What a node is in the middle of on its disk when it says this in its log. */
-const DEEDS: Readonly<Record<string, string>> = {
-  "drops a replica": "destroys a replica that others have taken over",
-  "installs a snapshot": "installs a snapshot",
-};
 /** Operations of its disk within which it has done it. */
 const DEED_OPERATIONS = 40;
 /** Where one of these is among the faults, the network loses messages too. */
@@ -122,6 +102,8 @@ export class SimulatedFaults {
   readonly counts: Partial<Record<FaultKind, number>> = {};
   /** Those that are away for long. */
   readonly #away = new Set<SimulatedMachine>();
+  /** Those whose disks change once they have stopped. */
+  readonly #toDamage = new Map<SimulatedMachine, Random>();
   #ambushes: readonly Ambush[] = [];
   /** What is done as soon as what is being sent has been heard. */
   #strikes: (() => void)[] = [];
@@ -371,6 +353,10 @@ export class SimulatedFaults {
     },
     bitflip: (machine, _, random) => {
       if (!this.#mayDamage(machine)) return;
+      if (random.below(3) === 0) {
+        this.#damageStopped(machine, random);
+        return;
+      }
       machine.damage("bitflip", random);
       // Some of it only a start can meet.
       if (random.below(2) === 0) machine.endAtOperation(random.below(20), "killed");
@@ -389,6 +375,13 @@ export class SimulatedFaults {
     },
   };
 
+  /** A bit changes while a node is stopped in an orderly way, of which its log says how far it went. */
+  #damageStopped(machine: SimulatedMachine, random: Random): void {
+    machine.stop();
+    if (machine.isStopping) this.#toDamage.set(machine, random);
+    else machine.damage("bitflip", random, !machine.isRunning);
+  }
+
   /** A message leaves its sender. */
   sees(message: GroupMessage): void {
     if (this.#ambushes.length === 0) return;
@@ -404,6 +397,7 @@ export class SimulatedFaults {
   /** Something was told, perhaps by a node of what it begins to do on its disk. */
   happened(event: string): void {
     if (event.endsWith("sends a snapshot")) this.#disturbStream();
+    if (event.endsWith("has stopped")) this.#stopped(event);
     const deed = Object.keys(DEEDS).find((name) => event.endsWith(DEEDS[name]!));
     if (deed === undefined || this.#isHealed) return;
     const machine = this.#parts.machines.find(({ name }) => event.startsWith(`${name} `));
@@ -426,6 +420,14 @@ export class SimulatedFaults {
     this.#after(this.#random.float() * HELD_MS, () => {
       if (machine.process === process) machine.end("powerLost");
     });
+  }
+
+  #stopped(event: string): void {
+    for (const [machine, random] of this.#toDamage) {
+      if (!event.startsWith(`${machine.name} `)) continue;
+      this.#toDamage.delete(machine);
+      if (!this.#isHealed && this.#mayDamage(machine)) machine.damage("bitflip", random, true);
+    }
   }
 
   /** A stream of parts is over soon: what the network does to the middle of one begins with it. */

@@ -162,6 +162,9 @@ export class SimulatedMachine implements ReplySink {
       this.#disk,
       process,
       () => this.#beforeChange(),
+      (path) => {
+        if (SEGMENT.test(path)) this.#tell("lets a segment of its log go");
+      },
       (path) => random.float() * this.syncMsMax + this.#heldMs(path),
     );
     const env: Env = {
@@ -188,9 +191,8 @@ export class SimulatedMachine implements ReplySink {
       logLevel: "error",
       timings: { leaseDriftPercent, lostAfterMs },
     };
-    const damages = [...this.#damages];
-    // The identity is read first and written anew soon, by then perhaps without what was wrong with it.
-    const believed = damages.find((damage) => damage.path === IDENTITY && mustRefuse(this.#disk, damage));
+    // A start that believes what is damaged writes over it: an identity, or the end of a log that it takes for torn.
+    const missed = this.#damages.find((damage) => mustRefuse(this.#disk, damage));
     process.run(() => {
       const node = createNode(env, config, {
         ...sizes,
@@ -202,7 +204,6 @@ export class SimulatedMachine implements ReplySink {
           if (this.#node !== node) return;
           this.#tell("has started");
           this.#failedStarts = 0;
-          const missed = believed ?? damages.find((damage) => mustRefuse(this.#disk, damage));
           if (missed !== undefined) {
             this.failures.push(
               `${this.name} has started, though ${missed.path} is damaged at ${missed.start}`,
@@ -248,9 +249,9 @@ export class SimulatedMachine implements ReplySink {
     this.#watchDisk();
   }
 
-  /** Changes a bit of a file, or writes a block over it that was meant for another place. */
-  damage(how: "bitflip" | "misdirect", random: Random): void {
-    const damage = damageDisk(this.#disk, how, random);
+  /** Changes a bit of a file, or writes a block over it that was meant for another place. `isStopped`: see `damageDisk`. */
+  damage(how: "bitflip" | "misdirect", random: Random, isStopped = false): void {
+    const damage = damageDisk(this.#disk, how, random, isStopped);
     if (damage === undefined) return;
     this.#damages.push(damage);
     this.#mayFail = true;
@@ -474,6 +475,7 @@ const CLOCKS_APART_MS = 200;
 
 const IDENTITY = "/data/identity.json";
 const LOG = "/data/raft-log/";
+const SEGMENT = /^\/data\/raft-log\/\d{12}\.log$/;
 /** How often a node whose disk is damaged is started again. */
 const STARTS_MAX = 3;
 
@@ -487,12 +489,13 @@ function ownedCopy(response: ClientResponse): ClientResponse {
 
 /**
  * The disk as one process has it: gone with the process, its locks released. A sync takes `syncMs` milliseconds.
- * `beforeChange` may throw, and nothing is changed then.
+ * `beforeChange` may throw, and nothing is changed then. `gone` hears what was removed, or has another name now.
  */
 function processFiles(
   disk: MemoryFileSystem,
   process: SimulatedProcess,
   beforeChange: () => void,
+  gone: (path: string) => void,
   syncMs: (path: string) => number,
 ): FileSystem {
   const alive = (): void => {
@@ -528,6 +531,7 @@ function processFiles(
     rename: (from, to) => {
       changing();
       disk.rename(from, to);
+      gone(from);
     },
     link: (from, to) => {
       changing();
@@ -535,7 +539,9 @@ function processFiles(
     },
     remove: (path) => {
       changing();
+      const isThere = disk.exists(path);
       disk.remove(path);
+      if (isThere) gone(path);
     },
     syncDirectory: async (directory) => {
       await slowly(directory);

@@ -81,6 +81,24 @@ export class MemberChanges {
     }
   }
 
+  /** A node is drained that others can stand in for, one perhaps that was drained before; false if there is none. */
+  drainAny(): boolean {
+    const { random, atLeast } = this.#parts;
+    const names = [...this.#states.keys()];
+    const able = names.filter((name) => this.#states.get(name) === "member");
+    const back = names.find((name) => this.#states.get(name) === "draining");
+    const isEnough = able.length > atLeast;
+    if (!isEnough && back === undefined) return false;
+    this.#isDone = false;
+    const drain = async (): Promise<void> => {
+      if (!isEnough) await this.#change("undrain", back!);
+      await this.#change("drain", able[random.below(able.length)]!);
+      this.#isDone = true;
+    };
+    drain();
+    return true;
+  }
+
   /** Whether no change is under way, or still to come. */
   get isDone(): boolean {
     return this.#isDone;

@@ -34,6 +34,7 @@ import { visitMessages, visitReports } from "./message-frames.ts";
 import { MemoryNetwork, type Observer } from "./network.ts";
 import type { SimulationOptions } from "./options.ts";
 import { drawProfile, type Profile } from "./profile.ts";
+import { QuietMoves } from "./quiet-moves.ts";
 import { StateChecks } from "./state-checks.ts";
 import { Succession } from "./succession.ts";
 import { TextClient } from "./text-client.ts";
@@ -45,6 +46,8 @@ const ANSWERS_MS = 40_000;
 const EQUAL_MS = 10_000;
 /** How long the shards may take until they are where they should be: several moves, one after the other. */
 const FOLLOW_MS = 60_000;
+/** The same where it is one move and nobody writes: no entry that a leader writes for its log's time comes so soon. */
+const QUIET_MS = 40_000;
 const ELECTION_TIMEOUT_MS = DEFAULT_TIMINGS.electionTicks * DEFAULT_TIMINGS.tickMs;
 /** How often the content of all replicas of a shard is looked at. */
 const CONTENT_MS = 150;
@@ -94,6 +97,7 @@ class Simulation {
   readonly #faults: SimulatedFaults;
   readonly #streams: BrokenStreams;
   readonly #succession: Succession | undefined;
+  readonly #quietMoves: QuietMoves;
   readonly #checks: StateChecks;
   readonly #expiry: ExpiryChecks;
   readonly #problems: string[] = [];
@@ -198,6 +202,13 @@ class Simulation {
       faults: this.#faults,
       tell: this.#tell,
     });
+    this.#quietMoves = new QuietMoves({
+      clock: this.#clock,
+      random: streamOf(seed, "quiet"),
+      network: this.#network,
+      machines: this.#machines,
+      tell: this.#tell,
+    });
     if (profile.course === "succession") {
       this.#succession = new Succession({
         clock: this.#clock,
@@ -267,6 +278,7 @@ class Simulation {
     if (kinds.includes("members") || course === "founding") this.#members.removeLost();
     await this.#until(() => this.#members.isDone, ANSWERS_MS, "nodes that are lost are removed");
     await this.#until(() => this.#members.haveFollowed(), FOLLOW_MS, "every shard is where it should be");
+    if (kinds.includes("members")) await this.#moveQuietly();
     await this.#becomeEqual();
     // A node that was removed in the middle of its work finds out only by waiting for others.
     const isDone = () => this.#machines.every(({ oldestCall }) => oldestCall === undefined);
@@ -276,6 +288,15 @@ class Simulation {
     );
     this.#throwProblems();
     assertLinearizable(this.#clients.history);
+  }
+
+  /** Has a node go while nobody writes anything. */
+  async #moveQuietly(): Promise<void> {
+    if (!this.#members.drainAny()) return;
+    this.#quietMoves.begin();
+    await this.#until(() => this.#members.isDone, ANSWERS_MS, "a node is drained while nobody writes");
+    await this.#until(() => this.#members.haveFollowed(), QUIET_MS, "what it had is elsewhere");
+    this.#quietMoves.end();
   }
 
   /** Heals all but a minority, and sees the cluster serve again; false where its founders can't agree on who they are. */
@@ -410,6 +431,7 @@ class Simulation {
       this.#faults.sees(message);
       this.#streams.sees(group, message);
       this.#succession?.sees(group, message);
+      this.#quietMoves.sees(group, message);
     });
     visitReports(bytes, (report) => this.#checks.reported(from, report));
     this.#faults.strike();
@@ -449,7 +471,10 @@ class Simulation {
   async #openUntilServed(machine: SimulatedMachine, shard: number): Promise<void> {
     for (;;) {
       const answer = await machine.execute({ kind: "openSession", shard: shardId(shard) }, "forward");
-      if (typeof answer !== "string" && answer.kind === "integer") return;
+      if (typeof answer !== "string" && answer.kind === "integer") {
+        this.#checks.openedSession(shard, Number(answer.value));
+        return;
+      }
       await this.#sleep(20);
     }
   }

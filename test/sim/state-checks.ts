@@ -43,6 +43,8 @@ export class StateChecks {
   readonly #messages: MessageChecks;
   /** By shard and applied index: a replica's content when it had applied so far. */
   readonly #contents = new Map<string, { readonly machine: string; readonly digest: string }>();
+  /** Shards and numbers of all sessions that were opened. */
+  readonly #sessions = new Set<string>();
   /** What should not have been. */
   readonly problems: string[] = [];
 
@@ -99,6 +101,13 @@ export class StateChecks {
     this.problems.push(
       `${machine.name} answered a read of shard ${shard} with ${applied} entries applied, when ${commit} had been committed before it came`,
     );
+  }
+
+  /** A session was opened: no other one of its shard may ever have its number. */
+  openedSession(shard: number, number: number): void {
+    const name = `${shard} ${number}`;
+    if (this.#sessions.has(name)) this.problems.push(`two sessions of shard ${shard} have number ${number}`);
+    this.#sessions.add(name);
   }
 
   /** A replica's content when it had applied everything up to `appliedIndex`, and nothing more. */
