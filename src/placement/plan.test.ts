@@ -59,6 +59,15 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
   },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("kill" as const), node: fc.nat(30) }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("restart" as const), node: fc.nat(30) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("wish" as const),
+      action: fc.constantFrom("add" as const, "promote" as const, "demote" as const, "remove" as const),
+      node: fc.nat(30),
+      shard: fc.nat(30),
+    }),
+  },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant("pass" as const), seconds: fc.nat(30) }) },
 );
 

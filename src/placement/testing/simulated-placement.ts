@@ -17,12 +17,15 @@ import {
   type PlanNode,
 } from "../plan.ts";
 import { replicaShares, shareOf } from "../shares.ts";
+import { planWish, type WishAction } from "../wishes.ts";
 
 export type Happening =
   | { readonly kind: "join"; readonly zone: number; readonly host: number }
   | { readonly kind: "drain" | "remove" | "kill" | "restart"; readonly node: number }
   | { readonly kind: "replace"; readonly node: number; readonly by: number }
-  | { readonly kind: "pass"; readonly seconds: number };
+  | { readonly kind: "pass"; readonly seconds: number }
+  /** An operator wishes something of one shard. */
+  | { readonly kind: "wish"; readonly action: WishAction; readonly node: number; readonly shard: number };
 
 export interface SimulatedOptions {
   readonly shards: number;
@@ -45,7 +48,7 @@ interface SimulatedNode {
 
 interface SimulatedShard {
   wanted: NodeId[];
-  readonly copies: readonly NodeId[];
+  copies: readonly NodeId[];
   voters: NodeId[];
   outgoing: NodeId[];
   /** With the bytes that each has yet to get. */
@@ -137,8 +140,30 @@ export class SimulatedPlacement {
         const stay = this.#nodes.filter(({ isLeaving, id }) => !isLeaving && id !== node.id);
         if (node.isLeaving || stay.length === 0 || !this.#isFounded) return;
         node.isLeaving = true;
+        for (const shard of this.#shards) shard.copies = shard.copies.filter((id) => id !== node.id);
         if (what.kind === "replace") node.replacement = this.#node(what.by).id;
+        break;
       }
+      case "wish":
+        if (this.#isFounded) this.#wish(what.action, this.#node(what.node).id, what.shard);
+    }
+  }
+
+  /** No wish makes a set smaller than it should be or was, or leaves it without a majority that is there. */
+  #wish(action: WishAction, node: NodeId, at: number): void {
+    const { view } = this;
+    const plan = planWish(view, { action, node, shard: at % this.#shards.length });
+    if (plan.kind !== "changes") return;
+    for (const { shard: number, wanted, copies } of plan.changes) {
+      const shard = this.#shards[number]!;
+      expect(new Set(wanted).size).toBe(wanted.length);
+      expect(wanted.length).toBeGreaterThanOrEqual(Math.min(this.#options.replicas, shard.wanted.length));
+      if (wanted.join() !== shard.wanted.join()) {
+        expect([this.#hasMajority(shard.reported.voters), this.#hasMajority(wanted)]).toEqual([true, true]);
+        shard.wasStopped = true;
+      }
+      shard.wanted = [...wanted];
+      shard.copies = copies;
     }
   }
 
@@ -159,7 +184,10 @@ export class SimulatedPlacement {
   /** Seconds until nothing moves any more, at most `seconds`. */
   settle(seconds: number): number {
     for (let second = 0; second < seconds; second++) {
-      const isAtRest = this.#shards.every((shard) => !isMoving({ ...shard, actual: this.#truth(shard) }));
+      const isAtRest = this.#shards.every((shard) => {
+        const actual = this.#truth(shard);
+        return !isMoving({ ...shard, actual }) && shard.copies.length === actual.learners.length;
+      });
       if (isAtRest && nextMoves(this.view, this.#options.limits).length === 0 && this.#allSeen())
         return second;
       this.#second();
@@ -176,12 +204,16 @@ export class SimulatedPlacement {
     const size = Math.min(useful.length, this.#options.replicas);
     const domains = new FailureDomains(useful);
     const loads = new Array<number>(useful.length).fill(0);
-    for (const { voters } of this.#shards) {
+    // Where some nodes are not to vote in a shard its set is the best only among the others.
+    const isFree = this.#shards.every(({ copies }) => copies.length === 0);
+    for (const { voters, copies, learners } of this.#shards) {
+      expect([...learners.keys()].sort()).toEqual([...copies].sort());
+      expect(copies.every((id) => !voters.includes(id))).toBe(true);
       const places = voters
         .map((id) => useful.findIndex((node) => node.id === id))
         .filter((place) => place >= 0);
       expect(new Set(places).size).toBe(size);
-      expect(domains.costOf(places)).toBe(domains.costOf(domains.bestSet(size)));
+      if (isFree) expect(domains.costOf(places)).toBe(domains.costOf(domains.bestSet(size)));
       for (const place of places) loads[place]!++;
       if (size === this.#options.replicas) expect(voters).toHaveLength(size);
       // Where nodes are scarce a lost one may keep its place; one that leaves only as long as too few are up without it.
@@ -192,6 +224,7 @@ export class SimulatedPlacement {
         else if (health !== "up") expect(voters.length).toBeLessThanOrEqual(this.#options.replicas);
       }
     }
+    if (!isFree) return;
     for (const [place, share] of replicaShares(domains, this.#shards.length, size).entries()) {
       expect(loads[place]!).toBeGreaterThanOrEqual(shareOf(share).low);
       expect(loads[place]!).toBeLessThanOrEqual(shareOf(share).high);
@@ -235,6 +268,7 @@ export class SimulatedPlacement {
   #report(shard: SimulatedShard): void {
     const { voters, outgoing, learners } = this.#truth(shard);
     shard.reported = { voters: [...voters], outgoing: [...outgoing], learners };
+    shard.copies = shard.copies.filter((id) => !(shard.wanted.includes(id) && voters.includes(id)));
   }
 
   #allSeen(): boolean {
@@ -303,12 +337,15 @@ export class SimulatedPlacement {
 
   /** What the shard's leader does in a second: one step from what is to what is wanted. */
   #followWish(shard: SimulatedShard): void {
-    const { wanted, voters, learners } = shard;
+    const { wanted, copies, voters, learners } = shard;
     if (shard.outgoing.length > 0) {
       shard.outgoing = [];
       return;
     }
-    for (const id of learners.keys()) if (!wanted.includes(id)) learners.delete(id);
+    for (const id of learners.keys()) {
+      if (!wanted.includes(id) && !copies.includes(id)) learners.delete(id);
+    }
+    for (const id of copies) if (!voters.includes(id) && !learners.has(id)) learners.set(id, shard.bytes);
     const newcomers = wanted.filter((id) => !voters.includes(id));
     if (newcomers.length === 0 && voters.length === wanted.length) return;
     for (const id of newcomers) {
@@ -321,5 +358,7 @@ export class SimulatedPlacement {
     shard.outgoing = voters;
     shard.voters = [...wanted];
     for (const id of newcomers) learners.delete(id);
+    // Who gives up its vote has everything.
+    for (const id of copies) if (voters.includes(id) && !wanted.includes(id)) learners.set(id, 0);
   }
 }
