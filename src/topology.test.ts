@@ -100,3 +100,20 @@ test("nodes are told with what the cluster has decided, and whether they were he
     { id: n3, address: "c:1", labels: {}, standing: "member", isUp: true },
   ]);
 });
+
+test("who shall have a copy without a vote is told, whether it is there yet or not", () => {
+  const n3 = nodeId("n3");
+  const set = {
+    ...{ first: [n1], wanted: [n2, n1], copies: [n3, n2], version: 1 },
+    actual: { term: 1, index: 1, voters: [n1], outgoing: [], learners: [n2] },
+  };
+  const membership = {
+    facts: { version: 3, clusterId: "aa", nodes: {}, shards: [set] },
+    connected: [],
+  } as unknown as Membership;
+  const leaders = { claimOf: () => undefined } as unknown as LeaderHints;
+  const heard = { stateOf: () => undefined };
+  const { shards } = topologyOf({ shard: () => undefined }, membership, leaders, heard).current();
+  // The copy of n2 waits for its vote.
+  expect(shards).toEqual([{ leader: null, term: 0, replicas: [n1, n2], copies: [n3] }]);
+});

@@ -16,7 +16,7 @@ interface Change {
 const CHANGES: Readonly<Record<string, Change>> = {
   add: {
     ask: (client, node, options) => client.addReplica(node, options),
-    ...{ done: "has a copy of", everywhere: "every shard" },
+    ...{ done: "gets a copy of", everywhere: "every shard" },
   },
   promote: {
     ask: (client, node, options) => client.promoteReplica(node, options),
@@ -24,7 +24,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
   },
   demote: {
     ask: (client, node, options) => client.demoteReplica(node, options),
-    ...{ done: "has a copy without a vote of", everywhere: "each shard in which it had a vote" },
+    ...{ done: "keeps a copy without a vote of", everywhere: "each shard in which it had a vote" },
   },
   remove: {
     ask: (client, node, options) => client.removeReplica(node, options),
@@ -47,7 +47,7 @@ export const REPLICA_COMMANDS: readonly Command[] = [
     summary:
       "add: give a node a copy of a shard without a vote, for stale reads, to keep; promote: give that copy a vote, in " +
       "the place of another node's if there are as many as --replicas says; demote: have another node vote in its place, and " +
-      "leave it the copy; remove: take its copy away, or its vote to another node. Votes may be moved again, to even them out",
+      "leave it the copy; remove: take its copy away, or its vote to another node. Votes are evened out after that, maybe to where they were: demote a node that should have copies only, drain one that should have nothing",
     examples: ["member add n4 3", "member promote n4 3", "member demote n2 3", "member remove n4"],
     takesKeys: false,
     plan: planMember,

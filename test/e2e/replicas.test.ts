@@ -52,7 +52,7 @@ test("a node gets a copy and serves stale reads, gets a vote, gives it up, and h
     expect(await staleAt(fourth, "a")).toBeUndefined();
 
     expect(await cli(at, "member", "add", id, "0")).toMatchObject({
-      ...{ code: 0, output: `${id} has a copy of shard 0\n` },
+      ...{ code: 0, output: `${id} gets a copy of shard 0\n` },
     });
     await untilHeld(cluster, voters, [id]);
     await eventually(
@@ -75,7 +75,7 @@ test("a node gets a copy and serves stale reads, gets a vote, gives it up, and h
     });
 
     expect(await cli(at, "member", "demote", id, "0")).toMatchObject({
-      ...{ code: 0, output: `${id} has a copy without a vote of shard 0\n` },
+      ...{ code: 0, output: `${id} keeps a copy without a vote of shard 0\n` },
     });
     await untilHeld(cluster, voters, [id]);
     expect((await cli(at, "put", "a", "2")).code).toBe(0);
