@@ -386,7 +386,8 @@ export class ShardHost implements Omit<PeerListener, "reported"> {
       else if (shard.isAsleep && this.#isSilent(shard.leader)) shard.unreachable(shard.leader!);
     }
     for (const [leader, shards] of this.#resting) {
-      if (this.#isSilent(leader)) for (const shard of shards) shard.unreachable(leader);
+      // Who is asked about is pinged for it: nobody asks about a node that no group at rest relies on.
+      if (shards.size > 0 && this.#isSilent(leader)) for (const shard of shards) shard.unreachable(leader);
     }
     this.#parts.stats.tick(nowMs);
     if (this.#pace.tick(nowMs)) this.#paceChanged();
