@@ -252,8 +252,8 @@ export interface ChangeMember {
 /**
  * Changes what `node` has of `shard`, or of every shard (`undefined`). `add`: a copy without a vote, which it keeps; `promote`:
  * its copy gets a vote, in the place of another node's where there are enough; `demote`: another node gets its vote, and it
- * keeps a copy; `remove`: its copy goes, or its vote to another node. Answered when it has come about. Votes are the
- * cluster's to even out afterwards.
+ * keeps a copy; `remove`: its copy goes, or, of one shard, its vote to another node. Answered when it has come about. Votes are
+ * the cluster's to even out afterwards.
  */
 export interface ChangeReplica {
   readonly kind: "changeReplica";

@@ -122,6 +122,7 @@ describe("a replica", () => {
           { reply: (_, response) => void answers.push(response) },
           1,
         ),
+      look: () => administration.look(),
       silence: (id: NodeId) => {
         silent = id;
       },
@@ -172,6 +173,23 @@ describe("a replica", () => {
     expect(answers).toMatchObject([
       { error: "UNAVAILABLE", message: expect.stringContaining("shard 0 were changed otherwise meanwhile") },
     ]);
+  });
+
+  test("has come about in one shard when it did so once, whatever placement makes of it while others follow", () => {
+    const { answers, ask, apply, become, look } = setUpReplicas();
+    ask("add", n4);
+    apply();
+    become({ actual: members([n1, n2, n3], [n4]) });
+    look();
+    expect(answers.splice(0)).toEqual([{ kind: "boolean", value: true }]);
+    ask("promote", n4);
+    apply();
+    become({ actual: members([n1, n2, n4], []), copies: [] });
+    look();
+    // The driver may have it undone at once.
+    become({ wanted: [n1, n2, n3], version: 30 });
+    look();
+    expect(answers).toEqual([{ kind: "boolean", value: true }]);
   });
 
   test("that can't be is refused with the reason, and one that can't be now may be asked for again", () => {

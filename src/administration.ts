@@ -13,7 +13,7 @@ import type {
 } from "../protocol/messages.ts";
 import type { PeerNetwork } from "../protocol/peer-network.ts";
 import type { Placement } from "./driven-facts.ts";
-import type { Clock } from "./env/env.ts";
+import type { Clock, Timer } from "./env/env.ts";
 import type { LeaderHints } from "./leader-hints.ts";
 import { parseAddress } from "./lib/address.ts";
 import type { Membership } from "./membership.ts";
@@ -29,6 +29,7 @@ const POLL_MS = 20;
 /** A node that is refused so is refused for ever: names and incarnations are bound once. */
 const HOPELESS: ReadonlySet<ErrorName> = new Set<ErrorName>(["REMOVED", "WRONG_INCARNATION"]);
 const HANDS_OVER = errorResponse("UNAVAILABLE", "the group's leader hands over now; try again");
+const NOT_YET = errorResponse("TIMEOUT", "it has not come about yet, and still may");
 /** Who does not wait for an answer. */
 const NOBODY: ReplySink = { reply: () => {} };
 
@@ -64,6 +65,8 @@ interface Waiting {
 export class Administration {
   readonly #parts: AdministrationParts;
   #waiting: Waiting[] = [];
+  /** Until it is looked again, while somebody waits. */
+  #timer: Timer | undefined;
 
   constructor(parts: AdministrationParts) {
     this.#parts = parts;
@@ -130,21 +133,21 @@ export class Administration {
       return;
     }
     if (changes.length > 0 && !this.#propose(command, sink, requestId)) return;
-    const concerned = shardsOf(request, facts.shards);
-    this.#wait(() => this.#outcomeOf(request, concerned, changes), sink, requestId);
+    // What has come about once counts: placement may change one shard again before the last one has followed.
+    const open = new Set(shardsOf(request, facts.shards));
+    this.#wait(() => this.#outcomeOf(request, open, changes), sink, requestId);
   }
 
-  /** What has become of a wish: an answer once it has come about, or another change of the same shard came before it. */
-  #outcomeOf(
-    wish: Wish,
-    concerned: readonly number[],
-    changes: readonly WantedChange[],
-  ): ClientResponse | undefined {
+  /**
+   * What has become of a wish: an answer once it has come about in each shard, or another change of one came before it. Takes the
+   * shards in which it has from `open`.
+   */
+  #outcomeOf(wish: Wish, open: Set<number>, changes: readonly WantedChange[]): ClientResponse | undefined {
     const { shards } = this.#parts.membership.facts;
-    if (concerned.every((shard) => hasComeAbout(wish, shards[shard]!)))
-      return { kind: "boolean", value: true };
+    for (const shard of open) if (hasComeAbout(wish, shards[shard]!)) open.delete(shard);
+    if (open.size === 0) return { kind: "boolean", value: true };
     const overtaken = changes.find(({ shard, version }) => {
-      return shards[shard]!.version > version && !isWished(wish, shards[shard]!);
+      return open.has(shard) && shards[shard]!.version > version && !isWished(wish, shards[shard]!);
     });
     if (overtaken === undefined) return undefined;
     return errorResponse(
@@ -295,17 +298,27 @@ export class Administration {
   #wait(answer: Waiting["answer"], sink: ReplySink, requestId: number): void {
     const deadlineMs = this.#parts.clock.nowMs() + this.#parts.timeoutMs;
     this.#waiting.push({ answer, deadlineMs, sink, requestId });
-    if (this.#waiting.length === 1) this.#poll();
+    this.look();
   }
 
-  #poll(): void {
+  /**
+   * Answers who waits for what has come about. To be called when the facts have changed, for a moment later it may be different
+   * again; all else that is waited for is looked at by itself.
+   */
+  look(): void {
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    this.#waiting = [];
     const nowMs = this.#parts.clock.nowMs();
-    this.#waiting = this.#waiting.filter(({ answer, deadlineMs, sink, requestId }) => {
-      const response = answer();
-      if (response === undefined && nowMs < deadlineMs) return true;
-      sink.reply(requestId, response ?? errorResponse("TIMEOUT", "it has not come about yet, and still may"));
-      return false;
+    for (const one of waiting) {
+      const response = one.answer();
+      if (response === undefined && nowMs < one.deadlineMs) this.#waiting.push(one);
+      else one.sink.reply(one.requestId, response ?? NOT_YET);
+    }
+    if (this.#timer !== undefined || this.#waiting.length === 0) return;
+    this.#timer = this.#parts.clock.timer(POLL_MS, () => {
+      this.#timer = undefined;
+      this.look();
     });
-    if (this.#waiting.length > 0) this.#parts.clock.timer(POLL_MS, () => this.#poll());
   }
 }

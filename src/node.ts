@@ -411,10 +411,11 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
   }
 
   /** Does what new facts want, and tells the system group's leader what has come of it. */
-  #tick({ host, membership, replicas, placement }: Running): void {
+  #tick({ host, membership, replicas, placement, router }: Running): void {
     if (membership.current !== this.#followed) {
       this.#follow();
       host.followMembers();
+      router.factsChanged();
       placement.driver.turn();
     }
     if (membership.facts.clusterId === "") {

@@ -154,6 +154,11 @@ export class Router implements RequestHandler {
     }
   }
 
+  /** What the cluster has agreed on is something else than before: somebody may wait for that. */
+  factsChanged(): void {
+    this.#parts.administration.look();
+  }
+
   #shardOf(key: Uint8Array): ShardId {
     return shardOfSlot(slotOf(key), this.#parts.shards());
   }

@@ -28,7 +28,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
   },
   remove: {
     ask: (client, node, options) => client.removeReplica(node, options),
-    ...{ done: "has nothing any more of", everywhere: "any shard" },
+    ...{ done: "has no copy any more of", everywhere: "any shard in which it has no vote" },
   },
 };
 
@@ -47,7 +47,9 @@ export const REPLICA_COMMANDS: readonly Command[] = [
     summary:
       "add: give a node a copy of a shard without a vote, for stale reads, to keep; promote: give that copy a vote, in " +
       "the place of another node's if there are as many as --replicas says; demote: have another node vote in its place, and " +
-      "leave it the copy; remove: take its copy away, or its vote to another node. Votes are evened out after that, maybe to where they were: demote a node that should have copies only, drain one that should have nothing",
+      "leave it the copy; remove: take its copy away or, with a shard, have another node vote in its place. Votes are evened " +
+      "out after that, maybe to where they were: add and then demote a node that should have nothing but copies, and drain " +
+      "one that should have nothing",
     examples: ["member add n4 3", "member promote n4 3", "member demote n2 3", "member remove n4"],
     takesKeys: false,
     plan: planMember,

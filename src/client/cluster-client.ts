@@ -377,7 +377,10 @@ export class Client {
     return this.#changeReplica("demote", node, options.shard);
   }
 
-  /** Takes what `node` has of a shard (of every shard without one) away from it; a vote goes to another node. */
+  /**
+   * Takes what `node` has of a shard away from it; a vote goes to another node. Without a shard: all of its copies that have no vote
+   * (`drainNode` has a node give its votes away).
+   */
   removeReplica(node: string, options: { readonly shard?: number } = {}): Promise<boolean> {
     return this.#changeReplica("remove", node, options.shard);
   }

@@ -74,6 +74,7 @@ describe("a copy without a vote", () => {
   test("goes, from one shard or from all, without touching votes", () => {
     expect(planned(view, "remove", "n2", 1)).toEqual(["1: n4 n5 n1"]);
     expect(planned(view, "remove", "n5", 0)).toEqual([]);
+    expect(planned(view, "remove", "n2")).toEqual(["1: n4 n5 n1"]);
   });
 
   test("is for nodes that stay, and shards that there are", () => {
@@ -135,7 +136,7 @@ describe("a vote", () => {
       expect(planned(viewOf(three, [{ members: "n1 n2 n3" }]), action, "n2", 0)).toBe(
         `refused: nobody could vote in the place of n2 ${why}`,
       );
-      expect(planned(viewOf({ ...three, n4: "down" }, [{ members: "n1 n2 n3" }]), action, "n2")).toBe(
+      expect(planned(viewOf({ ...three, n4: "down" }, [{ members: "n1 n2 n3" }]), action, "n2", 0)).toBe(
         `refused: nobody could vote in the place of n2 ${why}`,
       );
       expect(planned(viewOf({ ...three, n4: "up" }, [{ members: "n1 n2 n3 n4*" }]), action, "n2", 0)).toBe(
@@ -156,7 +157,7 @@ describe("a vote", () => {
 
   test("goes around the whole cluster at once, evenly", () => {
     const rows = Array.from({ length: 10 }, () => ({ members: "n1 n2 n3" }));
-    const plan = planWish(viewOf(UP, rows), wish("remove", "n1"));
+    const plan = planWish(viewOf(UP, rows), wish("demote", "n1"));
     if (plan.kind !== "changes") throw new Error(plan.message);
     const votes = (id: string) => plan.changes.filter(({ wanted }) => wanted.includes(nodeId(id))).length;
     expect([votes("n1"), votes("n4"), votes("n5")]).toEqual([0, 5, 5]);

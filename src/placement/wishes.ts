@@ -17,7 +17,10 @@ export type WishAction = "add" | "promote" | "demote" | "remove";
 export interface Wish {
   readonly action: WishAction;
   readonly node: NodeId;
-  /** `undefined`: every shard; where `node` has no part in one there is nothing to change, other than with `add`. */
+  /**
+   * `undefined`: every shard; where `node` has no part in one there is nothing to change, other than with `add`. `remove` takes
+   * only copies without a vote then: a node that gives all its votes away drains, or it would be given some again.
+   */
   readonly shard: number | undefined;
 }
 
@@ -38,7 +41,10 @@ export type WishPlan =
   | { readonly kind: "later"; readonly message: string };
 
 /** Whether what is wished of `node` in a shard is so already, as the shard's leader has told. */
-export function hasComeAbout({ action, node }: Wish, { wanted, copies, actual }: WishedShard): boolean {
+export function hasComeAbout(
+  { action, node, shard }: Wish,
+  { wanted, copies, actual }: WishedShard,
+): boolean {
   const [isVoter, isLearner] = [actual.voters.includes(node), actual.learners.includes(node)];
   switch (action) {
     case "add":
@@ -48,12 +54,13 @@ export function hasComeAbout({ action, node }: Wish, { wanted, copies, actual }:
     case "demote":
       return isLearner && !isVoter && copies.includes(node) && !wanted.includes(node);
     case "remove":
+      if (shard === undefined && wanted.includes(node)) return true;
       return !isVoter && !isLearner && !copies.includes(node) && !wanted.includes(node);
   }
 }
 
 /** Whether it is what the cluster wants, and only to come about. */
-export function isWished({ action, node }: Wish, { wanted, copies }: WishedShard): boolean {
+export function isWished({ action, node, shard }: Wish, { wanted, copies }: WishedShard): boolean {
   switch (action) {
     case "add":
       return wanted.includes(node) || copies.includes(node);
@@ -62,7 +69,7 @@ export function isWished({ action, node }: Wish, { wanted, copies }: WishedShard
     case "demote":
       return copies.includes(node) && !wanted.includes(node);
     case "remove":
-      return !copies.includes(node) && !wanted.includes(node);
+      return wanted.includes(node) ? shard === undefined : !copies.includes(node);
   }
 }
 

@@ -84,7 +84,7 @@ test("a node gets a copy and serves stale reads, gets a vote, gives it up, and h
     });
 
     expect(await cli(at, "member", "remove", id)).toMatchObject({
-      ...{ code: 0, output: `${id} has nothing any more of any shard\n` },
+      ...{ code: 0, output: `${id} has no copy any more of any shard in which it has no vote\n` },
     });
     await untilHeld(cluster, voters, []);
     await eventually(
