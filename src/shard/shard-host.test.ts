@@ -428,6 +428,20 @@ describe("groups in which nothing happens", () => {
     expect(outcome(written)).toBe("boolean");
   });
 
+  test("have their leaders watched, as long as they sleep", async () => {
+    const hosts = await asleep();
+    const members = [...hosts.members.values()];
+    hosts.watched.clear();
+    await hosts.pass(4 * TIMINGS.tickMs);
+    expect(hosts.watched.size).toBe(new Set(members[0]!.host.shards.map(({ leader }) => leader)).size);
+    for (const { host } of members) for (const id of hosts.members.keys()) host.connected(id);
+    await hosts.clock.until(() => members.every(({ host }) => host.shards.every((s) => !s.isAsleep)), 1000);
+    await hosts.pass(TIMINGS.tickMs);
+    hosts.watched.clear();
+    await hosts.pass(4 * TIMINGS.tickMs);
+    expect([...hosts.watched]).toEqual([]);
+  });
+
   test("are told who leads when a connection comes", async () => {
     const hosts = await asleep();
     await hosts.pass(1000);

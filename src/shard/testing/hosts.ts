@@ -64,6 +64,8 @@ export class Hosts {
   readonly told: string[] = [];
   /** Nodes that are heard of no more, and since when. */
   readonly diedAtMs = new Map<NodeId, number>();
+  /** Nodes that somebody wanted to know of how long they are silent. */
+  readonly watched = new Set<NodeId>();
 
   /** `prepare`: what is done to a member before its start. */
   constructor(size: number, logBytesMax = 1 << 30, prepare: (member: Member) => void = () => {}) {
@@ -159,7 +161,10 @@ export class Member {
       network: {
         send: (group, message) => hosts.send(group, message),
         ...{ flush: silent, forward: silent, report: silent },
-        silentMs: (node) => clock.nowMs() - (hosts.diedAtMs.get(node) ?? clock.nowMs()),
+        silentMs: (node) => {
+          hosts.watched.add(node);
+          return clock.nowMs() - (hosts.diedAtMs.get(node) ?? clock.nowMs());
+        },
       },
       onFatal: (error) => void this.fatal.push(error),
       onTick: silent,
