@@ -309,4 +309,19 @@ describe("the system group's votes", () => {
     facts.turn();
     expect(facts.voters).toEqual(ids("n1", "n2", "n3"));
   });
+
+  test("are not left to who has fallen silent since: another one gets the last of them", () => {
+    const facts = voting(4, "n1", "n2", "n3");
+    for (const id of ["n2", "n3"]) facts.set(id, { isLeaving: true });
+    facts.turn();
+    expect(facts.voters).toEqual(ids("n1"));
+    facts.turn();
+    expect(facts.voters).toEqual(ids("n1"));
+    // It never came about, and n1 alone could not decide on anything any more.
+    facts.set("n1", { health: "down" });
+    facts.set("n2", { isLeaving: false });
+    facts.turn();
+    expect(facts.voters).not.toEqual(ids("n1"));
+    expect(facts.voters).toContain(nodeId("n2"));
+  });
 });

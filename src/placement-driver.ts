@@ -148,7 +148,10 @@ export class PlacementDriver {
     return changes;
   }
 
-  /** One change of votes at a time; one that waits for a node which is not there is given up. Whether one is under way. */
+  /**
+   * One change of votes at a time; one that waits for a node which is not there is given up, be it a newcomer or one of those who
+   * would be left to decide. Whether one is under way.
+   */
   #moveVotes({ systemVoters: wanted, systemMembers, nodes }: DrivenFacts): boolean {
     const { voters, outgoing } = systemMembers;
     if (outgoing.length > 0) return true;
@@ -156,7 +159,9 @@ export class PlacementDriver {
     const isSettled = newcomers.length === 0 && voters.length === wanted.length;
     const canCome = (id: NodeId) =>
       nodes.some((node) => node.id === id && isWanted(node) && node.health === "up");
-    if (!isSettled && newcomers.every(canCome)) return true;
+    const isUp = (id: NodeId) => nodes.some((node) => node.id === id && node.health === "up");
+    const canDecide = 2 * wanted.filter(isUp).length > wanted.length;
+    if (!isSettled && canDecide && newcomers.every(canCome)) return true;
     const next = systemVoters(voters, nodes);
     if (next.length === wanted.length && next.every((id) => wanted.includes(id))) return !isSettled;
     this.#parts.proposeSystemVoters(next);

@@ -47,6 +47,8 @@ export class MemberChanges {
   readonly #removed = new Set<string>();
   /** By shard: to whom copies without a vote were given that nobody has taken away since. Their votes may have ended them. */
   readonly #copies: readonly Set<string>[];
+  /** Who was asked to drain, or not to any more, and nobody knows what became of that: it may be heeded late. */
+  readonly #unsureStandings = new Set<string>();
   /** Who was to get a copy, and nobody knows what became of that: it may come yet. */
   readonly #unsure = new Set<string>();
   #isDone = true;
@@ -112,7 +114,7 @@ export class MemberChanges {
   /** Every shard is where it should be, on as many nodes as it should be, and everybody else has let it go. */
   haveFollowed(): boolean {
     const { machines, shards, replicas } = this.#parts;
-    const able = [...this.#states.keys()].filter((name) => this.#states.get(name) === "member");
+    const able = [...this.#states.keys()].filter((name) => this.#standingOf(name) === "member");
     const size = Math.min(replicas, able.length);
     for (let shard = 0; shard < shards; shard++) {
       const logs = machines.map((machine) => machine.describe(shardId(shard), 0));
@@ -134,8 +136,17 @@ export class MemberChanges {
   #areCopies(shard: number, leader: string, learners: readonly string[]): boolean {
     const machine = this.#parts.machines.find(({ name }) => name === leader);
     const wished = machine?.topology()?.shards[shard]?.copies.map(String);
-    const isAsked = (name: string) => this.#copies[shard]!.has(name) && this.#states.get(name) === "member";
+    const isAsked = (name: string) => this.#copies[shard]!.has(name) && this.#standingOf(name) === "member";
     return wished?.sort().join() === [...learners].sort().join() && learners.every(isAsked);
+  }
+
+  /** As it was said last, or, where something that was said before may have come after it, as the nodes know it. */
+  #standingOf(name: string): string | undefined {
+    const said = this.#states.get(name);
+    if (said === undefined || !this.#unsureStandings.has(name)) return said;
+    const { machines } = this.#parts;
+    const leader = machines.find((machine) => machine.describe(undefined, 0)?.role === "leader");
+    return leader?.topology()?.nodes.find(({ id }) => id === name)?.standing;
   }
 
   #hasSystemGroupFollowed(able: readonly string[]): boolean {
@@ -347,6 +358,8 @@ export class MemberChanges {
     for (let attempt = 0; ; attempt++) {
       const answer = await machines[attempt % machines.length]!.execute(request, "redirect");
       if (typeof answer !== "string" && answer.kind === "boolean") break;
+      const isKnown = typeof answer !== "string" && answer.kind === "error" && answer.error !== "TIMEOUT";
+      if (!isKnown) this.#unsureStandings.add(name);
       await this.#sleep(RETRY_MS);
     }
     tell(`${name}: ${action} ${successor ?? ""}`);

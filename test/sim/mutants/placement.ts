@@ -5,7 +5,7 @@ export const PLACEMENT_MUTANTS: readonly Mutant[] = [
   mutant(
     "votes-wait-for-who-never-comes",
     "src/placement-driver.ts",
-    "if (!isSettled && newcomers.every(canCome)) return true;",
+    "if (!isSettled && canDecide && newcomers.every(canCome)) return true;",
     "if (!isSettled) return true;",
   ),
   mutant(
