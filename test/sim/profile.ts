@@ -190,7 +190,7 @@ const OF_COURSE: Readonly<Record<Course, (random: Random, drawn: Profile) => Par
         snapshots: {
           partBytes,
           windowBytes: partBytes * (2 + random.below(7)),
-          giveUpMs: random.below(3) > 0 ? 1200 + random.below(1800) : DEFAULT_SNAPSHOT_SIZES.giveUpMs,
+          giveUpMs: random.below(3) > 0 ? 1050 + random.below(700) : DEFAULT_SNAPSHOT_SIZES.giveUpMs,
         },
       },
     };

@@ -50,8 +50,8 @@ export const SNAPSHOT_MUTANTS: readonly Mutant[] = [
   mutant(
     "log-begins-anew-before-the-snapshot-is-durable",
     "src/shard/installation.ts",
-    "    if (!this.#installing!.isDurable) return undefined;\n",
-    "",
+    "    this.#installing = installing;\n",
+    "    this.#installing = installing;\n    installing.isDurable = true;\n    done();\n",
   ),
   mutant(
     "log-of-before-the-snapshot-stays-after-a-crash",
