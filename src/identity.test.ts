@@ -54,6 +54,16 @@ test("a node is alone, or it joins and remembers where to ask", () => {
   expect(readIdentity(env, { ...joins, seeds: ["db3:1"] }).identity.seeds).toEqual(["db3:1"]);
 });
 
+test("settings that no cluster can be founded with are refused before anything is written", () => {
+  for (const [wrong, why] of [
+    [{ shards: 12 }, "12 shards: a power of two up to 1024 is possible"],
+    [{ replicas: 17 }, "17 replicas: 1 to 16 are possible"],
+    [{ virtualNodes: 0 }, "0 virtual nodes"],
+  ] as const) {
+    expect(() => readIdentity(directory(), config(wrong))).toThrow(why);
+  }
+});
+
 test("a directory of somebody else is refused with what would be right", () => {
   const env = directory();
   const { identity } = readIdentity(env, config());

@@ -16,7 +16,7 @@ import { type FoundingState, NOTHING_NOTED } from "./founding.ts";
 import { fromUtf8, utf8 } from "./lib/bytes.ts";
 import { xxh64 } from "./lib/hash.ts";
 import type { KeptFacts } from "./membership.ts";
-import type { Settings } from "./shard/system-facts.ts";
+import { faultOfSettings, type Settings } from "./shard/system-facts.ts";
 import { StartError } from "./start-error.ts";
 
 const FORMAT = 2;
@@ -100,6 +100,9 @@ function newIdentity(env: Pick<Env, "random">, config: NodeConfig): Identity {
     replicas: replicas ?? DEFAULT_REPLICAS,
     virtualNodes: virtualNodes ?? DEFAULT_VIRTUAL_NODES,
   };
+  // Founders would propose them for ever, and nothing come of it.
+  const fault = faultOfSettings(settings);
+  if (fault !== undefined) throw new StartError(`a cluster can't be founded like this: ${fault}`);
   return {
     format: FORMAT,
     node: id,
