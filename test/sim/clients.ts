@@ -43,7 +43,7 @@ export interface ClientsParts {
   readonly wireClient: (number: number) => WireClient | TextClient | undefined;
   /** Hears which linearizable reads were answered by whom. */
   readonly checks: Pick<StateChecks, "commitOf" | "answeredRead" | "openedSession">;
-  readonly expiry: Pick<ExpiryChecks, "goneOf">;
+  readonly expiry: Pick<ExpiryChecks, "goneOf" | "clocksAgree">;
   /** Hears of each operation that is over. */
   readonly observe: (operation: Operation) => void;
 }
@@ -52,6 +52,9 @@ const SCAN_LIMIT = 1000;
 
 /** About how many writes of a session succeed before its client begins another one. */
 const SESSION_LENGTH = 4;
+/** One client in so many that open a session opens so many at once, and a quarter of them within so many milliseconds. */
+const BURST_CHANCE = 12;
+const BURST = 80;
 /** How often a write of a session is sent again before its outcome is left unknown. */
 const ATTEMPTS_MAX = 12;
 /** Longest waits of a client: between two operations, and before it sends a write again. */
@@ -292,13 +295,12 @@ export class SimulatedClients {
   }
 
   async #inSession(client: number, key: string, action: Action, sessions: ClientSessions): Promise<void> {
-    const { random, clock, shards, checks } = this.#parts;
+    const { random, clock, shards } = this.#parts;
     const shard = shardOf(key, shards);
     if (!sessions.has(shard)) {
-      const opened = await this.#ask({ kind: "openSession", shard }, shard);
-      if (typeof opened === "string" || opened.kind !== "integer") return;
-      checks.openedSession(shard, Number(opened.value));
-      sessions.open(shard, Number(opened.value));
+      const opened = await this.#openSession(shard);
+      if (opened === undefined) return;
+      sessions.open(shard, opened);
     }
     const request = this.#inKeyspace(key, requestOf(action, key, sessions.next(shard), ROW_PARTS[0]));
     const invokedAt = this.#instant();
@@ -313,10 +315,38 @@ export class SimulatedClients {
         return;
       }
       if (judged.outcome === "unknown") outcome = "unknown";
-      if (typeof answer !== "string" && answer.kind === "error" && answer.error === "SESSION_EXPIRED") break;
+      if (typeof answer !== "string" && answer.kind === "error" && answer.error === "SESSION_EXPIRED") {
+        // They are forgotten after an hour.
+        if (this.#parts.expiry.clocksAgree) this.failures.push(`a session of shard ${shard} is forgotten`);
+        break;
+      }
     }
     this.#record(client, key, { action, outcome }, invokedAt);
     sessions.forget(shard);
+  }
+
+  /**
+   * Opens a session, and now and then many more beside it: their numbers are ahead of the time in the log for a while then, and
+   * rest on nothing but what the replicas remember. The last one that was opened is the one that is used.
+   */
+  async #openSession(shard: number): Promise<number | undefined> {
+    const { random, clock, checks } = this.#parts;
+    const isBurst = random.below(BURST_CHANCE) === 0;
+    const numbers: number[] = [];
+    const open = async (delayMs: number): Promise<void> => {
+      if (delayMs > 0) await sleep(clock, delayMs);
+      const opened = await this.#ask({ kind: "openSession", shard: shardId(shard) }, shard);
+      if (typeof opened === "string" || opened.kind !== "integer") return;
+      checks.openedSession(shard, Number(opened.value));
+      numbers.push(Number(opened.value));
+    };
+    const atOnce = isBurst ? BURST : 1;
+    const later = isBurst ? BURST / 4 : 0;
+    await Promise.all([
+      ...Array.from({ length: atOnce }, () => open(0)),
+      ...Array.from({ length: later }, () => open(random.float() * BURST)),
+    ]);
+    return numbers.at(-1);
   }
 
   #inKeyspace(key: string, request: KeyRequest): KeyRequest {

@@ -9,12 +9,13 @@ const ROUNDING_MS = 1;
  * answers by the time that its log has. Where clocks are set, nobody outside can tell: it may go at any time, once.
  */
 export class ExpiryChecks {
-  readonly #clocksAgree: boolean;
+  /** No wall clock of the run was set. */
+  readonly clocksAgree: boolean;
   /** By value: when it has to be gone. */
   readonly #ends = new Map<string, number>();
 
   constructor(clocksAgree: boolean) {
-    this.#clocksAgree = clocksAgree;
+    this.clocksAgree = clocksAgree;
   }
 
   /** What the history gets for a put that expires: something that deletes just this value, and may happen from a time on. */
@@ -28,7 +29,7 @@ export class ExpiryChecks {
       outcome: "unknown",
     };
     // Who keeps a deadline knows nothing of it.
-    if (expiry === "keep" || !this.#clocksAgree) return gone;
+    if (expiry === "keep" || !this.clocksAgree) return gone;
     if (outcome === "done") this.#ends.set(value, returnedAt + expiry + ROUNDING_MS);
     return { ...gone, invokedAt: invokedAt + expiry - ROUNDING_MS };
   }

@@ -149,7 +149,7 @@ const OF_COURSE: Readonly<Record<Course, (random: Random, drawn: Profile) => Par
     sizes: {
       ...sizes,
       engine: { ...sizes.engine, memtableBytes: 1 << 20 },
-      log: { segmentBytes: 1 << 20, cacheBytes: 1024 },
+      log: { segmentBytes: 1 << 15, cacheBytes: 1024 },
       logBytesMax: 1 << 30,
       replication: {
         appendBytesMax: 64 << random.below(3),
