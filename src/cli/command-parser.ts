@@ -114,6 +114,7 @@ function addCommand(
   for (const { flags, summary, cliOnly } of command.options) {
     if (surface === "cli" || cliOnly !== true) added.option(flags, summary);
   }
+  if (command.details !== undefined) added.addHelpText("after", `\n${command.details.join("\n")}`);
   added.addHelpText("after", `\nExamples:\n${command.examples.map((example) => `  ${example}`).join("\n")}`);
   added.action((...args: unknown[]) => {
     // Commander adds the options and itself after the declared arguments.

@@ -40,7 +40,10 @@ export interface Command {
     /** The REPL does not have it. */
     readonly cliOnly?: true;
   }[];
+  /** A line among the others. */
   readonly summary: string;
+  /** What its own help says beside that: lines of at most 80 characters. */
+  readonly details?: readonly string[];
   readonly examples: readonly string[];
   /** Whether arguments are keys, which Tab then completes. */
   readonly takesKeys: boolean;

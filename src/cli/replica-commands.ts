@@ -44,12 +44,17 @@ export const REPLICA_COMMANDS: readonly Command[] = [
       },
     ],
     options: [],
-    summary:
-      "add: give a node a copy of a shard without a vote, for stale reads, to keep; promote: give that copy a vote, in " +
-      "the place of another node's if there are as many as --replicas says; demote: have another node vote in its place, and " +
-      "leave it the copy; remove: take its copy away or, with a shard, have another node vote in its place. Votes are evened " +
-      "out after that, maybe to where they were: add and then demote a node that should have nothing but copies, and drain " +
-      "one that should have nothing",
+    summary: "change what a node has of a shard, or of all: a copy, a vote, or nothing",
+    details: [
+      "add      gives the node a copy of the shard without a vote, for stale reads, to keep",
+      "promote  gives that copy a vote, in the place of another node's if there are as",
+      "         many as --replicas says",
+      "demote   has another node vote in its place, and leaves it the copy",
+      "remove   takes its copy away; with a shard, has another node vote in its place too",
+      "",
+      "The cluster evens votes out after that, maybe to where they were. A node that should",
+      "have nothing but copies: add, then demote. One that should have nothing: drain.",
+    ],
     examples: ["member add n4 3", "member promote n4 3", "member demote n2 3", "member remove n4"],
     takesKeys: false,
     plan: planMember,
