@@ -29,8 +29,8 @@ const BEHIND_MS_MAX = 3500;
 /** Longest wait for a stream to come to the part at which it is disturbed, and for its receiver to be up to date afterwards. */
 const STREAM_MS_MAX = 1500;
 /** Streams are mostly disturbed in their first parts: later on many are over. */
-const EARLY_PARTS = 8;
-const PARTS_MAX = 40;
+const EARLY_PARTS = 6;
+const PARTS_MAX = 16;
 /** Who waits for longer does not give up within a run. */
 const PATIENT_MS = 5000;
 /** Longest time until the next node is left behind. */
@@ -65,7 +65,7 @@ export class BrokenStreams {
       await this.#sleep(random.float() * REST_MS_MAX);
       const shard = shardId(random.below(this.#parts.shards));
       const behind = this.#chooseFollower(shard);
-      if (behind !== undefined) await this.#breakStreamTo(behind, shard);
+      if (behind !== undefined && !this.#isOver) await this.#breakStreamTo(behind, shard);
     }
   }
 
@@ -101,13 +101,13 @@ export class BrokenStreams {
     this.#link(behind, random.below(4) === 0 ? "stalled" : "refused");
     await this.#until(() => this.#needsSnapshot(behind, shard), BEHIND_MS_MAX);
     if (random.below(2) === 0) this.#lose(random.float() * STREAM_MS_MAX);
-    const parts = 2 + random.below(random.below(2) === 0 ? EARLY_PARTS : PARTS_MAX);
-    const sender = await this.#streamReaches(behind, parts);
+    const part = 1 + random.below(random.below(3) > 0 ? EARLY_PARTS : PARTS_MAX);
+    const sender = await this.#streamReaches(behind, part);
     if (sender !== undefined && !this.#isOver) {
       // Now and then another blow follows, at a stream that goes on or at the one after it.
       await this.#strike(sender, behind);
       while (random.below(2) === 0 && !this.#isOver) {
-        const next = await this.#streamReaches(behind, 2 + random.below(EARLY_PARTS));
+        const next = await this.#streamReaches(behind, 1 + random.below(EARLY_PARTS));
         if (next === undefined) break;
         await this.#strike(next, behind);
       }
@@ -162,7 +162,8 @@ export class BrokenStreams {
   /** Messages of Raft are lost for a while. */
   #lose(lastingMs: number): void {
     const { network, random, clock } = this.#parts;
-    const percent = 5 + random.below(40);
+    // Not so many that leaders lose their office.
+    const percent = 3 + random.below(20);
     if (this.#isOver) return;
     network.lossPercent = percent;
     clock.timer(lastingMs, () => {

@@ -168,7 +168,7 @@ const OF_COURSE: Readonly<Record<Course, (random: Random, drawn: Profile) => Par
     };
   },
   streaming: (random, { sizes, kinds }) => {
-    const partBytes = 32 << random.below(4);
+    const partBytes = 32 << random.below(3);
     return {
       nodes: 3,
       replicas: 3,
