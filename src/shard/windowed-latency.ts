@@ -5,6 +5,7 @@ import type { LatencyStatus } from "../../protocol/messages.ts";
 export class WindowedLatency {
   #current: RecordableHistogram = createHistogram();
   #previous: RecordableHistogram = createHistogram();
+  #both: RecordableHistogram | undefined;
 
   record(latencyMs: number): void {
     this.#current.record(Math.max(1, Math.round(latencyMs * 1000)));
@@ -19,10 +20,13 @@ export class WindowedLatency {
   }
 
   status(): LatencyStatus | null {
-    const both = createHistogram();
+    if (this.#current.count === 0 && this.#previous.count === 0) return null;
+    // One is large, and who watches a node asks for it again and again.
+    this.#both ??= createHistogram();
+    const both = this.#both;
+    both.reset();
     both.add(this.#previous);
     both.add(this.#current);
-    if (both.count === 0) return null;
     return { p50: both.percentile(50) / 1000, p99: both.percentile(99) / 1000, max: both.max / 1000 };
   }
 }
