@@ -516,7 +516,16 @@ export class LogStore {
       },
       compacted: (group, index, compactedTerm) => {
         marks.set(group, { index, term: compactedTerm });
-        this.group(group).begin(index, compactedTerm);
+        const log = this.group(group);
+        const { compacted } = log;
+        // Terms never go back along a log: what is behind a gap and of an earlier term than this went with the rest of its log
+        // when a snapshot took its place, and may be all that is left of it.
+        const isReplaced =
+          compacted.term === 0 &&
+          index < compacted.index &&
+          (log.term(log.firstIndex) ?? compactedTerm) < compactedTerm;
+        if (isReplaced) log.restart(index, compactedTerm);
+        else log.begin(index, compactedTerm);
       },
       dropped: (group, floor, cleared) => {
         const log = this.group(group);
