@@ -9,11 +9,16 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
-import { newCommand, parseOptions, Stop, scriptCommand, wholeNumber } from "./command-line.ts";
+import { newCommand, parseOptions, Stop, scriptCommand, wholeNumber } from "./command-line/command-line.ts";
+import {
+  addTimingFlags,
+  type TimingKey,
+  timingArguments,
+  timingOptions,
+} from "./command-line/timing-flags.ts";
 import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_SHARDS, isShardCount, reachableHost } from "./config.ts";
 import { LOG_LEVELS } from "./env/env.ts";
 import { formatAddress } from "./lib/address.ts";
-import { addTimingFlags, type TimingKey, timingArguments, timingOptions } from "./timing-flags.ts";
 import { TIMING_FLAGS, type TimingOptions, timingsOf } from "./timings.ts";
 
 const NODES_MAX = 9;

@@ -4,7 +4,7 @@
  * with the real world around them.
  */
 import { writeSync } from "node:fs";
-import { runEngineCommand } from "./engine-command.ts";
+import { runEngineCommand } from "./command-line/engine-command.ts";
 import { bunFileSystem } from "./env/bun-fs.ts";
 import { systemClock } from "./env/system-clock.ts";
 

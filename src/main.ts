@@ -15,14 +15,14 @@
  * else goes to the log on standard error. The heavy parts are loaded only once the arguments are known to be right.
  */
 import { writeSync } from "node:fs";
-import { scriptCommand } from "./command-line.ts";
+import { scriptCommand } from "./command-line/command-line.ts";
+import { parseNodeConfig } from "./command-line/node-arguments.ts";
 import { addressOf, type NodeConfig } from "./config.ts";
 import { consoleLog } from "./env/console-log.ts";
 import { FileError, type Log } from "./env/env.ts";
 import { formatAddress, parseAddress } from "./lib/address.ts";
 import { AssertionError } from "./lib/assert.ts";
 import type { FlotillaNode } from "./node.ts";
-import { parseNodeConfig } from "./node-arguments.ts";
 import { StartError } from "./start-error.ts";
 import { DEFAULT_TIMING_OPTIONS, timingsOf } from "./timings.ts";
 
@@ -65,7 +65,7 @@ async function run(config: NodeConfig, stopWithStdin: boolean): Promise<void> {
     if (isStopping()) return;
     // A directory that can't be made or read is as much the user's to mend as a port in use.
     if (!(error instanceof StartError || error instanceof FileError)) throw error;
-    const { adviceOn } = await import("./advice.ts");
+    const { adviceOn } = await import("./command-line/advice.ts");
     complain(error.message);
     const advice = adviceOn(error);
     if (advice !== undefined) complain(advice);
@@ -84,7 +84,7 @@ async function build(config: NodeConfig, log: Log, onRemoved: (why: string) => v
     randomness,
   ] = await Promise.all([
     import("./node.ts"),
-    import("./advice.ts"),
+    import("./command-line/advice.ts"),
     import("./env/bun-fs.ts"),
     import("./env/bun-transport.ts"),
     import("./env/bun-background.ts"),

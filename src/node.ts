@@ -10,9 +10,21 @@ import { type GroupId, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../protoc
 import type { ClientRequest } from "../protocol/messages.ts";
 import type { ConfigurationReport, GroupMessage } from "../protocol/peer-messages.ts";
 import type { PeerListener } from "../protocol/peer-network.ts";
-import { Administration } from "./administration.ts";
-import { ClusterGossip, gossipOptions } from "./cluster-gossip.ts";
-import { GatherStatus, membersShown } from "./cluster-status.ts";
+import { Administration } from "./cluster/administration.ts";
+import { ClusterGossip, gossipOptions } from "./cluster/cluster-gossip.ts";
+import { GatherStatus, membersShown } from "./cluster/cluster-status.ts";
+import { createPlacement, firstSets, type Placement } from "./cluster/driven-facts.ts";
+import { Founding } from "./cluster/founding.ts";
+import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./cluster/identity.ts";
+import { factsOfJoined, joinCluster } from "./cluster/joining.ts";
+import { KeptIdentity } from "./cluster/kept-identity.ts";
+import { Keyspaces } from "./cluster/keyspaces.ts";
+import { LeaderHints } from "./cluster/leader-hints.ts";
+import { Membership } from "./cluster/membership.ts";
+import { nodeStatus } from "./cluster/node-status.ts";
+import { Replicas } from "./cluster/replicas.ts";
+import { Search } from "./cluster/search.ts";
+import { topologyOf } from "./cluster/topology.ts";
 import {
   addressOf,
   DEFAULT_LIMITS,
@@ -21,21 +33,10 @@ import {
   type ReplicationLimits,
   type WaitingLimits,
 } from "./config.ts";
-import { createPlacement, firstSets, type Placement } from "./driven-facts.ts";
 import { type Env, FileError, type FileLock, type Listener } from "./env/env.ts";
-import { Founding } from "./founding.ts";
-import { type Identity, LOCK_FILE, randomId, readIdentity, writeIdentity } from "./identity.ts";
-import { factsOfJoined, joinCluster } from "./joining.ts";
-import { KeptIdentity } from "./kept-identity.ts";
-import { Keyspaces } from "./keyspaces.ts";
-import { LeaderHints } from "./leader-hints.ts";
 import { parseAddress } from "./lib/address.ts";
-import { Membership } from "./membership.ts";
 import { LinearizableMode } from "./modes/linearizable.ts";
-import { nodeStatus } from "./node-status.ts";
-import { Replicas } from "./replicas.ts";
 import { Router } from "./router.ts";
-import { Search } from "./search.ts";
 import { DEFAULT_SERVER_LIMITS } from "./server/limits.ts";
 import { createPeers, type PeerAddress, type Peers } from "./server/peers.ts";
 import { createServer, type Server } from "./server/server.ts";
@@ -58,7 +59,6 @@ import { openLsm } from "./storage/lsm.ts";
 import type { LsmOptions } from "./storage/lsm-options.ts";
 import { StorageError } from "./storage/storage-error.ts";
 import { DEFAULT_TIMING_OPTIONS, faultOfTimings, type NodeTimings, timingsOf } from "./timings.ts";
-import { topologyOf } from "./topology.ts";
 
 /** A node. Requests may also be handed to it directly, without a socket. */
 export interface FlotillaNode extends RequestHandler {

@@ -12,10 +12,10 @@ import type {
   TopologyRequest,
 } from "../protocol/messages.ts";
 import { shardOfSlot, slotOf } from "../protocol/slots.ts";
-import type { Administration } from "./administration.ts";
+import type { Administration } from "./cluster/administration.ts";
+import type { Keyspaces } from "./cluster/keyspaces.ts";
 import type { Clock } from "./env/env.ts";
 import { GatherScan, partLimit } from "./gather-scan.ts";
-import type { Keyspaces } from "./keyspaces.ts";
 import { unreachable } from "./lib/assert.ts";
 import type { LinearizableMode } from "./modes/linearizable.ts";
 import { ScanGate, type ScanGateLimits } from "./scan-gate.ts";

@@ -23,6 +23,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "src/shard/": ["src/raft/", "src/placement/", "src/storage/", PROTOCOL, LIB, ENV],
   "src/modes/": ["src/shard/", "src/quorum/", "src/modes/mode.ts", PROTOCOL, LIB, ENV],
   "src/server/": [PROTOCOL, "src/router.ts", LIB, ENV],
+  "src/cluster/": [
+    ...["src/shard/", "src/raft/", "src/placement/", "src/gossip/", "src/storage/", "src/client/"],
+    ...["src/server/peers.ts", "src/config.ts", "src/timings.ts", "src/start-error.ts", PROTOCOL, LIB, ENV],
+  ],
+  "src/command-line/": [
+    ...["src/shard/", "src/storage/", "src/config.ts", "src/timings.ts", "src/start-error.ts"],
+    ...[PROTOCOL, LIB, ENV],
+  ],
   "src/client/": [PROTOCOL, LIB, ENV],
   "src/cli/": ["src/client/", PROTOCOL, LIB, ENV],
 };

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { MemoryFileSystem } from "../../../test/support/memory-fs.ts";
-import { runEngineCommand } from "../../engine-command.ts";
+import { runEngineCommand } from "../../command-line/engine-command.ts";
 import type { Clock } from "../../env/env.ts";
 import { ProgressLine } from "./progress.ts";
 import { DIRECTORY, damage, filesOf, makeStore } from "./test-store.ts";

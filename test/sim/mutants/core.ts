@@ -121,7 +121,12 @@ export const CORE_MUTANTS: readonly Mutant[] = [
     "return false;",
   ),
   // Bugs that there were.
-  mutant("nobody-asks-who-a-stranger-is", "src/search.ts", "if (this.#metStranger) this.#askPeers();", ""),
+  mutant(
+    "nobody-asks-who-a-stranger-is",
+    "src/cluster/search.ts",
+    "if (this.#metStranger) this.#askPeers();",
+    "",
+  ),
   mutant(
     "probed-learner-is-not-caught-up",
     LEADERSHIP,
@@ -130,7 +135,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   ),
   mutant(
     "removed-node-is-cut-off-at-once",
-    "src/membership.ts",
+    "src/cluster/membership.ts",
     'state !== "removed" || this.#isHeld(id)',
     'state !== "removed"',
   ),

@@ -10,7 +10,7 @@ export const DISK_DAMAGE_MUTANTS: readonly Mutant[] = [
   ),
   mutant(
     "identity-is-believed-unchecked",
-    "src/identity.ts",
+    "src/cluster/identity.ts",
     "  if (checksum !== expected) {\n",
     "  if (checksum === null) {\n",
   ),

@@ -1,7 +1,7 @@
 /** Bugs of a cluster's first moments, when founders lose their disks. */
 import { type Mutant, mutant } from "./mutant.ts";
 
-const FOUNDING = "src/founding.ts";
+const FOUNDING = "src/cluster/founding.ts";
 
 export const FOUNDING_MUTANTS: readonly Mutant[] = [
   mutant(
@@ -12,7 +12,7 @@ export const FOUNDING_MUTANTS: readonly Mutant[] = [
   ),
   mutant(
     "what-founders-noted-does-not-count",
-    "src/membership.ts",
+    "src/cluster/membership.ts",
     "      incarnations[hello.node] ?? founding.noted[hello.node] ?? this.#seen.get(hello.node)?.incarnation;\n",
     "      incarnations[hello.node];\n",
   ),

@@ -54,7 +54,7 @@ export const LOG_STORE_MUTANTS: readonly Mutant[] = [
   ),
   mutant(
     "wiped-node-is-its-old-self",
-    "src/membership.ts",
+    "src/cluster/membership.ts",
     "if (known !== undefined && known !== hello.incarnation) {",
     "if (known === null) {",
   ),

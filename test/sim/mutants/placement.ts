@@ -4,7 +4,7 @@ import { type Mutant, mutant } from "./mutant.ts";
 export const PLACEMENT_MUTANTS: readonly Mutant[] = [
   mutant(
     "votes-wait-for-who-never-comes",
-    "src/placement-driver.ts",
+    "src/cluster/placement-driver.ts",
     "if (!isSettled && canDecide && newcomers.every(canCome)) return true;",
     "if (!isSettled) return true;",
   ),
@@ -16,7 +16,7 @@ export const PLACEMENT_MUTANTS: readonly Mutant[] = [
   ),
   mutant(
     "who-drains-keeps-what-it-has",
-    "src/driven-facts.ts",
+    "src/cluster/driven-facts.ts",
     'isLeaving: nodes[id]!.state !== "member",',
     'isLeaving: nodes[id]!.state === "removed",',
   ),

@@ -2,7 +2,7 @@
 import { type Mutant, mutant } from "./mutant.ts";
 
 export const REPLICA_MUTANTS: readonly Mutant[] = [
-  mutant("replica-comes-back-without-a-floor", "src/replicas.ts", "            floor,\n", ""),
+  mutant("replica-comes-back-without-a-floor", "src/cluster/replicas.ts", "            floor,\n", ""),
   mutant(
     "term-goes-with-the-replica",
     "src/shard/group-log.ts",
@@ -11,7 +11,7 @@ export const REPLICA_MUTANTS: readonly Mutant[] = [
   ),
   mutant(
     "replica-goes-while-it-is-needed",
-    "src/replicas.ts",
+    "src/cluster/replicas.ts",
     "!replica.isLeftBehindBy(set.actual)",
     "replica.isLeader",
   ),
@@ -35,13 +35,13 @@ export const REPLICA_MUTANTS: readonly Mutant[] = [
   ),
   mutant(
     "copy-gets-a-vote",
-    "src/membership.ts",
+    "src/cluster/membership.ts",
     "return { voters: [...set.wanted].sort(), learners: learners.sort() };",
     "return { voters: [...set.wanted, ...learners].sort(), learners: [] };",
   ),
   mutant(
     "copy-is-taken-for-one-that-goes",
-    "src/membership.ts",
+    "src/cluster/membership.ts",
     "return { voters: [...set.wanted].sort(), learners: learners.sort() };",
     "return { voters: [...set.wanted].sort(), learners: [] };",
   ),
