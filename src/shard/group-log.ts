@@ -120,21 +120,14 @@ export class GroupLog implements LogReader {
     }
   }
 
-  /**
-   * Sets where the log begins, at recovery: entries up to `index` are not in it. If another entry than the one of `term` is
-   * in that place, a snapshot had taken the place of the log, and what is behind it does not count either.
-   */
-  begin(index: LogIndex, term: Term): void {
-    if (index < this.#compactedIndex) return;
-    if (index === this.#compactedIndex) {
-      this.#compactedTerm = term;
-      return;
-    }
-    if (this.term(index) === term) {
-      this.compact(index);
-      return;
-    }
-    this.restart(index, term);
+  /** Sets where the log begins, at recovery: entries up to `index` are not in it. False: another entry is in that place. */
+  begin(index: LogIndex, term: Term): boolean {
+    if (index < this.#compactedIndex) return true;
+    if (index === this.#compactedIndex) this.#compactedTerm = term;
+    else if (index > this.lastIndex) this.restart(index, term);
+    else if (this.term(index) === term) this.compact(index);
+    else return false;
+    return true;
   }
 
   /** Forgets all entries: the next one is at `index + 1`. */

@@ -15,7 +15,7 @@ import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import type { HardState, LogFloor } from "../raft/types.ts";
 import { readU64, writeU64 } from "./log-segment.ts";
 
-const ITEM = { entries: 1, hardState: 2, compacted: 3, dropped: 4 } as const;
+const ITEM = { entries: 1, hardState: 2, compacted: 3, dropped: 4, restarted: 5 } as const;
 const ENTRY_KINDS = ["noop", "commands", "config"] as const;
 const ENTRY_HEADER_BYTES = 17;
 
@@ -61,6 +61,14 @@ export function writeCompacted(
   writeU64(writer, compactedTerm);
 }
 
+/** Nothing of the group's log that came before this counts: the next entry is the one behind `index`, which had `lastTerm`. */
+export function writeRestarted(writer: ByteWriter, group: GroupId, index: LogIndex, lastTerm: Term): void {
+  writer.u8(ITEM.restarted);
+  writer.u16(group);
+  writeU64(writer, index);
+  writeU64(writer, lastTerm);
+}
+
 /**
  * The group's replica is gone from this node; `floor` is the highest place that any log of it had here. Unless `cleared`, its
  * entries end here, and its data may still be in the engine.
@@ -79,6 +87,7 @@ export interface ItemVisitor {
   hardState(group: GroupId, state: HardState): void;
   compacted(group: GroupId, index: LogIndex, compactedTerm: Term): void;
   dropped(group: GroupId, floor: LogFloor, cleared: boolean): void;
+  restarted(group: GroupId, index: LogIndex, lastTerm: Term): void;
 }
 
 /** An entry without its data, which lies at `offset` of the segment. */
@@ -115,10 +124,12 @@ export function readItems(payload: Uint8Array, offset: number, visitor: ItemVisi
       at += 17;
     } else {
       assert(
-        item === ITEM.compacted,
+        item === ITEM.compacted || item === ITEM.restarted,
         `an item of kind ${item} at offset ${offset + at - 3} of a sound log record`,
       );
-      visitor.compacted(group, logIndex(readU64(view, at)), term(readU64(view, at + 8)));
+      const [index, lastTerm] = [logIndex(readU64(view, at)), term(readU64(view, at + 8))];
+      if (item === ITEM.compacted) visitor.compacted(group, index, lastTerm);
+      else visitor.restarted(group, index, lastTerm);
       at += 16;
     }
   }

@@ -29,6 +29,7 @@ import {
   writeDropped,
   writeEntry,
   writeHardState,
+  writeRestarted,
 } from "./log-items.ts";
 import {
   beginRecord,
@@ -227,7 +228,7 @@ export class LogStore {
   /** Forgets all entries of a group: a snapshot has taken their place, and the next entry is the one behind `index`. */
   restart(group: GroupId, index: LogIndex, term: Term): void {
     this.group(group).restart(index, term);
-    writeCompacted(this.#gathering, group, index, term);
+    writeRestarted(this.#gathering, group, index, term);
   }
 
   /**
@@ -323,7 +324,10 @@ export class LogStore {
     const record = new ByteWriter();
     beginRecord(record);
     for (const [group, log] of this.#groups) {
-      writeCompacted(record, group, log.compacted.index, log.compacted.term);
+      const { index, term } = log.compacted;
+      // What is in memory may be ahead of the disk: where no entry is in a file, none of those that are there counts.
+      if (log.oldestSegment === undefined) writeRestarted(record, group, index, term);
+      else writeCompacted(record, group, index, term);
       writeHardState(record, group, log.hardState);
       if (log.floor !== NO_FLOOR) writeDropped(record, group, log.floor, !log.mustClear);
     }
@@ -516,16 +520,15 @@ export class LogStore {
       },
       compacted: (group, index, compactedTerm) => {
         marks.set(group, { index, term: compactedTerm });
-        const log = this.group(group);
-        const { compacted } = log;
-        // Terms never go back along a log: what is behind a gap and of an earlier term than this went with the rest of its log
-        // when a snapshot took its place, and may be all that is left of it.
-        const isReplaced =
-          compacted.term === 0 &&
-          index < compacted.index &&
-          (log.term(log.firstIndex) ?? compactedTerm) < compactedTerm;
-        if (isReplaced) log.restart(index, compactedTerm);
-        else log.begin(index, compactedTerm);
+        if (!this.group(group).begin(index, compactedTerm)) {
+          throw new LogDamageError(
+            `cannot read the Raft log: in ${segment.path} group ${group} is compacted up to entry ${index} of term ${compactedTerm}, and the entry there is of another term`,
+          );
+        }
+      },
+      restarted: (group, index, lastTerm) => {
+        marks.set(group, { index, term: lastTerm });
+        this.group(group).restart(index, lastTerm);
       },
       dropped: (group, floor, cleared) => {
         const log = this.group(group);

@@ -135,6 +135,7 @@ export class DurableLog {
           log.votedFor = votedFor;
         },
         compacted: (group, index, term: Term) => this.#groupOf(group).compact(index, term),
+        restarted: (group, index, term: Term) => this.#groupOf(group).restart(index, term),
         dropped: (group, floor, cleared) => {
           const log = this.#groupOf(group);
           log.floor = floor;
