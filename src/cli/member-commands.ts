@@ -120,6 +120,7 @@ export const MEMBER_COMMANDS: readonly Command[] = [
     plan: ([shard, address], { limit }) => {
       const number = shard === undefined ? undefined : shardOf(shard);
       const entries = limit === undefined || limit === true ? 20 : numberOf(limit, "--limit");
+      if (entries === 0) throw new UsageError("--limit is 0, and no entry would be shown.");
       return async ({ client }) =>
         groupLogReply(
           await client.groupLog({

@@ -79,9 +79,11 @@ function facts(log: GroupLogStatus): string {
   const replicas = log.replicas.map(
     ({ node, matchIndex, active }) => `${node} has ${matchIndex}${active ? "" : " (silent)"}`,
   );
+  const { firstIndex, lastIndex } = log;
+  const range = firstIndex > lastIndex ? `log empty behind ${lastIndex}` : `log ${firstIndex} to ${lastIndex}`;
   return [
     `${name} on ${log.node}: ${log.role} in term ${log.term}, leader ${log.leader ?? "none"}`,
-    `log ${log.firstIndex} to ${log.lastIndex}, committed ${log.commitIndex}, applied ${log.appliedIndex}`,
+    `${range}, committed ${log.commitIndex}, applied ${log.appliedIndex}`,
     `${members.join("; ")} (since entry ${log.membersIndex})`,
     ...(replicas.length === 0 ? [] : [replicas.join("; ")]),
   ].join("\n");

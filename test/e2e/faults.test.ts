@@ -147,6 +147,7 @@ test("a leader that is parted from the others, by lost packets or broken connect
       const keys = keyOfEachShard(SHARDS, `parted-${how}`);
       const failoverMs = await untilAllWritable(others, keys, isolatedAt);
       console.log(`from a partition (${how}) to a write in every shard: ${failoverMs.toFixed(0)} ms`);
+      expect(failoverMs).toBeLessThan(FAILOVER_MS_MAX);
       // It finds no way around the partition, and says so to who asks nobody else.
       const redis = await RawConnection.open(parted.port);
       redis.send(utf8(`SET parted ${how}\r\n`));

@@ -14,7 +14,7 @@ import { DEFAULT_OPTIONS, flagsOf, parseFaults, type SimulationOptions } from ".
 import { parseSimArguments } from "./sim-arguments.ts";
 import { type RunResult, simulate } from "./simulation.ts";
 
-const RUNS = Number(process.env.RUNS ?? 60);
+const RUNS = Number(process.env.RUNS ?? 200);
 const ROOT = join(import.meta.dir, "../..");
 
 /** Runs `options`, and throws what was wrong with the command that shows it. */
