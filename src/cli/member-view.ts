@@ -80,7 +80,8 @@ function facts(log: GroupLogStatus): string {
     ({ node, matchIndex, active }) => `${node} has ${matchIndex}${active ? "" : " (silent)"}`,
   );
   const { firstIndex, lastIndex } = log;
-  const range = firstIndex > lastIndex ? `log empty behind ${lastIndex}` : `log ${firstIndex} to ${lastIndex}`;
+  const range =
+    firstIndex > lastIndex ? `log empty behind ${lastIndex}` : `log ${firstIndex} to ${lastIndex}`;
   return [
     `${name} on ${log.node}: ${log.role} in term ${log.term}, leader ${log.leader ?? "none"}`,
     `${range}, committed ${log.commitIndex}, applied ${log.appliedIndex}`,
