@@ -110,7 +110,7 @@ class Member {
       electionTicks: 20,
       appendBytesMax: 1024 * 1024,
       inflightAppendsMax: 64,
-      inflightBytesMax: 16 * 1024 * 1024,
+      inflightBytesMax: 4 * 1024 * 1024,
       random: { below: () => 0 },
     },
     this.log,

@@ -76,7 +76,7 @@ export const DEFAULT_LIMITS = {
   logBytesMax: 256 * MIB,
   /** Snapshots that a node sends at a time. */
   snapshotStreamsMax: 2,
-  replication: { appendBytesMax: 1 * MIB, inflightAppendsMax: 64, inflightBytesMax: 16 * MIB },
+  replication: { appendBytesMax: 1 * MIB, inflightAppendsMax: 64, inflightBytesMax: 4 * MIB },
   /** Scans over all shards that this node coordinates, and scans of single shards that it serves. */
   scans: {
     gathers: { activeMax: 8, waitingMax: 4096, waitMsMax: 5_000 },
