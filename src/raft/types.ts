@@ -102,8 +102,9 @@ export interface Install {
 }
 
 /**
- * `to` has to be sent a snapshot of the data as of `index` or later. The owner answers with `snapshotDone` or
- * `snapshotFailed`; until then the follower gets heartbeats only. A leader that loses its office forgets its requests.
+ * `to` has to be sent a snapshot of the data as of `index` or later. The owner may take its time to begin, and answers with
+ * `snapshotDone` or `snapshotFailed`; until then the follower gets heartbeats only. A leader that loses its office forgets
+ * its requests.
  */
 export interface SnapshotRequest {
   readonly to: NodeId;

@@ -30,7 +30,7 @@ import {
   sameNodes,
   stepTowards,
 } from "../raft/configuration.ts";
-import type { HardState, LogReader, Output, RaftCore, SnapshotRequest } from "../raft/types.ts";
+import type { HardState, LogReader, Output, RaftCore } from "../raft/types.ts";
 import { AppliedState } from "./applied-state.ts";
 import type { GroupLog } from "./group-log.ts";
 import { Installation } from "./installation.ts";
@@ -79,7 +79,10 @@ export class Shard {
     this.#log = parts.logStore.group(parts.group);
     this.#state = new AppliedState(parts, meta);
     this.#writes = new WriteQueue(parts, core, this.#state);
-    this.#exchange = new SnapshotExchange({ ...parts, budget: parts.streams, sizes: parts.snapshots });
+    this.#exchange = new SnapshotExchange({
+      ...{ ...parts, budget: parts.streams, sizes: parts.snapshots },
+      head: () => this.#state.snapshotHead(this.#log.term(this.#state.index)!),
+    });
     this.#installation = new Installation(parts, core, this.#exchange);
   }
 
@@ -543,7 +546,8 @@ export class Shard {
     if (messagesAfterSync.length > 0 && !this.#logWrites.hold(messagesAfterSync)) {
       for (const message of messagesAfterSync) send(this.group, message);
     }
-    for (const request of output.snapshots) this.#sendSnapshot(request);
+    // Here the engine has what is applied, and nothing else: the entries of this turn are not applied yet.
+    for (const { to } of output.snapshots) this.#exchange.begin(to, this.#core.term);
     assert(this.#unapplied.length === 0, `group ${this.group}: a second Output before the first was applied`);
     this.#unapplied = output.committed;
     // Before the lost ones are looked for: what was granted was granted, though leadership is gone since.
@@ -562,15 +566,6 @@ export class Shard {
     }
   }
 
-  #sendSnapshot({ to }: SnapshotRequest): void {
-    const { index } = this.#state;
-    // Here the engine has what is applied, and nothing else: the entries of this turn are not applied yet.
-    const head = this.#state.snapshotHead(this.#log.term(index)!);
-    const begun = this.#exchange.begin(to, this.#core.term, head);
-    if (begun) this.#parts.log.info("sends a snapshot", { group: this.group, to, index });
-    else this.#core.snapshotFailed(to);
-  }
-
   #acknowledged(ack: SnapshotAck): void {
     const end = this.#exchange.acknowledged(ack);
     if (end === "failed") this.#core.snapshotFailed(ack.from);
@@ -578,8 +573,12 @@ export class Shard {
   }
 
   #tickSenders(): void {
-    if (!this.isLeader) this.#exchange.stopSending();
-    else for (const node of this.#exchange.tick()) this.#core.snapshotFailed(node);
+    if (!this.isLeader) {
+      this.#exchange.stopSending();
+      return;
+    }
+    const failed = this.#exchange.tick(this.#core.term, () => this.#core.status().replicas);
+    for (const node of failed) this.#core.snapshotFailed(node);
   }
 
   #overloaded(sink: ReplySink, requestId: number): void {

@@ -1,6 +1,7 @@
 import { type GroupId, type LogIndex, logIndex, type NodeId, type Term } from "../../protocol/ids.ts";
 import type { GroupMessage, SnapshotAck, SnapshotPart } from "../../protocol/peer-messages.ts";
 import type { Clock, Log } from "../env/env.ts";
+import type { RaftStatus } from "../raft/types.ts";
 import type { ShardSpace } from "./shard-space.ts";
 import type { SnapshotSizes } from "./snapshot-format.ts";
 import type { SnapshotHead } from "./snapshot-head.ts";
@@ -13,14 +14,19 @@ export interface ExchangeParts {
   readonly self: NodeId;
   readonly group: GroupId;
   readonly clock: Pick<Clock, "nowMs">;
-  readonly log: Pick<Log, "warn">;
+  readonly log: Pick<Log, "info" | "warn">;
   readonly machine: Pick<StateMachine, "checkDump">;
   readonly sizes: SnapshotSizes;
   /** `undefined` for a group whose whole state is in its head. */
   readonly space: ShardSpace | undefined;
   readonly budget: StreamBudget;
+  /** What a snapshot of the shard as it is now begins with. Costly where there are many sessions. */
+  readonly head: () => SnapshotHead;
   readonly send: (group: GroupId, message: GroupMessage) => void;
 }
+
+/** What the core says of another member. */
+type Replica = Pick<RaftStatus["replicas"][number], "node" | "active" | "state">;
 
 /** Who got a snapshot of what comes up to `index`, and until when it may take its time to go on from there. */
 interface Served {
@@ -34,6 +40,8 @@ export class SnapshotExchange {
   readonly #parts: ExchangeParts;
   readonly #receiver: SnapshotReceiver;
   #senders: SnapshotSender[] = [];
+  /** Who is to be sent a snapshot when the budget has room, each once. */
+  #waiting: readonly NodeId[] = [];
   #served: readonly Served[] = [];
   /** Streams that were begun in this life. It can't lead a term that it led in an earlier one. */
   #begun = 0;
@@ -45,21 +53,27 @@ export class SnapshotExchange {
 
   /**
    * Begins to send what the shard is now, instead of what is being sent to this node perhaps: two streams to one node would
-   * take the receiver away from each other for ever. False if too much is being sent already.
+   * take the receiver away from each other for ever. If too much is being sent already, `tick` begins once there is room:
+   * nobody has to ask again. To be called where the engine has what is applied, and nothing else.
    */
-  begin(to: NodeId, term: Term, head: SnapshotHead): boolean {
-    const { self, group, clock, space, sizes, budget, send } = this.#parts;
+  begin(to: NodeId, term: Term): void {
+    const { self, group, clock, space, sizes, budget, log, send } = this.#parts;
     for (const sender of this.#senders) if (sender.to === to) this.#end(sender);
-    if (!budget.begin()) return false;
+    this.#waiting = this.#waiting.filter((node) => node !== to);
+    if (!budget.begin()) {
+      this.#waiting = [...this.#waiting, to];
+      return;
+    }
+    const head = this.#parts.head();
     const sender = new SnapshotSender({
       ...{ self, to, term, head, space, sizes, budget },
       stream: ++this.#begun,
       send: (part) => send(group, part),
       nowMs: () => clock.nowMs(),
     });
+    log.info("sends a snapshot", { group, to, index: head.index });
     this.#senders.push(sender);
     sender.fill();
-    return true;
   }
 
   /** What an answer means for its stream: the index that the receiver has got, or that it failed; `undefined`: it goes on. */
@@ -91,11 +105,27 @@ export class SnapshotExchange {
     this.#parts.send(this.#parts.group, this.#receiver.refuse(part));
   }
 
-  /** Goes on where the budget allows it, and sends again what may be lost. Those who have been given up. */
-  tick(): readonly NodeId[] {
+  /**
+   * Goes on where the budget allows it, begins what waited for it, and sends again what may be lost. Those who have been given
+   * up. `replicas`: the others, as the core has them now. To be called as `begin` is.
+   */
+  tick(term: Term, replicas: () => readonly Replica[]): readonly NodeId[] {
     const givenUp = this.#senders.filter((sender) => !sender.tick());
     for (const sender of givenUp) this.#end(sender);
-    return givenUp.map(({ to }) => to);
+    const failed = givenUp.map(({ to }) => to);
+    if (this.#waiting.length === 0 || !this.#parts.budget.hasRoom) return failed;
+    const turn = this.#waiting;
+    this.#waiting = [];
+    const known = replicas();
+    for (const to of turn) {
+      const replica = known.find(({ node }) => node === to);
+      // It is no member any more, or got on in another way.
+      if (replica?.state !== "snapshot") continue;
+      // A stream to nobody would keep others waiting until it is given up. The core asks again once it hears of that member.
+      if (replica.active) this.begin(to, term);
+      else failed.push(to);
+    }
+    return failed;
   }
 
   connected(node: NodeId): void {
@@ -104,11 +134,13 @@ export class SnapshotExchange {
 
   /** The replica does not lead any more: nobody waits for what it sends. */
   stopSending(): void {
+    this.#waiting = [];
     for (const sender of [...this.#senders]) this.#end(sender);
   }
 
+  /** Whether it sends something, or has yet to: `tick` must go on to be called. */
   get isSending(): boolean {
-    return this.#senders.length > 0;
+    return this.#senders.length > 0 || this.#waiting.length > 0;
   }
 
   /**

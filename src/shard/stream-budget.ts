@@ -32,9 +32,14 @@ export class StreamBudget {
     return this.#active;
   }
 
+  /** Whether one more may begin. */
+  get hasRoom(): boolean {
+    return this.#active < this.#limits.streams;
+  }
+
   /** One more begins; false if that would be too many. */
   begin(): boolean {
-    if (this.#active >= this.#limits.streams) return false;
+    if (!this.hasRoom) return false;
     this.#active++;
     return true;
   }
