@@ -5,7 +5,7 @@ import { type NodeId, nodeId, shardId } from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION } from "../../protocol/messages.ts";
 import type { Clock } from "../env/env.ts";
 import { utf8 } from "../lib/bytes.ts";
-import { Forwarder } from "./forwarder.ts";
+import { Forwarder, type ShardRequest } from "./forwarder.ts";
 
 const BYTES_MAX = 100_000;
 
@@ -22,7 +22,7 @@ function setUp() {
     },
     endOfTurn: (callback) => callback(),
   };
-  const sent: { node: NodeId; sink: ReplySink; id: number }[] = [];
+  const sent: { node: NodeId; sink: ReplySink; id: number; request: ShardRequest }[] = [];
   const answers: [number, ClientResponse][] = [];
   let answered: (id: number) => void = () => {};
   const client: ReplySink = {
@@ -40,8 +40,8 @@ function setUp() {
     clock,
     limits,
     { leaderOf: () => leader, refused: () => {} },
-    (node, _request, _shard, id) => {
-      sent.push({ node, sink: forwarder, id });
+    (node, request, _shard, id) => {
+      sent.push({ node, sink: forwarder, id, request });
       if (refusing) forwarder.reply(id, errorResponse("NOT_LEADER", "somebody else leads the shard"));
       if (together === 0) return;
       if (sent.length > 100) throw new Error("the same is sent again and again");
@@ -55,7 +55,7 @@ function setUp() {
     sent,
     answers,
     forwarder,
-    forward: (id: number) => forwarder.forward(shardId(0), get, client, id),
+    forward: (id: number, request: ShardRequest = get) => forwarder.forward(shardId(0), request, client, id),
     put: (id: number, key: string, value = "v") =>
       forwarder.forward(
         shardId(0),
@@ -134,6 +134,29 @@ test("requests that wait take a bounded number of bytes, whether they were sent 
   put(4, "b", large);
   expect(sent).toHaveLength(2);
   expect(forwarder.heldBytes).toBeGreaterThan(large.length);
+});
+
+test("one request alone is never too much", () => {
+  const { sent, answers, put, elect } = setUp();
+  elect("n2");
+  put(1, "a", "v".repeat(2 * BYTES_MAX));
+  put(2, "b");
+  expect(sent).toHaveLength(1);
+  expect(answers.map(([id]) => id)).toEqual([2]);
+});
+
+test("who waits keeps little more than its own bytes; who is sent at once is not copied", () => {
+  const { sent, forward, elect, wait } = setUp();
+  const chunk = new Uint8Array(65_536);
+  const [key, value] = [chunk.subarray(10, 20), chunk.subarray(30, 60)];
+  const put = { kind: "put", stamp: NO_SESSION, key, value, condition: "always" } as const;
+  elect("n2");
+  forward(1, put);
+  expect(sent[0]!.request).toBe(put);
+  sent[0]!.sink.reply(sent[0]!.id, errorResponse("NOT_LEADER", "hands over"));
+  wait(20);
+  expect(sent[1]!.request).toEqual(put);
+  expect((sent[1]!.request as typeof put).value.buffer.byteLength).toBeLessThan(1000);
 });
 
 test("what certainly did not happen is tried again; an unknown outcome is not", () => {

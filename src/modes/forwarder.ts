@@ -4,7 +4,7 @@ import type { NodeId, ShardId } from "../../protocol/ids.ts";
 import type { ClientResponse, ReadRequest, WriteRequest } from "../../protocol/messages.ts";
 import type { Clock } from "../env/env.ts";
 import { equalBytes } from "../lib/bytes.ts";
-import { bytesOfRequest } from "./request-bytes.ts";
+import { bytesOfRequest, unpinned } from "./request-bytes.ts";
 
 export type ShardRequest = WriteRequest | ReadRequest;
 
@@ -60,7 +60,7 @@ export interface ForwarderLimits {
   readonly retryMs: number;
   /** Most requests of a shard that wait for a leader. */
   readonly waitingMax: number;
-  /** Most bytes of requests that are not answered yet, of all shards: one more request is refused. */
+  /** Most bytes of requests that are not answered yet, of all shards: one more is refused, unless it is the only one. */
   readonly bytesMax: number;
 }
 
@@ -110,7 +110,8 @@ export class Forwarder implements ReplySink {
   /** Has the shard's leader execute the request, now or when there is one and it is the request's turn. */
   forward(shard: ShardId, request: ShardRequest, sink: ReplySink, requestId: number): void {
     const bytes = bytesOfRequest(request);
-    if (this.#heldBytes + bytes > this.#limits.bytesMax) {
+    // One that is too large for the limit by itself would be told to try again for ever.
+    if (this.#heldBytes > 0 && this.#heldBytes + bytes > this.#limits.bytesMax) {
       sink.reply(requestId, TOO_MUCH);
       return;
     }
@@ -198,6 +199,8 @@ export class Forwarder implements ReplySink {
       this.#answer(slot, NO_LEADER);
       return;
     }
+    // What arrived with it may have been answered long before this is.
+    slot.request = unpinned(slot.request!);
     // Answers to what was sent together come together: the place is almost always the end.
     let place = waiting.length;
     while (place > 0 && waiting[place - 1]!.order > slot.order) place--;
