@@ -83,7 +83,20 @@ export class Election {
   tick(): void {
     this.#timer.tick();
     this.#sinceLeader++;
-    if (this.#timer.expired) this.campaign();
+    if (!this.#timer.expired) return;
+    if (this.#log.isVoterOfAny(this.#id)) this.campaign();
+    else this.#remind();
+  }
+
+  /**
+   * A learner that hears nothing of its leader tells it that it is there: the leader may have fallen asleep without it. A
+   * voter finds out by asking for votes.
+   */
+  #remind(): void {
+    this.#timer.redraw();
+    const { leader: to } = this;
+    if (to === undefined) return;
+    this.#outbox.now({ kind: "heartbeatReply", from: this.#id, to, term: this.#term, readRound: 0 });
   }
 
   /** Becomes, or stays, a follower in `term`, of a leader that is not known. */

@@ -80,6 +80,11 @@ export class Leadership {
     return this.#now - follower.heardAt < this.#config.electionTicks;
   }
 
+  /** The same, and it has answered since this leader began or woke up: while that one slept, its time stood still. */
+  #hears(follower: Progress): boolean {
+    return follower.wasHeard && this.isActive(follower);
+  }
+
   /** No majority was heard for an election timeout: somebody else may lead by now, and nothing can be promised (thesis §6.2). */
   get lostQuorum(): boolean {
     for (const { includesSelf, followers } of this.#voterSets) {
@@ -143,13 +148,13 @@ export class Leadership {
 
   /**
    * Whether the change could be committed as far as this leader can tell: no other one could be made before. A leader that has
-   * just begun takes everybody for active; here only those count who have answered it.
+   * just begun, or woke up, takes everybody for active; here only those count who have answered it.
    */
   #hearsMajority(voters: readonly NodeId[]): boolean {
     const heard = voters.filter((voter) => {
       if (voter === this.#config.id) return true;
       const follower = this.#find(voter);
-      return follower?.wasHeard === true && this.isActive(follower);
+      return follower !== undefined && this.#hears(follower);
     });
     return heard.length >= majority(voters.length);
   }
@@ -160,7 +165,7 @@ export class Leadership {
    */
   isCaughtUp(node: NodeId): boolean {
     const follower = this.#find(node);
-    if (follower === undefined || !this.isActive(follower)) return false;
+    if (follower === undefined || !this.#hears(follower)) return false;
     return follower.match >= this.#endBefore && follower.match >= this.#log.membership.index;
   }
 
@@ -408,7 +413,8 @@ export class Leadership {
 
   /**
    * Nothing is under way, and every member is there and has everything: there is nothing to tell anybody until something
-   * happens.
+   * happens. A learner that is silent is not waited for: it may be a copy that is kept for years while its node is away
+   * (`docs/decisions/copies.md`), and it says so when it is back (`Election.tick`).
    */
   get isAtRest(): boolean {
     const log = this.#log;
@@ -416,14 +422,28 @@ export class Leadership {
     if (log.commit !== log.lastIndex || isJoint(configuration) || this.handingOver) return false;
     if (this.#reads.isOpen || this.#reads.newestWaiting > 0) return false;
     for (const follower of this.#followers) {
-      if (follower.match !== log.lastIndex || !this.isActive(follower)) return false;
+      if (this.#isAway(follower)) continue;
+      if (follower.match !== log.lastIndex || !this.#hears(follower)) return false;
     }
     return true;
+  }
+
+  /** A learner that is silent. */
+  #isAway(follower: Progress): boolean {
+    return !this.isActive(follower) && !isVoter(this.#log.membership.configuration, follower.node);
   }
 
   /** The last heartbeats for a while: whoever gets one stops to wait for the next. */
   sayQuiesce(outbox: Outbox): void {
     this.#sendHeartbeats(outbox, true);
+  }
+
+  /**
+   * This leader slept, and its time stood still: that somebody was heard before says nothing. Until they have answered, it
+   * can't fall asleep again; if no majority does within an election timeout, it steps down.
+   */
+  woke(): void {
+    for (const follower of this.#followers) follower.slept(this.isActive(follower), this.#now);
   }
 
   #sendHeartbeats(outbox: Outbox, quiesce = false): void {
@@ -439,7 +459,8 @@ export class Leadership {
         // Past its match, a follower may hold entries of another history: it must not take them for committed.
         commit: logIndex(Math.min(follower.match, this.#log.commit)),
         readRound,
-        quiesce,
+        // Who may lack something must not sleep: if it gets this, it answers.
+        quiesce: quiesce && !this.#isAway(follower),
       });
     }
   }

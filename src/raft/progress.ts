@@ -21,7 +21,7 @@ export class Progress {
   readonly #limits: FlowLimits;
   /** The tick of the leader's time when this follower was last heard; when it was first counted, if it never was. */
   heardAt: number;
-  /** Whether it has said anything to this leader yet. */
+  /** Whether it has said anything to this leader since that one began to lead, or last woke up. */
   wasHeard = false;
   /** The newest read round that it confirmed. */
   confirmedRound = 0;
@@ -52,6 +52,12 @@ export class Progress {
   heard(now: number): void {
     this.heardAt = now;
     this.wasHeard = true;
+  }
+
+  /** The leader slept for nobody knows how long. Who was there before has as long as ever to say that it is there still. */
+  slept(wasThere: boolean, now: number): void {
+    this.wasHeard = false;
+    if (wasThere) this.heardAt = now;
   }
 
   get state(): ProgressState {

@@ -132,12 +132,18 @@ class Raft implements RaftCore {
 
   wake(): void {
     if (!this.#quiescent) return;
-    this.#quiescent = false;
+    this.#rouse();
     const { leader } = this;
     if (leader === undefined || leader === this.#config.id) return;
     // An answer that nobody asked for wakes the leader: it goes on with its heartbeats.
     const { id } = this.#config;
     this.#outbox.now({ kind: "heartbeatReply", from: id, to: leader, term: this.term, readRound: 0 });
+  }
+
+  #rouse(): void {
+    if (!this.#quiescent) return;
+    this.#quiescent = false;
+    this.#leadership?.woke();
   }
 
   tick(): void {
@@ -153,7 +159,7 @@ class Raft implements RaftCore {
   step(message: RaftMessage): void {
     if (message.to !== this.#config.id || message.from === this.#config.id) return;
     if (isAnswer(message) && !isMember(this.membership.configuration, message.from)) return;
-    this.#quiescent = false;
+    this.#rouse();
     if (message.term < this.term) this.#answerOld(message);
     else if (message.kind === "vote") this.#election.onVoteRequest(message);
     else if (message.kind === "voteReply" && message.preVote && message.granted) {
@@ -197,13 +203,13 @@ class Raft implements RaftCore {
 
   propose(data: Uint8Array): LogIndex | undefined {
     if (this.#leadership === undefined || this.#leadership.handingOver) return undefined;
-    this.#quiescent = false;
+    this.#rouse();
     return this.#leadership.propose(data);
   }
 
   changeMembers(members: Members): LogIndex | MembershipRefusal {
     if (this.#leadership === undefined || this.#leadership.handingOver) return "notLeader";
-    this.#quiescent = false;
+    this.#rouse();
     return this.#leadership.changeMembers(members);
   }
 
@@ -215,7 +221,7 @@ class Raft implements RaftCore {
     if (this.#leadership === undefined) return undefined;
     const round = this.#leadership.readIndex(now, byLease);
     // What is granted at once needs nobody: a group that is asleep sleeps on.
-    if (this.#leadership.hasOpenRead) this.#quiescent = false;
+    if (this.#leadership.hasOpenRead) this.#rouse();
     return round;
   }
 
@@ -231,14 +237,14 @@ class Raft implements RaftCore {
   }
 
   campaign(): void {
-    this.#quiescent = false;
+    this.#rouse();
     this.#election.campaign();
     this.#takeRole();
   }
 
   transferLeadership(to: NodeId): void {
     if (this.#leadership === undefined) return;
-    this.#quiescent = false;
+    this.#rouse();
     this.#leadership.transferTo(to);
   }
 
@@ -251,7 +257,7 @@ class Raft implements RaftCore {
 
   snapshotReceived(snapshot: ReceivedSnapshot): void {
     const { from, term, index, lastTerm } = snapshot;
-    this.#quiescent = false;
+    this.#rouse();
     if (term < this.term) {
       this.#answerAppend(from, false, index, INDEX_ZERO);
       return;

@@ -428,11 +428,14 @@ export class Shard {
   followMembers(desired: Members): boolean {
     if (!this.isLeader || this.#installation.isUnderWay) return false;
     const { members } = this;
+    const isThere =
+      sameNodes(members.voters, desired.voters) && sameNodes(members.learners, desired.learners);
+    if (isThere && !isJoint(members)) return false;
+    // What is not done at once waits for answers, and who is asleep gets none.
+    this.#core.wake();
+    this.#idleTicks = 0;
     // Until a joint configuration is left there is no next step.
     if (isJoint(members)) return true;
-    if (sameNodes(members.voters, desired.voters) && sameNodes(members.learners, desired.learners)) {
-      return false;
-    }
     const next = stepTowards(members, desired, (node) => this.#core.mayVote(node));
     if (next === undefined || typeof this.#core.changeMembers(next) !== "number") return true;
     this.#parts.log.info("changes the members of a group", { group: this.group, ...next });
