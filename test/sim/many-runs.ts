@@ -10,6 +10,8 @@ export interface ManyRuns {
   readonly workers: number;
   /** Hears of each run as it ends, in no particular order; false: no more are begun. */
   readonly done: (result: RunResult) => boolean;
+  /** A run that takes longer is given up; ten minutes if it is not said. */
+  readonly runMsMax?: number;
 }
 
 /** Runs of one worker, after which another process takes its place: what they leave in memory goes with it. */
@@ -21,7 +23,8 @@ const RUN_MS_MAX = 600_000;
  * Runs many seeds in processes of their own. A process that ends in the middle of a run, or does not end it, is a run that
  * failed.
  */
-export async function runMany({ options, runs, workers, done }: ManyRuns): Promise<void> {
+export async function runMany(parts: ManyRuns): Promise<void> {
+  const { options, runs, workers, done, runMsMax = RUN_MS_MAX } = parts;
   let next = 0;
   let goesOn = true;
   const takeSeed = (): number | undefined => (goesOn && next < runs ? options.seed + next++ : undefined);
@@ -29,19 +32,36 @@ export async function runMany({ options, runs, workers, done }: ManyRuns): Promi
     if (!done(result)) goesOn = false;
   };
   const work = async (): Promise<void> => {
-    while (goesOn && next < runs) await runProcess(options, takeSeed, tell);
+    while (goesOn && next < runs) await runProcess(options, runMsMax, takeSeed, tell);
   };
   await Promise.all(Array.from({ length: Math.min(workers, runs) }, work));
 }
 
+/** Runs one seed in a process of its own, for at most `limitMs` of the real time. */
+export async function runApart(options: SimulationOptions, limitMs: number): Promise<RunResult> {
+  let result: RunResult | undefined;
+  const done = (found: RunResult): boolean => {
+    result = found;
+    return true;
+  };
+  await runMany({ options, runs: 1, workers: 1, done, runMsMax: limitMs });
+  return result!;
+}
+
 async function runProcess(
   options: SimulationOptions,
+  runMsMax: number,
   takeSeed: () => number | undefined,
   tell: (result: RunResult) => void,
 ): Promise<void> {
   let seed: number | undefined;
   let left = RUNS_PER_PROCESS;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let isLate = false;
+  const giveUp = (): void => {
+    isLate = true;
+    child.kill("SIGKILL");
+  };
   const child = Bun.spawn([process.execPath, join(import.meta.dir, "worker.ts")], {
     stdio: ["ignore", "inherit", "inherit"],
     ipc: (message: "ready" | RunResult) => {
@@ -51,14 +71,19 @@ async function runProcess(
       if (seed === undefined) child.kill();
       else {
         child.send({ ...options, seed });
-        timer = setTimeout(() => child.kill("SIGKILL"), RUN_MS_MAX);
+        timer = setTimeout(giveUp, runMsMax);
       }
     },
   });
   await child.exited;
   clearTimeout(timer);
   if (seed === undefined) return;
-  tell({ ...NOTHING, seed, problem: `its process ended (${child.signalCode ?? child.exitCode}) in the run` });
+  const end = `its process ended (${child.signalCode ?? child.exitCode}) in the run`;
+  tell({
+    ...NOTHING,
+    seed,
+    problem: isLate ? `it took longer than ${runMsMax / 1000} s and was given up` : end,
+  });
 }
 
 /** Nothing is known of a run that did not end. */

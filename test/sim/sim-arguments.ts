@@ -14,7 +14,10 @@ export interface SimArguments {
   readonly bail: boolean;
 }
 
-/** Throws commander's errors; prints help where that is asked for. */
+/** What a process exits with that was told something that it does not understand; a run that failed is 1. */
+export const EXIT_USAGE = 2;
+
+/** Throws commander's errors, once it has said what is wrong; prints help where that is asked for. */
 export function parseSimArguments(argv: readonly string[]): SimArguments {
   const command = new Command("sim")
     .description("Runs a whole cluster in a simulated world, under faults that a seed decides.")
@@ -49,20 +52,27 @@ export function parseSimArguments(argv: readonly string[]): SimArguments {
     only: given.only,
   };
   const { runs, workers, trace, shrink, bail } = given;
+  if (runs > 1 && (trace || shrink)) {
+    const flag = trace ? "--trace" : "--shrink";
+    command.error(`error: ${flag} is of one run: --runs ${runs} prints the command for each that fails`);
+  }
   return { options, runs, workers, trace, shrink, bail };
 }
 
-function atLeast(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+/** Of a flag: whole numbers within bounds, both included. */
+export function atLeast(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  const bounds = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
   return (text) => {
-    const number = Number(text);
-    if (!Number.isInteger(number) || number < least || number > most)
-      throw new InvalidArgumentError(`a whole number of at least ${least} was expected`);
+    // Number("") is 0.
+    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(number >= least && number <= most))
+      throw new InvalidArgumentError(`a whole number ${bounds} was expected`);
     return number;
   };
 }
 
 function fraction(text: string): number {
-  const number = Number(text);
+  const number = text.trim() === "" ? Number.NaN : Number(text);
   if (!(number >= 0 && number <= 60)) throw new InvalidArgumentError("a number from 0 to 60 was expected");
   return number;
 }

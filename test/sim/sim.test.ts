@@ -2,15 +2,16 @@
  * The simulator itself, some seeds of it with every run of the tests, and the seeds that once found something. `RUNS` and
  * `SEED` in the environment make it other ones; `bun run sim --runs N` uses all cores.
  */
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { testSeed } from "../support/seed.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
-import { runMany } from "./many-runs.ts";
+import { runApart, runMany } from "./many-runs.ts";
 import { MUTANTS } from "./mutants/all.ts";
 import { plant } from "./mutants/mutant.ts";
 import { DEFAULT_OPTIONS, flagsOf, parseFaults, type SimulationOptions } from "./options.ts";
+import { readRegressions } from "./regressions.ts";
 import { parseSimArguments } from "./sim-arguments.ts";
 import { type RunResult, simulate } from "./simulation.ts";
 
@@ -55,11 +56,7 @@ test(
 );
 
 test("what once went wrong goes well", async () => {
-  const lines = readFileSync(join(import.meta.dir, "regressions.txt"), "utf8").split("\n");
-  for (const line of lines) {
-    const flags = line.replace(/#.*/, "").trim();
-    if (flags !== "") await run(parseSimArguments(flags.split(" ")).options);
-  }
+  for (const { flags } of readRegressions()) await run(parseSimArguments(flags).options);
 }, 180_000);
 
 const SHORT: SimulationOptions = { ...DEFAULT_OPTIONS, minutes: 0.03, faults: FAULT_KINDS };
@@ -88,6 +85,12 @@ test("a seed does the same in whatever process and after whatever runs", async (
   const apart = await hashes(22, 2, 1);
   expect([...together.keys()].sort()).toEqual([20, 21, 22, 23]);
   for (const [seed, hash] of apart) expect(together.get(seed)).toBe(hash);
+}, 60_000);
+
+test("a run that takes too long is given up, and says so", async () => {
+  const result = await runApart({ ...DEFAULT_OPTIONS, minutes: 60 }, 50);
+  expect(result.ok).toBe(false);
+  expect(result.problem).toBe("it took longer than 0.05 s and was given up");
 }, 60_000);
 
 test("a run without faults makes none, and its clients get answers", async () => {
@@ -139,6 +142,24 @@ test("the flags of a run say which one it was", () => {
   expect(parseSimArguments(flagsOf(options).split(" ")).options).toEqual(options);
   expect(parseSimArguments(["--seed", "9"]).options).toEqual({ ...DEFAULT_OPTIONS, seed: 9 });
   expect(() => parseFaults("crash,hail")).toThrow('there is no fault "hail"');
+});
+
+test("flags that make no sense together, or are out of bounds, are refused", () => {
+  const said: string[] = [];
+  const refuse = (...flags: string[]) => {
+    const complaints = spyOn(process.stderr, "write").mockImplementation((text) => said.push(`${text}`) > 0);
+    try {
+      expect(() => parseSimArguments(flags)).toThrow();
+    } finally {
+      complaints.mockRestore();
+    }
+    return said.at(-1);
+  };
+  expect(refuse("--nodes", "9")).toContain("a whole number from 0 to 7 was expected");
+  expect(refuse("--seed", "")).toContain("a whole number of at least 0 was expected");
+  expect(refuse("--runs", "3", "--shrink")).toContain("--shrink is of one run");
+  expect(refuse("--runs", "3", "--trace")).toContain("--trace is of one run");
+  expect(parseSimArguments(["--seed", "3", "--shrink"]).shrink).toBe(true);
 });
 
 test("every mutant applies, and has a name of its own", () => {

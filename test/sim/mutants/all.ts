@@ -4,6 +4,7 @@ import { CORE_MUTANTS } from "./core.ts";
 import { DISK_DAMAGE_MUTANTS } from "./disk-damage.ts";
 import { ENGINE_MUTANTS } from "./engine.ts";
 import { EXPIRY_MUTANTS } from "./expiry.ts";
+import { FOUND_MUTANTS } from "./found.ts";
 import { FOUNDING_MUTANTS } from "./founding.ts";
 import { KEYSPACE_MUTANTS } from "./keyspaces.ts";
 import { LOG_STORE_MUTANTS } from "./log-store.ts";
@@ -27,5 +28,6 @@ export const MUTANTS: readonly Mutant[] = [
   ...CLIENT_MUTANTS,
   ...DISK_DAMAGE_MUTANTS,
   ...FOUNDING_MUTANTS,
+  ...FOUND_MUTANTS,
   ...WAITING_MUTANTS,
 ];

@@ -13,7 +13,7 @@ export const WAITING_MUTANTS: readonly Mutant[] = [
   mutant(
     "forwarded-requests-wait-without-bound",
     FORWARDER,
-    "if (this.#heldBytes + bytes > this.#limits.bytesMax) {",
+    "if (this.#heldBytes > 0 && this.#heldBytes + bytes > this.#limits.bytesMax) {",
     "if (this.#heldBytes < 0) {",
   ),
   mutant("what-was-forwarded-counts-for-ever", FORWARDER, "    this.#heldBytes -= slot.bytes;\n", ""),

@@ -1,0 +1,23 @@
+import { expect, test } from "bun:test";
+import { MUTANTS } from "./mutants/all.ts";
+import { parseRegressions, readRegressions } from "./regressions.ts";
+import { parseSimArguments } from "./sim-arguments.ts";
+
+test("each run of a bug that there was names the planted bug that puts it back", () => {
+  const regressions = readRegressions();
+  expect(regressions.length).toBeGreaterThan(0);
+  const names = MUTANTS.map(({ name }) => name);
+  for (const { flags, mutant } of regressions) {
+    expect(names).toContain(mutant);
+    expect(parseSimArguments(flags).runs).toBe(1);
+  }
+});
+
+test("a line is a run, a planted bug and words, or a comment", () => {
+  const text = "# of old\n\n--seed 3 --course any  # half-is-a-majority: What it was, and # so.\n";
+  expect(parseRegressions(text)).toEqual([
+    { flags: ["--seed", "3", "--course", "any"], mutant: "half-is-a-majority" },
+  ]);
+  for (const line of ["--seed 3", "--seed 3  # What it was.", "--course any  # a: what it was"])
+    expect(() => parseRegressions(`# of old\n${line}`)).toThrow("line 2 of the regressions");
+});
