@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { encodePreamble, parsePreambleReply } from "../../protocol/preamble.ts";
+import { bunTransport } from "../env/bun-transport.ts";
 import { concatBytes, utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
 import {
@@ -313,4 +314,30 @@ test("stopping does not wait longer than it may for answers that do not come", a
   expect(await client.end()).toBe("");
   // An answer that comes after all finds nobody, and does no harm.
   handler.release(handler.held[0]!);
+});
+
+test("who comes just when nobody listens any more is let go without a word", async () => {
+  const transport = bunTransport();
+  const accepted: (() => void)[] = [];
+  const { server, port } = await startServer(
+    {},
+    {
+      transport: {
+        ...transport,
+        listen: (host, at, handler) =>
+          transport.listen(host, at, {
+            opened: (connection) => accepted.push(() => handler.opened(connection)),
+            received: (connection, bytes) => handler.received(connection, bytes),
+            ended: (connection) => handler.ended?.(connection),
+            closed: (connection, error) => handler.closed(connection, error),
+          }),
+      },
+    },
+  );
+  const client = await RawClient.connect(port);
+  await eventually(() => accepted.length === 1);
+  const stopped = server.stop();
+  accepted[0]!();
+  expect(await client.end()).toBe("");
+  await stopped;
 });
