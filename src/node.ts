@@ -395,7 +395,7 @@ class Node implements FlotillaNode, RequestHandler, PeerListener {
       timeoutMs: this.#timings.requestTimeoutMs,
     });
     const placement = createPlacement({
-      ...{ host, membership, clock: env.clock, heard: this.#gossip.view },
+      ...{ host, membership, clock: env.clock, log: env.log, heard: this.#gossip.view },
       ...{ lostAfterMs: this.#timings.lostAfterMs, limits },
     });
     const running: Running = {

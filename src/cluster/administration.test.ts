@@ -25,10 +25,14 @@ const JOIN: Join = {
 /** A node that leads the system group, whose log takes commands or, while it hands over, does not. */
 function setUp(takes: boolean) {
   const clock = new VirtualClock();
+  const systemShard = {
+    ...{ isLeader: true, leader: n1, term: 1, appliedIndex: 1 },
+    proposeRaw: () => (takes ? 1 : undefined),
+  };
   let isDone = false;
   const parts = {
     ...{ self: n1, clock, timeoutMs: 1000 },
-    host: { systemShard: { isLeader: true, leader: n1, proposeRaw: () => takes } },
+    host: { systemShard },
     membership: {
       facts: { clusterId: "c" },
       isDone: () => isDone,
@@ -42,8 +46,8 @@ function setUp(takes: boolean) {
   const answers: ClientResponse[] = [];
   const administration = new Administration(parts);
   return {
-    ...{ clock, answers },
-    ask: (request: ChangeMember | Join) =>
+    ...{ clock, answers, systemShard },
+    ask: (request: ChangeMember | ChangeReplica | Join) =>
       administration.execute(request, { reply: (_, response) => void answers.push(response) }, 1),
     apply: () => {
       isDone = true;
@@ -70,6 +74,41 @@ test("a leader that hands over takes nothing, and says so at once: who asked ask
   expect(answers).toMatchObject([{ error: "UNAVAILABLE" }, { error: "UNAVAILABLE" }]);
 });
 
+describe("what this node knows may be old when it is asked", () => {
+  const ADD: ChangeReplica = {
+    ...{ kind: "changeReplica", action: "add", node: n2, shard: shardId(0), forwarded: true },
+  };
+
+  test("so it says nothing of the cluster, yes or no, before it has applied an entry of its own", async () => {
+    const { clock, answers, systemShard, ask, apply } = setUp(true);
+    apply();
+    systemShard.appliedIndex = 0;
+    ask(DRAIN);
+    const startMs = clock.nowMs();
+    await clock.until(() => clock.nowMs() > startMs + 500);
+    expect(answers).toEqual([]);
+    systemShard.appliedIndex = 1;
+    await clock.until(() => answers.length > 0);
+    expect(answers).toEqual([{ kind: "boolean", value: true }]);
+  });
+
+  test.each([
+    ["in another term", { appliedIndex: 7, term: 2 }],
+    ["and does not any more", { appliedIndex: 7, isLeader: false }],
+    ["without a majority that hears it", {}],
+  ])("and refuses for now if it led %s", async (_how, after) => {
+    for (const request of [DRAIN, ADD, JOIN]) {
+      const { clock, answers, systemShard, ask, apply } = setUp(true);
+      apply();
+      systemShard.appliedIndex = 0;
+      ask(request);
+      Object.assign(systemShard, after);
+      await clock.until(() => answers.length > 0);
+      expect(answers).toMatchObject([{ error: "UNAVAILABLE" }]);
+    }
+  });
+});
+
 describe("a replica", () => {
   const [n3, n4, n5] = ["n3", "n4", "n5"].map(nodeId) as [NodeId, NodeId, NodeId];
   const change = (action: ChangeReplica["action"], node: NodeId): ChangeReplica => ({
@@ -85,7 +124,7 @@ describe("a replica", () => {
     const clock = new VirtualClock();
     const nodes = Object.fromEntries([n1, n2, n3, n4].map((id) => [id, { ...fact, address: `${id}:1` }]));
     const set: ReplicaSet = {
-      ...{ first: [n1, n2, n3], wanted: [n1, n2, n3], copies: [], version: 7 },
+      ...{ first: [n1, n2, n3], wanted: [n1, n2, n3], copies: [], promoted: [], version: 7 },
       actual: members([n1, n2, n3], []),
     };
     let facts: SystemFacts = { ...NO_FACTS, version: 9, clusterId: "c", nodes, shards: [set] };
@@ -104,8 +143,11 @@ describe("a replica", () => {
       ...{ self: n1, clock, timeoutMs: 1000, placement: { view } },
       host: {
         systemShard: {
-          ...{ isLeader: true, leader: n1 },
-          proposeRaw: (bytes: Uint8Array) => proposed.push(decodePlain(bytes) as SystemCommand) > 0,
+          ...{ isLeader: true, leader: n1, term: 1, appliedIndex: 1 },
+          proposeRaw: (bytes: Uint8Array | undefined) => {
+            if (bytes !== undefined) proposed.push(decodePlain(bytes) as SystemCommand);
+            return 1;
+          },
         },
       },
       membership: {
@@ -140,7 +182,10 @@ describe("a replica", () => {
     const { clock, answers, proposed, ask, apply, become } = setUpReplicas();
     ask("add", n4);
     expect(proposed).toEqual([
-      { kind: "wanted", changes: [{ shard: 0, version: 7, wanted: [n1, n2, n3], copies: [n4] }] },
+      {
+        kind: "wanted",
+        changes: [{ shard: 0, version: 7, wanted: [n1, n2, n3], copies: [n4], promoted: [] }],
+      },
     ]);
     apply();
     const startMs = clock.nowMs();

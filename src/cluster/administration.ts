@@ -1,4 +1,12 @@
-/** What an operator asks of the cluster: changes of members and of leaders, and a look into a group's log. */
+/**
+ * What an operator asks of the cluster: changes of members and of leaders, and a look into a group's log.
+ *
+ * Changes are the business of the node that leads the system group. What it has applied may be old when it is asked: a new leader
+ * has yet to come to what its predecessor has acknowledged, and one that was deposed never will. So before it says anything
+ * about the cluster, that it is so already or that it can't be, it has an empty entry committed in its own term and applied: then it led
+ * when it was asked, and knows all that was acknowledged before (as with a read by the log; thesis §6.4 would save the entry, but changes
+ * are few).
+ */
 import { type ErrorName, errorResponse } from "../../protocol/errors.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import { groupOfShard, type NodeId, SYSTEM_GROUP, shardOfGroup } from "../../protocol/ids.ts";
@@ -30,6 +38,12 @@ const POLL_MS = 20;
 const HOPELESS: ReadonlySet<ErrorName> = new Set<ErrorName>(["REMOVED", "WRONG_INCARNATION"]);
 const HANDS_OVER = errorResponse("UNAVAILABLE", "the group's leader hands over now; try again");
 const NOT_YET = errorResponse("TIMEOUT", "it has not come about yet, and still may");
+const LEADS_NO_MORE = errorResponse("UNAVAILABLE", "the system group has another leader now; try again");
+const UNCONFIRMED = errorResponse(
+  "UNAVAILABLE",
+  "no majority of the system group confirmed in time that this node leads it; try again",
+);
+const YES = { kind: "boolean", value: true } as const;
 /** Who does not wait for an answer. */
 const NOBODY: ReplySink = { reply: () => {} };
 
@@ -57,6 +71,8 @@ export interface AdministrationParts {
 interface Waiting {
   /** The answer, once there is one. */
   readonly answer: () => ClientResponse | undefined;
+  /** The answer, if there is none until the deadline. */
+  readonly late: ClientResponse;
   readonly deadlineMs: number;
   readonly sink: ReplySink;
   readonly requestId: number;
@@ -95,12 +111,15 @@ export class Administration {
   }
 
   #changeMember(request: ChangeMember, sink: ReplySink, requestId: number): void {
-    const { membership } = this.#parts;
     if (this.#isElsewhere(request, sink, requestId)) return;
-    const done = { kind: "boolean", value: true } as const;
+    this.#whenConfirmed(sink, requestId, () => this.#proposeMember(request, sink, requestId));
+  }
+
+  #proposeMember(request: ChangeMember, sink: ReplySink, requestId: number): void {
+    const { membership } = this.#parts;
     if (membership.isDone(request)) {
       // It was sent twice, as happens when an answer is lost.
-      sink.reply(requestId, done);
+      sink.reply(requestId, YES);
       return;
     }
     const command = membership.change(request);
@@ -109,12 +128,16 @@ export class Administration {
       return;
     }
     if (!this.#propose(command, sink, requestId)) return;
-    this.#wait(() => (membership.isDone(request) ? done : undefined), sink, requestId);
+    this.#wait(() => (membership.isDone(request) ? YES : undefined), sink, requestId);
   }
 
   #changeReplica(request: ChangeReplica, sink: ReplySink, requestId: number): void {
-    const { membership, placement } = this.#parts;
     if (this.#isElsewhere(request, sink, requestId)) return;
+    this.#whenConfirmed(sink, requestId, () => this.#proposeReplica(request, sink, requestId));
+  }
+
+  #proposeReplica(request: ChangeReplica, sink: ReplySink, requestId: number): void {
+    const { membership, placement } = this.#parts;
     const plan = planWish(placement.view(), request);
     if (plan.kind !== "changes") {
       const error = plan.kind === "refused" ? "BAD_REQUEST" : "UNAVAILABLE";
@@ -145,7 +168,7 @@ export class Administration {
   #outcomeOf(wish: Wish, open: Set<number>, changes: readonly WantedChange[]): ClientResponse | undefined {
     const { shards } = this.#parts.membership.facts;
     for (const shard of open) if (hasComeAbout(wish, shards[shard]!)) open.delete(shard);
-    if (open.size === 0) return { kind: "boolean", value: true };
+    if (open.size === 0) return YES;
     const overtaken = changes.find(({ shard, version }) => {
       return open.has(shard) && shards[shard]!.version > version && !isWished(wish, shards[shard]!);
     });
@@ -157,11 +180,18 @@ export class Administration {
   }
 
   #join(request: Join, sink: ReplySink, requestId: number): void {
+    const command = this.#parts.membership.admission(request);
+    if ("error" in command && HOPELESS.has(command.error)) {
+      // What stays so whatever comes can be said without a majority.
+      sink.reply(requestId, errorResponse(command.error, command.message));
+    } else if (!this.#isElsewhere(request, sink, requestId)) {
+      this.#whenConfirmed(sink, requestId, () => this.#proposeJoin(request, sink, requestId));
+    }
+  }
+
+  #proposeJoin(request: Join, sink: ReplySink, requestId: number): void {
     const { membership } = this.#parts;
     const command = membership.admission(request);
-    // What stays so whatever comes can be said without a majority.
-    const isHopeless = "error" in command && HOPELESS.has(command.error);
-    if (!isHopeless && this.#isElsewhere(request, sink, requestId)) return;
     const answer = (): ClientResponse | undefined => {
       const cluster = membership.joined(request);
       return cluster === undefined ? undefined : { kind: "joined", cluster };
@@ -184,9 +214,29 @@ export class Administration {
 
   /** Whether the system group's log has taken the command; a leader that hands over takes none, and says so. */
   #propose(command: SystemCommand, sink: ReplySink, requestId: number): boolean {
-    const isTaken = this.#parts.host.systemShard.proposeRaw(encodeSystemCommand(command));
-    if (!isTaken) sink.reply(requestId, HANDS_OVER);
-    return isTaken;
+    const index = this.#parts.host.systemShard.proposeRaw(encodeSystemCommand(command));
+    if (index === undefined) sink.reply(requestId, HANDS_OVER);
+    return index !== undefined;
+  }
+
+  /** Goes on once it is certain that this node leads the system group, and knows what was acknowledged before it was asked. */
+  #whenConfirmed(sink: ReplySink, requestId: number, then: () => void): void {
+    const { systemShard } = this.#parts.host;
+    const { term } = systemShard;
+    const index = systemShard.proposeRaw(undefined);
+    if (index === undefined) {
+      sink.reply(requestId, HANDS_OVER);
+      return;
+    }
+    const answer = () => {
+      // In another term it may be another's entry that has this index.
+      if (!systemShard.isLeader || systemShard.term !== term) return LEADS_NO_MORE;
+      return systemShard.appliedIndex >= index ? YES : undefined;
+    };
+    const gate: ReplySink = {
+      reply: (_, response) => (response === YES ? then() : sink.reply(requestId, response)),
+    };
+    this.#wait(answer, gate, requestId, UNCONFIRMED);
   }
 
   #rebalance(request: Rebalance, sink: ReplySink, requestId: number): void {
@@ -295,9 +345,9 @@ export class Administration {
     } else network.forward(leader, { ...request, forwarded: true }, sink, requestId);
   }
 
-  #wait(answer: Waiting["answer"], sink: ReplySink, requestId: number): void {
+  #wait(answer: Waiting["answer"], sink: ReplySink, requestId: number, late: ClientResponse = NOT_YET): void {
     const deadlineMs = this.#parts.clock.nowMs() + this.#parts.timeoutMs;
-    this.#waiting.push({ answer, deadlineMs, sink, requestId });
+    this.#waiting.push({ answer, late, deadlineMs, sink, requestId });
     this.look();
   }
 
@@ -313,7 +363,7 @@ export class Administration {
     for (const one of waiting) {
       const response = one.answer();
       if (response === undefined && nowMs < one.deadlineMs) this.#waiting.push(one);
-      else one.sink.reply(one.requestId, response ?? NOT_YET);
+      else one.sink.reply(one.requestId, response ?? one.late);
     }
     if (this.#timer !== undefined || this.#waiting.length === 0) return;
     this.#timer = this.#parts.clock.timer(POLL_MS, () => {

@@ -159,6 +159,7 @@ test("who was removed is shown until nobody counts on it any more", () => {
       first: [],
       wanted: voters.slice(0, 2),
       copies: [],
+      promoted: [],
       actual: { voters, outgoing: [], learners: [] },
     };
     const facts = {

@@ -33,7 +33,7 @@ function factsOf(nodes: Readonly<Record<string, NodeFact>>): SystemFacts {
   const sets = firstSets(founders, SETTINGS);
   const shards = sets.map((wanted) => {
     const actual = { term: 1, index: 1, voters: wanted.toSorted(), outgoing: [], learners: [] };
-    return { first: wanted, wanted, copies: [], version: 1, actual };
+    return { first: wanted, wanted, copies: [], promoted: [], version: 1, actual };
   });
   return { ...NO_FACTS, clusterId: "aa", settings: SETTINGS, nodes, shards, systemVoters: [n1, n2, n3] };
 }
@@ -128,7 +128,7 @@ test("what there is to move is told in full, and what it comes to", () => {
     ...given,
     host: { systemShard: {} as Shard },
     membership: { facts },
-    ...{ clock: { nowMs: () => NOW_MS }, limits: MOVE_LIMITS },
+    ...{ clock: { nowMs: () => NOW_MS }, log: { info: () => {} }, limits: MOVE_LIMITS },
   });
   expect(outlook(() => undefined)).toMatchObject({ toCome: 4, bytes: 400 });
   expect(outlook((node) => (node === n2 ? { shards: 2, dataBytes: 600 } : undefined)).bytes).toBe(1200);

@@ -4,7 +4,7 @@ import type { GossipView } from "../../protocol/gossip-view.ts";
 import { type NodeId, nodeId } from "../../protocol/ids.ts";
 import type { MoveOutlook, PlacementStatus } from "../../protocol/messages.ts";
 import type { Configuration } from "../../protocol/peer-messages.ts";
-import type { Clock } from "../env/env.ts";
+import type { Clock, Log } from "../env/env.ts";
 import { parseAddress } from "../lib/address.ts";
 import type { RingNode } from "../placement/failure-domains.ts";
 import { type MoveLimits, type MoveUnderWay, type PlanNode, reportOf } from "../placement/plan.ts";
@@ -49,10 +49,11 @@ export function createPlacement(
     readonly host: Pick<ShardHost, "systemShard">;
     readonly membership: Pick<Membership, "facts">;
     readonly clock: Pick<Clock, "nowMs">;
+    readonly log: Pick<Log, "info">;
     readonly limits: MoveLimits;
   } & Pick<FactSources, "heard" | "lostAfterMs">,
 ): Placement {
-  const { host, membership, clock, limits } = parts;
+  const { host, membership, clock, log, limits } = parts;
   const propose = (command: SystemCommand) => host.systemShard.proposeRaw(encodeSystemCommand(command));
   const sources = () => ({ ...parts, nowMs: clock.nowMs() });
   const driver = new PlacementDriver({
@@ -65,6 +66,9 @@ export function createPlacement(
     },
     proposeReplicas: (changes) => propose({ kind: "wanted", changes }),
     proposeSystemVoters: (voters) => propose({ kind: "systemVoters", voters }),
+    tookBack: ({ shard, add: voter, remove: newcomer }) => {
+      log.info("takes a change of voters back, which can't go on", { shard, voter, newcomer });
+    },
   });
   return {
     driver,

@@ -25,9 +25,9 @@ function setUp(leader: NodeId | undefined = n1, handsOver = false) {
     leader,
     isLeader: leader === n1,
     proposeRaw: (command: Uint8Array) => {
-      if (handsOver) return false;
+      if (handsOver) return undefined;
       proposed.push(decodePlain(command.slice()) as KeyspaceCommand);
-      return true;
+      return proposed.length;
     },
   };
   const shard = (group: number, isLeader: boolean) => ({

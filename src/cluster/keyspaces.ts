@@ -125,8 +125,9 @@ export class Keyspaces {
   /** Has the system group decide, and waits until it has. A leader that hands over can't begin with it. */
   #decide(command: SystemCommand, done: Waiting["done"], sink: ReplySink, requestId: number): void {
     const { systemShard } = this.#parts.host;
-    if (systemShard.proposeRaw(encodeSystemCommand(command))) this.#wait(done, sink, requestId);
-    else sink.reply(requestId, NO_LEADER);
+    const index = systemShard.proposeRaw(encodeSystemCommand(command));
+    if (index === undefined) sink.reply(requestId, NO_LEADER);
+    else this.#wait(done, sink, requestId);
   }
 
   /** Has the node that leads the system group do it, once. */

@@ -59,7 +59,7 @@ const founded = (changes: Partial<SystemFacts> = {}): SystemFacts => ({
   ...NO_FACTS,
   ...{ version: 5, clusterId: "aa", settings, nodes: NODES, systemVoters: members },
   shards: Array.from({ length: 8 }, () => ({
-    ...{ first: members, wanted: [n3, n1], copies: [], version: 1 },
+    ...{ first: members, wanted: [n3, n1], copies: [], promoted: [], version: 1 },
     actual: { term: 1, index: 4, voters: [n1, n2], outgoing: [], learners: [] },
   })),
   ...changes,

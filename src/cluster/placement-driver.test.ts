@@ -20,6 +20,8 @@ class Facts {
   readonly proposals: WantedSet[] = [];
   /** Changes of the facts that no set's version shows. */
   changes = 0;
+  /** Which shard, who keeps its vote, and who does not get it. */
+  readonly takenBack: (string | number | undefined)[][] = [];
   driver = this.#newDriver();
 
   constructor(nodes: number, shards = 12) {
@@ -43,6 +45,7 @@ class Facts {
       proposeSystemVoters: (voters) => {
         this.voters = voters;
       },
+      tookBack: ({ shard, add, remove }) => void this.takenBack.push([shard, add, remove]),
     });
   }
 
@@ -126,6 +129,22 @@ describe("replicas", () => {
     // A change that somebody else made makes the proposal void, and the driver look again.
     facts.shards = facts.shards.map((row) => ({ ...row, version: row.version + 1 }));
     expect(facts.turn()[0]!.version).toBe(2);
+  });
+
+  test("what is taken back is told", () => {
+    const facts = new Facts(4);
+    facts.nodes.push(nodeOf("n5"));
+    facts.turn();
+    const begun = facts.turn();
+    const stays = begun.map(({ shard, wanted }) => {
+      return [shard, facts.shards[shard]!.wanted.find((id) => !wanted.includes(id)), "n5"];
+    });
+    facts.apply(begun);
+    expect(facts.takenBack).toEqual([]);
+    facts.set("n5", { health: "down" });
+    facts.turn();
+    expect(facts.takenBack.length).toBeGreaterThan(0);
+    expect(facts.takenBack).toEqual(stays);
   });
 
   test("another driver goes on where the first one ended", () => {

@@ -47,6 +47,8 @@ export interface PlacementDriverParts {
   /** Proposes these changes of what is wanted; each of them may come to nothing. */
   readonly proposeReplicas: (changes: readonly WantedSet[]) => void;
   readonly proposeSystemVoters: (voters: readonly NodeId[]) => void;
+  /** A move that had begun is taken back; it may be an operator's, who does not wait for it any more. */
+  readonly tookBack: (move: Pick<Move, "shard" | "add" | "remove">) => void;
 }
 
 /** Who should hold a shard, who should lead it first, if its set is still the one of this version. */
@@ -121,6 +123,7 @@ export class PlacementDriver {
       const { shard } = move;
       const { version, wanted } = view.shards[shard]!;
       this.#budgetBytes -= move.bytes;
+      if (move.reason === "stop") this.#parts.tookBack(move);
       return { shard, version, wanted: afterMove(wanted, move) };
     });
   }

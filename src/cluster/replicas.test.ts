@@ -27,7 +27,7 @@ function destroys(
 ): boolean {
   const nobody = { voters: [], outgoing: [], learners: [] };
   const set: ReplicaSet = {
-    ...{ first: [N1, N2, N3], wanted, copies: [], version: 1 },
+    ...{ first: [N1, N2, N3], wanted, copies: [], promoted: [], version: 1 },
     actual: { ...nobody, term: 2, index: 7, ...actual },
   };
   const asked: Actual[] = [];
@@ -91,7 +91,7 @@ async function votesFor(dropped: boolean): Promise<boolean> {
   const engine = new MemoryEngine();
   const sent: GroupMessage[] = [];
   let replica: Shard | undefined;
-  const set = { first: [N2, N3], wanted: [N1, N2, N3], copies: [], version: 1 };
+  const set = { first: [N2, N3], wanted: [N1, N2, N3], copies: [], promoted: [], version: 1 };
   const actual = { term: 3, index: 0, voters: [N2, N3], outgoing: [], learners: [] };
   const silent = () => {};
   const parts = {

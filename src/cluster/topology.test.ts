@@ -104,7 +104,7 @@ test("nodes are told with what the cluster has decided, and whether they were he
 test("who shall have a copy without a vote is told, whether it is there yet or not", () => {
   const n3 = nodeId("n3");
   const set = {
-    ...{ first: [n1], wanted: [n2, n1], copies: [n3, n2], version: 1 },
+    ...{ first: [n1], wanted: [n2, n1], copies: [n3, n2], promoted: [], version: 1 },
     actual: { term: 1, index: 1, voters: [n1], outgoing: [], learners: [n2] },
   };
   const membership = {

@@ -280,6 +280,37 @@ describe("one step", () => {
     expect(nextMoves(nobodyElse, LIMITS)).toMatchObject([{ add: "d", remove: "b" }]);
   });
 
+  test("a vote that came to who shall have but a copy goes to the first other node that can have it", () => {
+    const UP = { a: "up", b: "up", c: "up", d: "up" } as const;
+    const voting = (health: Readonly<Record<string, PlanNode["health"]>>) =>
+      viewOf(health, ["a", "d", "c"], ["a", "d", "c"], [], [], ["d"]);
+    expect(nextMoves(voting({ ...UP, b: "lost" }), LIMITS)).toEqual([]);
+    expect(nextMoves(voting({ ...UP, b: "down" }), LIMITS)).toEqual([]);
+    expect(nextMoves(voting(UP), LIMITS)).toMatchObject([{ add: "b", remove: "d" }]);
+    // Of two who shall have but copies one votes: that is not changed for the other one.
+    const both = viewOf(UP, ["a", "d", "c"], ["a", "d", "c"], [], [], ["b", "d"]);
+    expect(nextMoves(both, LIMITS)).toEqual([]);
+  });
+
+  test("who takes the place of another one does not where it shall have but a copy, if somebody else can", () => {
+    const replaced = (e: PlanNode["health"]) => {
+      const view = viewOf(
+        { a: "up", b: "up", c: "up", d: "up", e },
+        ["a", "b", "c"],
+        ["a", "b", "c"],
+        [],
+        [],
+        ["d"],
+      );
+      const nodes = view.nodes.map((node) => {
+        return node.id === "a" ? { ...node, isLeaving: true, replacement: nodeId("d") } : node;
+      });
+      return nextMoves({ ...view, nodes }, LIMITS);
+    };
+    expect(replaced("up")).toMatchObject([{ add: "e", remove: "a" }]);
+    expect(replaced("down")).toMatchObject([{ add: "d", remove: "a" }]);
+  });
+
   test("votes are evened out around those who shall have none in a shard", () => {
     const cluster = setUp(3);
     cluster.happen({ kind: "join", zone: 0, host: 9 });

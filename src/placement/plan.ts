@@ -13,7 +13,7 @@
  * majority. A move is given up when its newcomer falls silent before it has its vote, or too many others do.
  *
  * Copies without a vote are an operator's wish, and no part of this: they are neither moved nor evened out. Only, who has one
- * gets a vote in that shard if nobody else can.
+ * gets a vote in that shard if nobody else can, and gives it to the first who can.
  */
 import type { NodeId } from "../../protocol/ids.ts";
 import { byId, type ConditionedNode, isWanted } from "./conditions.ts";
@@ -233,8 +233,12 @@ export function estimateOf(moves: readonly Pick<Move, "add" | "bytes">[], limits
 function targets(view: PlacementView, nodes: ReadonlyMap<NodeId, PlanNode>): readonly (readonly NodeId[])[] {
   const useful = byId(view.nodes).filter(isWanted);
   if (useful.length === 0) return view.shards.map(({ wanted }) => wanted);
-  const current = view.shards.map(({ wanted }) => wanted.map((id) => replacementOf(id, wanted, nodes)));
   const open = useful.map((node) => ({ ...node, isClosed: node.health !== "up" }));
+  const able = open.filter(({ isClosed }) => !isClosed).map(({ id }) => id);
+  const current = view.shards.map(({ wanted, copies }) => {
+    const set = wanted.map((id) => replacementOf(id, wanted, nodes));
+    return copies.length === 0 ? set : withoutSpared(set, copies, able);
+  });
   const spared = view.shards.map(({ copies }) => copies);
   const placed = placeShards(view.shards.length, open, view.ring, current, spared);
   const { replicas } = view.ring;
@@ -257,6 +261,16 @@ function isLost(node: PlanNode | undefined): boolean {
 function replacementOf(id: NodeId, wanted: readonly NodeId[], nodes: ReadonlyMap<NodeId, PlanNode>): NodeId {
   const replacement = nodes.get(id)?.replacement;
   return replacement === undefined || wanted.includes(replacement) ? id : replacement;
+}
+
+/** `set` without those who shall have but a copy, as far as others of `able` can vote in their places. */
+function withoutSpared(
+  set: readonly NodeId[],
+  copies: readonly NodeId[],
+  able: readonly NodeId[],
+): readonly NodeId[] {
+  let left = able.filter((id) => !set.includes(id) && !copies.includes(id)).length;
+  return set.filter((id) => !copies.includes(id) || left-- <= 0);
 }
 
 /** Who should go first: of those who leave the ones that are silent, for the others still count for a majority. */

@@ -4,8 +4,8 @@
  *
  * A shard keeps as many voters as it should have. Who gets a vote takes the place of one who leaves or is lost, or else of the one
  * that has most beside its share; who gives one up is replaced in the same change, or keeps it. Where votes are after that is
- * placement's again, which evens them out; a copy without a vote stays until it is promoted or removed, or nobody
- * else could vote in its shard.
+ * placement's again, which evens them out; the wish for a copy stays until it is promoted or removed, also where its node has to
+ * vote for a while because nobody else can.
  */
 import type { NodeId } from "../../protocol/ids.ts";
 import { isWanted } from "./conditions.ts";
@@ -30,6 +30,8 @@ export interface WishedSet {
   readonly shard: number;
   readonly wanted: readonly NodeId[];
   readonly copies: readonly NodeId[];
+  /** Who of them has none any more once it votes. */
+  readonly promoted: readonly NodeId[];
 }
 
 export type WishPlan =
@@ -48,14 +50,16 @@ export function hasComeAbout(
   const [isVoter, isLearner] = [actual.voters.includes(node), actual.learners.includes(node)];
   switch (action) {
     case "add":
-      return (isVoter && wanted.includes(node)) || (isLearner && copies.includes(node));
+      if (copies.includes(node)) return isVoter || isLearner;
+      return shard === undefined && isVoter && wanted.includes(node);
     case "promote":
-      return isVoter && wanted.includes(node);
+      return isVoter && wanted.includes(node) && !copies.includes(node);
     case "demote":
       return isLearner && !isVoter && copies.includes(node) && !wanted.includes(node);
     case "remove":
-      if (shard === undefined && wanted.includes(node)) return true;
-      return !isVoter && !isLearner && !copies.includes(node) && !wanted.includes(node);
+      if (copies.includes(node)) return false;
+      if (wanted.includes(node)) return shard === undefined;
+      return !isVoter && !isLearner;
   }
 }
 
@@ -63,13 +67,13 @@ export function hasComeAbout(
 export function isWished({ action, node, shard }: Wish, { wanted, copies }: WishedShard): boolean {
   switch (action) {
     case "add":
-      return wanted.includes(node) || copies.includes(node);
+      return copies.includes(node) || (shard === undefined && wanted.includes(node));
     case "promote":
       return wanted.includes(node);
     case "demote":
       return copies.includes(node) && !wanted.includes(node);
     case "remove":
-      return wanted.includes(node) ? shard === undefined : !copies.includes(node);
+      return !copies.includes(node) && (shard === undefined || !wanted.includes(node));
   }
 }
 
@@ -92,7 +96,10 @@ export function planWish(view: PlacementView, wish: Wish): WishPlan {
   }
   const concerned = shardsOf(wish, view.shards);
   if (concerned.length === 0) return refused(`${node} has no copy of any shard`);
-  const open = concerned.filter((at) => !isWished(wish, view.shards[at]!));
+  // Who votes, but has a wish for a copy to go back to, is not promoted yet.
+  const isOpen = (row: PlanShard) =>
+    !isWished(wish, row) || (action === "promote" && row.copies.includes(node));
+  const open = concerned.filter((at) => isOpen(view.shards[at]!));
   for (const at of concerned) {
     const fault = faultOf(wish, view.shards[at]!);
     if (fault !== undefined) return refused(`${node} ${fault} shard ${at}`);
@@ -107,7 +114,8 @@ export function planWish(view: PlacementView, wish: Wish): WishPlan {
     const { wanted, copies } = view.shards[at]!;
     const others = copies.filter((id) => id !== node);
     const after = action === "promote" ? copies : action === "remove" ? others : [...others, node];
-    return { shard: at, wanted: voting.includes(at) ? sets![at]! : wanted, copies: after };
+    const promoted = action === "promote" ? [node] : [];
+    return { shard: at, wanted: voting.includes(at) ? sets![at]! : wanted, copies: after, promoted };
   });
   return { kind: "changes", changes };
 }
@@ -120,8 +128,10 @@ function faultOf({ action, node, shard }: Wish, { wanted, copies }: WishedShard)
   return (action === "promote" || action === "demote") && !hasPart ? "has no copy of" : undefined;
 }
 
-function touchesVotes({ action, node }: Wish, { wanted }: WishedShard): boolean {
-  return action === "promote" || wanted.includes(node);
+function touchesVotes({ action, node, shard }: Wish, { wanted }: WishedShard): boolean {
+  const votes = wanted.includes(node);
+  if (action === "promote") return !votes;
+  return votes && (action === "demote" || shard !== undefined);
 }
 
 /** What keeps the votes of a shard from being `after`. */

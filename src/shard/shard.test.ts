@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { encodeConfiguration } from "../../protocol/configuration.ts";
 import type { ReplySink } from "../../protocol/handler.ts";
 import { groupId, logIndex, nodeId, shardId, term } from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION, type Put, type WriteRequest } from "../../protocol/messages.ts";
@@ -382,6 +383,18 @@ test("a stale read says how long ago this replica had everything", () => {
   expect(readStale("a")?.ageMs).toBe(80);
 });
 
+test("a replica is introduced when it has applied what made it a member", () => {
+  const { shard, core, turn } = setUp();
+  expect(shard.isIntroduced).toBe(false);
+  core.script({ committed: entriesFrom(1, 1, [dataOf(1, 0)]) });
+  turn();
+  expect(shard.isIntroduced).toBe(true);
+  const data = encodeConfiguration(founders([nodeId("n2")]));
+  core.script({ committed: [{ ...entriesFrom(2, 1, [data])[0]!, kind: "config" }] });
+  turn();
+  expect(shard.isIntroduced).toBe(false);
+});
+
 test("a replica that has to refuse what its leader sends does not call itself up to date", () => {
   const { shard, core, turn, readStale, time } = setUp();
   core.script({ committed: entriesFrom(1, 1, [dataOf(1, 0)]) });
@@ -479,10 +492,10 @@ test("the log is forgotten up to what is in tables, applied, and with every memb
 
 test("commands of the group's own are alone in their entry", () => {
   const { shard, core, write } = setUp();
-  expect(shard.proposeRaw(utf8("nobody leads"))).toBe(false);
+  expect(shard.proposeRaw(utf8("nobody leads"))).toBeUndefined();
   core.lead(1);
   write(1, put("a", "1"));
-  expect(shard.proposeRaw(utf8("raw"))).toBe(true);
+  expect(shard.proposeRaw(utf8("raw"))).toBe(logIndex(2));
   expect(core.proposed).toHaveLength(2);
   expect(fromUtf8(core.proposed[1]!.subarray(16))).toBe("raw");
 });

@@ -161,15 +161,15 @@ export class Shard {
   }
 
   /**
-   * Proposes a command of the group's own, alone in its entry; nobody waits for it. `false`: it certainly comes to nothing,
-   * since this node does not lead, or hands over.
+   * Proposes a command of the group's own, or none, alone in its entry: which is that. `undefined`: it certainly comes to
+   * nothing, since this node does not lead, or hands over.
    */
-  proposeRaw(command: Uint8Array): boolean {
+  proposeRaw(command: Uint8Array | undefined): LogIndex | undefined {
     this.#submitWrites();
     const index = this.#writes.proposeAlone(command);
     this.#idleTicks = 0;
     this.#parts.wake(this);
-    return index !== undefined;
+    return index;
   }
 
   /** Reads as of the latest acknowledged write, confirmed by a majority, or by a lease where the read says so. Only on the leader. */
@@ -451,6 +451,11 @@ export class Shard {
   /** The entry that made the members what they are, committed or not; 0: what the group was founded with. */
   get membersIndex(): LogIndex {
     return this.#core.membership.index;
+  }
+
+  /** Whether this replica has applied what made it a member: before that it may have next to nothing, and not know that. */
+  get isIntroduced(): boolean {
+    return this.#state.index > 0 && isMember(this.#state.membership.configuration, this.#parts.self);
   }
 
   /** Whether `node` belongs to the group by its latest members, or by those that are applied. */

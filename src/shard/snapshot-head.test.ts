@@ -67,7 +67,7 @@ test("of a damaged head nothing is believed that a replica could not be", () => 
     ...{ version: 7, clusterId: "c", settings: { shards: 1, replicas: 3, virtualNodes: 150 } },
     incarnations: { n1: "i" },
     nodes: { n1: { address: "a:1", labels: { zone: "z" }, state: "member", successor: "" } },
-    shards: [{ first: ["n1"], wanted: ["n1"], copies: [], version: 2, actual }],
+    shards: [{ first: ["n1"], wanted: ["n1"], copies: [], promoted: [], version: 2, actual }],
     systemVoters: ["n1"],
     keyspaces: { version: 3, next: 3, drops: 1, live: [{ id: 2, name: "b", mode: "raft", token: 9 }] },
   };

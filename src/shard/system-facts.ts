@@ -57,10 +57,12 @@ export interface ReplicaSet {
   /** Who shall vote in its group; the first of them should lead it. */
   readonly wanted: readonly NodeId[];
   /**
-   * Who shall have a copy without a vote, and keep it: an operator's wish. Who is among the wanted as well keeps it until it
-   * has its vote. Members only, each once.
+   * Who shall have a copy without a vote, and keep it: an operator's wish. Who is among the wanted as well votes, or is to, and has
+   * only its copy again when somebody else can. Members only, each once.
    */
   readonly copies: readonly NodeId[];
+  /** Of those who are among both: who was promoted. Its copy is no wish any more once it has its vote. */
+  readonly promoted: readonly NodeId[];
   /** The version of the facts when `wanted` or `copies` was last changed. */
   readonly version: number;
   readonly actual: Actual;
@@ -124,7 +126,7 @@ export const factsShape: Shape<SystemFacts> = record<SystemFacts>({
   ),
   shards: list(
     record<ReplicaSet>({
-      ...{ first: nodeList, wanted: nodeList, copies: nodeList, version: whole },
+      ...{ first: nodeList, wanted: nodeList, copies: nodeList, promoted: nodeList, version: whole },
       actual: record<Actual>({
         ...{ term: whole, index: whole, voters: nodeList, outgoing: nodeList, learners: nodeList },
       }),
@@ -174,6 +176,8 @@ export interface WantedChange {
   readonly wanted: readonly NodeId[];
   /** Left as they are, where it does not say. */
   readonly copies?: readonly NodeId[];
+  /** Those of the copies that are to end when their nodes vote. */
+  readonly promoted?: readonly NodeId[];
 }
 
 export interface Report extends Actual {

@@ -79,7 +79,7 @@ test("the first to found the cluster has the say; each change makes the version 
   expect(machine.facts).toMatchObject({ version: 1, clusterId: "aa", incarnations: { n1: "one" } });
   const actual = { term: 0, index: 0, voters: [n1, n2], outgoing: [], learners: [] };
   expect(machine.facts.shards[0]).toEqual({
-    ...{ first: [n1, n2], wanted: [n2, n1], copies: [], version: 1, actual },
+    ...{ first: [n1, n2], wanted: [n2, n1], copies: [], promoted: [], version: 1, actual },
   });
   apply(admit(n4, "four"));
   apply(admit(n4, "four"));
@@ -183,18 +183,34 @@ describe("copies without a vote", () => {
     expect(setAfter(wish(3, [n4]))).toMatchObject({ copies: [n4], version: 4 });
   });
 
-  test("end where a vote comes, and not before", () => {
-    const promotion = wish(3, [n4, n3], [n2, n4]);
+  test("end where the vote comes to which a node was promoted, and not before", () => {
+    const promotion: SystemCommand = {
+      kind: "wanted",
+      changes: [{ shard: 0, version: 3, wanted: [n2, n4], copies: [n4, n3], promoted: [n4] }],
+    };
     expect(setAfter(promotion)).toMatchObject({ wanted: [n2, n4], copies: [n4, n3], version: 4 });
     const waiting = [promotion, report(0, 7, [n1, n2], 2)];
     expect(setAfter(...waiting)).toMatchObject({ copies: [n4, n3], version: 4 });
     // It votes: no older wish counts any more.
     const promoted = [...waiting, report(0, 8, [n2, n4], 2)];
-    expect(setAfter(...promoted)).toMatchObject({ copies: [n3], version: 6 });
-    // A vote that is to go leaves the copy, unless it is to stay after all.
-    const demoted = [...promoted, wish(6, [n3, n4], [n2, n1])];
-    expect(setAfter(...demoted)).toMatchObject({ wanted: [n2, n1], copies: [n3, n4] });
-    expect(setAfter(...demoted, vote(7, [n2, n4]))).toMatchObject({ wanted: [n2, n4], copies: [n3] });
+    expect(setAfter(...promoted)).toMatchObject({ copies: [n3], promoted: [], version: 6 });
+    // Taken back, it is no promotion any more, whatever vote comes later.
+    const takenBack = [promotion, vote(4, [n2, n1]), vote(5, [n2, n4]), report(0, 8, [n2, n4], 2)];
+    expect(setAfter(...takenBack)).toMatchObject({ copies: [n4, n3], promoted: [], version: 6 });
+  });
+
+  test("stay where a vote comes that nobody has asked for, and where a vote is not given up after all", () => {
+    const given = [vote(3, [n2, n4]), report(0, 8, [n2, n4], 2)];
+    expect(setAfter(...given)).toMatchObject({ wanted: [n2, n4], copies: [n4, n3], version: 4 });
+    expect(setAfter(...given, vote(4, [n2, n1]))).toMatchObject({ wanted: [n2, n1], copies: [n4, n3] });
+    const demotion = [...given, wish(4, [n4, n3, n2], [n1, n4])];
+    expect(setAfter(...demotion, vote(6, [n2, n4])).copies).toEqual([n4, n3, n2]);
+    // A promotion of who votes already ends it at once.
+    const promotion: SystemCommand = {
+      kind: "wanted",
+      changes: [{ shard: 0, version: 4, wanted: [n2, n4], promoted: [n4] }],
+    };
+    expect(setAfter(...given, promotion)).toMatchObject({ copies: [n3], promoted: [], version: 6 });
   });
 
   test("go with the node, to who takes its place", () => {

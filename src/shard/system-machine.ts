@@ -113,7 +113,7 @@ export function encodeSystemCommand(command: SystemCommand): Uint8Array {
 function firstSet(nodes: readonly NodeId[], version: number): ReplicaSet {
   const voters = [...nodes].sort();
   const actual = { term: 0, index: 0, voters, outgoing: [], learners: [] };
-  return { first: voters, wanted: nodes, copies: [], version, actual };
+  return { first: voters, wanted: nodes, copies: [], promoted: [], version, actual };
 }
 
 function withShards<Change extends { readonly shard: number }>(
@@ -135,11 +135,17 @@ function withShards<Change extends { readonly shard: number }>(
 
 function wantedOf(
   set: ReplicaSet,
-  { version, wanted, copies = set.copies }: WantedChange,
+  { version, wanted, copies = set.copies, promoted = [] }: WantedChange,
   nextVersion: number,
 ): ReplicaSet {
-  if (version !== set.version || (sameList(wanted, set.wanted) && sameList(copies, set.copies))) return set;
-  return withoutVoters({ ...set, wanted, copies, version: nextVersion }, nextVersion);
+  if (version !== set.version) return set;
+  const all = [...new Set([...set.promoted, ...promoted])];
+  const next = withoutPromoted({ ...set, wanted, copies, promoted: all, version: nextVersion });
+  const isSame =
+    sameList(next.wanted, set.wanted) &&
+    sameList(next.copies, set.copies) &&
+    sameList(next.promoted, set.promoted);
+  return isSame ? set : next;
 }
 
 /** Who drains or was removed since the change was proposed gets no copy. */
@@ -149,11 +155,20 @@ function membersOnly({ nodes }: SystemFacts, change: WantedChange): WantedChange
   return { ...change, copies: copies.filter((node) => nodes[node]?.state === "member") };
 }
 
-/** Who has its vote, and shall, has no copy without one any more. */
-function withoutVoters(set: ReplicaSet, nextVersion: number): ReplicaSet {
+/**
+ * Who has the vote that it was promoted to has no copy without one any more. A vote that nobody has asked for ends no wish; nor
+ * does a promotion that was taken back.
+ */
+function withoutPromoted(set: ReplicaSet): ReplicaSet {
   const { wanted, copies, actual } = set;
-  const left = copies.filter((node) => !(wanted.includes(node) && actual.voters.includes(node)));
-  return left.length === copies.length ? set : { ...set, copies: left, version: nextVersion };
+  const promoted = set.promoted.filter((node) => wanted.includes(node) && copies.includes(node));
+  const isOver = (node: NodeId) => promoted.includes(node) && actual.voters.includes(node);
+  if (promoted.length === set.promoted.length && !promoted.some(isOver)) return set;
+  return {
+    ...set,
+    copies: copies.filter((node) => !isOver(node)),
+    promoted: promoted.filter((node) => !isOver(node)),
+  };
 }
 
 /** A node that goes keeps no copies; who takes its place gets them, where it has none. */
@@ -164,7 +179,7 @@ function withoutCopies(facts: SystemFacts, node: NodeId, successor: NodeId | "")
     const { wanted, copies } = set;
     const isNew = successor !== "" && !copies.includes(successor) && !wanted.includes(successor);
     const next = copies.flatMap((id) => (id !== node ? [id] : isNew ? [successor] : []));
-    return { ...set, copies: next, version };
+    return withoutPromoted({ ...set, copies: next, version });
   });
   return shards.every((set, at) => set === facts.shards[at]) ? facts : { ...facts, shards };
 }
@@ -175,7 +190,9 @@ function actualOf(set: ReplicaSet, report: Report, nextVersion: number): Replica
   if (report.index < actual.index || (report.index === actual.index && report.term <= actual.term))
     return set;
   const { term, index, voters, outgoing, learners } = report;
-  return withoutVoters({ ...set, actual: { term, index, voters, outgoing, learners } }, nextVersion);
+  const next = withoutPromoted({ ...set, actual: { term, index, voters, outgoing, learners } });
+  // What was looked at before is out of date where a copy has ended.
+  return next.copies.length === set.copies.length ? next : { ...next, version: nextVersion };
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {

@@ -47,6 +47,10 @@ export class MemberChanges {
   readonly #removed = new Set<string>();
   /** By shard: to whom copies without a vote were given that nobody has taken away since. Their votes may have ended them. */
   readonly #copies: readonly Set<string>[];
+  /** By shard: of these, whose wishes can't have ended: one was acknowledged, and nothing was asked since that ends it. */
+  readonly #lasting: readonly Set<string>[];
+  /** By shard: of whose wishes something was asked that ends them, and nobody knows what became of that: it may be heeded late. */
+  readonly #unsureEnds: readonly Set<string>[];
   /** Who was asked to drain, or not to any more, and nobody knows what became of that: it may be heeded late. */
   readonly #unsureStandings = new Set<string>();
   /** Who was to get a copy, and nobody knows what became of that: it may come yet. */
@@ -58,7 +62,8 @@ export class MemberChanges {
   constructor(parts: MemberChangesParts) {
     this.#parts = parts;
     this.#states = new Map(parts.machines.slice(0, parts.founders).map(({ name }) => [name, "member"]));
-    this.#copies = Array.from({ length: parts.shards }, () => new Set());
+    const perShard = () => Array.from({ length: parts.shards }, () => new Set<string>());
+    [this.#copies, this.#lasting, this.#unsureEnds] = [perShard(), perShard(), perShard()];
   }
 
   /** Begins. */
@@ -122,6 +127,7 @@ export class MemberChanges {
       if (leader === undefined || leader.outgoing.length > 0) return false;
       const voters: readonly string[] = leader.voters;
       if (!this.#areCopies(shard, leader.node, leader.learners)) return false;
+      if (!this.#haveLasted(shard, leader, able)) return false;
       if (voters.length !== size || !voters.every((name) => able.includes(name))) return false;
       const holders = machines.filter((_, number) => logs[number] !== undefined);
       const learners: readonly string[] = leader.learners;
@@ -138,6 +144,20 @@ export class MemberChanges {
     const wished = machine?.topology()?.shards[shard]?.copies.map(String);
     const isAsked = (name: string) => this.#copies[shard]!.has(name) && this.#standingOf(name) === "member";
     return wished?.sort().join() === [...learners].sort().join() && learners.every(isAsked);
+  }
+
+  /**
+   * Whether nobody has lost a copy that it was given for good. Who has one may have to vote instead, but only while everybody
+   * votes who could do so in its place.
+   */
+  #haveLasted(
+    shard: number,
+    { voters, learners }: { readonly voters: readonly string[]; readonly learners: readonly string[] },
+    able: readonly string[],
+  ): boolean {
+    const isScarce = able.every((name) => voters.includes(name) || learners.includes(name));
+    const hasLasted = (name: string) => learners.includes(name) || (voters.includes(name) && isScarce);
+    return [...this.#lasting[shard]!].every((name) => hasLasted(name) || this.#standingOf(name) !== "member");
   }
 
   /** As it was said last, or, where something that was said before may have come after it, as the nodes know it. */
@@ -203,6 +223,12 @@ export class MemberChanges {
   async #churn(): Promise<void> {
     const { random, machines, founders, faults, clock } = this.#parts;
     await this.#sleep(1500 + random.float() * 500);
+    // Who has a copy of a shard and no vote may have to vote in it while another one is drained.
+    if (random.below(2) === 0) {
+      for (let shard = 0; shard < this.#parts.shards; shard++) {
+        await this.#wish("add", machines[random.below(founders)]!.name, shard);
+      }
+    }
     for (let left = CHURNS_MAX; left > 0 && clock.nowMs() < CHURN_MS_MAX; left--) {
       const machine = machines[random.below(founders)]!;
       if (machine.isExcused) continue;
@@ -309,20 +335,28 @@ export class MemberChanges {
 
   /** Gives a copy or a vote to one of `able`, or takes it, in one shard or in all. */
   async #changeReplica(able: readonly string[]): Promise<void> {
-    const { random, shards, machines, tell, clock } = this.#parts;
+    const { random, shards } = this.#parts;
     const kinds = ["add", "add", "promote", "demote", "remove"] as const;
     const action: ChangeReplica["action"] = kinds[random.below(kinds.length)]!;
     const which = random.below(4) === 0 ? undefined : random.below(shards);
     // Whoever has a copy is the likelier to be meant.
     const having = able.filter((name) => which !== undefined && this.#copies[which]!.has(name));
     const names = action === "promote" && having.length > 0 ? having : able;
-    const name = names[random.below(names.length)]!;
+    await this.#wish(action, names[random.below(names.length)]!, which);
+  }
+
+  /** Asks one node after the other for a change of what `name` has, until one says that it is so, or can't be; for a while. */
+  async #wish(action: ChangeReplica["action"], name: string, which: number | undefined): Promise<void> {
+    const { machines, tell, clock } = this.#parts;
     const request = {
       ...({ kind: "changeReplica", action, node: nodeId(name), forwarded: false } as const),
       shard: which === undefined ? undefined : shardId(which),
     };
     const concerned = which === undefined ? this.#copies : [this.#copies[which]!];
     if (action === "add" || action === "demote") for (const copies of concerned) copies.add(name);
+    const meant = which === undefined ? [...this.#copies.keys()] : [which];
+    const ends = action === "promote" || action === "remove";
+    if (ends) for (const shard of meant) this.#lasting[shard]!.delete(name);
     const deadlineMs = clock.nowMs() + PATIENCE_MS;
     for (let attempt = 0; clock.nowMs() < deadlineMs; attempt++) {
       const answer = await machines[attempt % machines.length]!.execute(request, "redirect");
@@ -333,12 +367,21 @@ export class MemberChanges {
         tell(`${name}: ${action} ${which ?? "everywhere"}${isDone ? "" : " refused"}`);
         if (isDone) this.changes++;
         if (isDone && action === "remove") this.#end(name, concerned);
+        // Of which shards one that is of all leaves no copies behind, since the node votes there, nobody says.
+        if (isDone && !ends && which !== undefined) this.#last(name, which);
         return;
       }
+      if (ends) for (const shard of meant) this.#unsureEnds[shard]!.add(name);
       if (action === "add" || action === "demote") this.#unsure.add(name);
       await this.#sleep(RETRY_MS);
     }
     tell(`${name}: ${action} ${which ?? "everywhere"} given up`);
+  }
+
+  /** A node has been given a copy. What was asked before that, and may end it, may yet come. */
+  #last(name: string, shard: number): void {
+    const isUnsure = this.#unsureEnds[shard]!.has(name) || this.#unsureStandings.has(name);
+    if (!isUnsure) this.#lasting[shard]!.add(name);
   }
 
   /** What was wished of a node's copies is over, as far as anybody can know. */
@@ -355,6 +398,7 @@ export class MemberChanges {
       ...({ kind: "changeMember", action, node: nodeId(name), forwarded: false } as const),
       successor: successor === undefined ? ("" as const) : nodeId(successor),
     };
+    if (action !== "undrain") for (const lasting of this.#lasting) lasting.delete(name);
     for (let attempt = 0; ; attempt++) {
       const answer = await machines[attempt % machines.length]!.execute(request, "redirect");
       if (typeof answer !== "string" && answer.kind === "boolean") break;

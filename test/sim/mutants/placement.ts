@@ -3,6 +3,18 @@ import { type Mutant, mutant } from "./mutant.ts";
 
 export const PLACEMENT_MUTANTS: readonly Mutant[] = [
   mutant(
+    "any-vote-ends-a-wish",
+    "src/shard/system-machine.ts",
+    "const promoted = set.promoted.filter((node) => wanted.includes(node) && copies.includes(node));",
+    "const promoted = copies.filter((node) => wanted.includes(node));",
+  ),
+  mutant(
+    "vote-is-never-given-back",
+    "src/placement/plan.ts",
+    "return copies.length === 0 ? set : withoutSpared(set, copies, able);",
+    "return set;",
+  ),
+  mutant(
     "votes-wait-for-who-never-comes",
     "src/cluster/placement-driver.ts",
     "if (!isSettled && canDecide && newcomers.every(canCome)) return true;",
