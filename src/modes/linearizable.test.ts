@@ -1,14 +1,15 @@
 /** Nodes in one process, whose text clients write without waiting for answers while the leaders of shards change. */
 import { expect, test } from "bun:test";
 import type { ReplySink } from "../../protocol/handler.ts";
-import { groupOfShard, type NodeId, shardId } from "../../protocol/ids.ts";
+import { groupOfShard, type NodeId, nodeId, shardId } from "../../protocol/ids.ts";
 import { type ClientResponse, NO_SESSION } from "../../protocol/messages.ts";
 import { testSeed } from "../../test/support/seed.ts";
+import { VirtualClock } from "../../test/support/virtual-clock.ts";
 import { fromUtf8, utf8 } from "../lib/bytes.ts";
 import { seededRandom } from "../lib/prng.ts";
 import { GROUPS, Hosts } from "../shard/testing/hosts.ts";
 import type { ShardRequest } from "./forwarder.ts";
-import { LinearizableMode } from "./linearizable.ts";
+import { LinearizableMode, type LinearizableParts } from "./linearizable.ts";
 
 const SEED = testSeed("linearizable mode");
 const LATENCY_MS_MAX = 5;
@@ -131,4 +132,33 @@ test.each([
   const sums = writers.map((writer) => writer.check());
   for (const { written } of sums) expect(written).toBeGreaterThan(100);
   if (lost === 0) expect(sums.flatMap(({ refused }) => refused)).toEqual([]);
+});
+
+test("a stale read is answered by a copy that has come to be a member, and else goes to the leader", () => {
+  const [n1, n2] = [nodeId("n1"), nodeId("n2")];
+  const shard = {
+    ...{ isIntroduced: false, isLeader: false },
+    readStale: (_request: unknown, sink: ReplySink, requestId: number) =>
+      sink.reply(requestId, { kind: "value", value: undefined, ageMs: 0 }),
+  };
+  const mode = new LinearizableMode({
+    ...{ self: n1, clock: new VirtualClock(), network: { forward: () => {} }, stats: { redirected: 0 } },
+    host: { shard: () => shard },
+    leaders: { leaderOf: () => n2, refused: () => {} },
+    forwarding: { waitMs: 2_500, retryMs: 20, waitingMax: 1_000, bytesMax: 1_000_000 },
+    addressOf: (node: NodeId) => `${node}:1`,
+  } as unknown as LinearizableParts);
+  const answers: ClientResponse[] = [];
+  const ask = () =>
+    mode.execute(
+      shardId(0),
+      { kind: "get", key: utf8("a"), consistency: "stale" },
+      { reply: (_, response) => void answers.push(response) },
+      1,
+      "redirect",
+    );
+  ask();
+  shard.isIntroduced = true;
+  ask();
+  expect(answers).toMatchObject([{ error: "NOT_LEADER", leader: { node: n2 } }, { kind: "value" }]);
 });

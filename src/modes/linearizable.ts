@@ -69,7 +69,8 @@ export class LinearizableMode {
     const { host, clock, leaders } = this.#parts;
     const shard = host.shard(shardId);
     const isRead = isReadRequest(request);
-    if (shard !== undefined && isRead && request.consistency === "stale") {
+    // From a copy that is still on its way nobody learns what there is.
+    if (shard?.isIntroduced === true && isRead && request.consistency === "stale") {
       shard.readStale(request, sink, requestId, clock.nowMs());
     } else if (routing === "forward") {
       // Even if this node leads: it may be about to hand over, and then somebody else has to be asked.

@@ -272,7 +272,25 @@ test(
       }
     };
 
+    // What comes to the fourth node before it has the copy it does not answer with "nothing".
+    let [blanks, others] = [0, 0];
+    let isAdded = false;
+    const look = (): void => {
+      const request = { kind: "get", key: utf8("a"), consistency: "stale" } as const;
+      machines
+        .machine(fourth)
+        .execute(request, "redirect")
+        .then((answer) => {
+          if (typeof answer !== "string" && answer.kind === "value" && answer.value === undefined) blanks++;
+          else others++;
+        });
+      if (!isAdded) machines.clock.timer(1, look);
+    };
+    look();
     await askedAmongDeaths("add", 1);
+    isAdded = true;
+    expect(blanks).toBe(0);
+    expect(others).toBeGreaterThan(0);
     expect([voters().length, copies()]).toEqual([3, [fourth]]);
     await untilHas(utf8("1"));
     await askedAmongDeaths("promote", 5);
