@@ -80,7 +80,7 @@ export class Leadership {
     return this.#now - follower.heardAt < this.#config.electionTicks;
   }
 
-  /** The same, and it has answered since this leader began or woke up: while that one slept, its time stood still. */
+  /** The same, and it has answered since this leader began or woke up, and since their connection broke (`Progress`). */
   #hears(follower: Progress): boolean {
     return follower.wasHeard && this.isActive(follower);
   }

@@ -21,7 +21,7 @@ export class Progress {
   readonly #limits: FlowLimits;
   /** The tick of the leader's time when this follower was last heard; when it was first counted, if it never was. */
   heardAt: number;
-  /** Whether it has said anything to this leader since that one began to lead, or last woke up. */
+  /** Whether it has said anything to this leader since that one began to lead or woke up, and since their connection broke. */
   wasHeard = false;
   /** The newest read round that it confirmed. */
   confirmedRound = 0;
@@ -190,6 +190,8 @@ export class Progress {
 
   /** What was in flight counts as lost, and nothing is sent until the follower answers a later heartbeat. */
   unreachable(now: number): void {
+    // It was heard over a connection that is no more. A leader that fell asleep now would not hear that it is gone.
+    this.wasHeard = false;
     // Whoever streams a snapshot goes on with it when the connection is back, or says that it failed.
     if (this.#state === "snapshot") return;
     // A probe's `next` may be above `match` and yet the best that is known: a new leader's match is 0.
