@@ -6,6 +6,8 @@ export class Ledger {
   readonly leaders = new Map<number, string>();
   /** By term and voter: for whom. */
   readonly votes = new Map<string, string>();
+  /** By the index of an entry that sets new voters beside the old ones, and its term: both sets. */
+  readonly joint = new Map<string, readonly (readonly string[])[]>();
   /** By index and term: what the entry is, and the term of the one before it. */
   readonly #entries = new Map<string, { readonly content: string; prevTerm: number | undefined }>();
   /** By the index of an entry that changes the members, and its term: who they are then. */

@@ -103,7 +103,8 @@ function drawCourse(random: Random, kinds: readonly FaultKind[], nodes: number):
   if (drawn < 2 && isSparse && kinds.includes("members")) return drawn === 0 ? "churn" : "homecoming";
   if (random.below(4) === 0 && kinds.includes("wipe")) return "founding";
   if (random.below(9) === 0) return "succession";
-  return random.below(5) === 0 ? "streaming" : "any";
+  if (random.below(5) === 0) return "streaming";
+  return random.below(12) === 0 ? "deposition" : "any";
 }
 
 /** Without these kinds of faults there is no such run. */
@@ -114,6 +115,7 @@ const NEEDED_BY: Readonly<Record<Course, readonly FaultKind[]>> = {
   founding: ["wipe"],
   streaming: [],
   succession: [],
+  deposition: [],
 };
 
 /** So many nodes that some don't hold some shard. */
@@ -195,6 +197,18 @@ const OF_COURSE: Readonly<Record<Course, (random: Random, drawn: Profile) => Par
       },
     };
   },
+  deposition: (random, { kinds, leaseDriftPercent }) => ({
+    nodes: 3,
+    replicas: 3,
+    shards: 1,
+    clients: 3,
+    faultsMs: 7000 + random.below(3000),
+    usual: { syncMs: 4, latencyMs: 2 << random.below(3) },
+    // Leases as long as they may be.
+    leaseDriftPercent: leaseDriftPercent === 0 && random.below(2) === 0 ? 0 : 10,
+    kinds: kinds.filter((kind) => UNTIMED.includes(kind)),
+    lostAfterMs: DEFAULT_TIMING_OPTIONS.lostAfterMs,
+  }),
   succession: (random, { sizes, kinds, leaseDriftPercent }) => {
     const hasMembers = random.below(3) > 0;
     const gentle = kinds.filter((kind) => GENTLE.includes(kind) && kind !== "members");
@@ -223,6 +237,9 @@ const OF_COURSE: Readonly<Record<Course, (random: Random, drawn: Profile) => Par
 
 /** What would keep a founder's loss from being what it is. */
 const UNFOUNDED: readonly FaultKind[] = ["wipe", "absence", "members"];
+
+/** What ends no process, and what nobody takes for the end of a leader. */
+const UNTIMED: readonly FaultKind[] = ["repeat", "reorder"];
 
 /** What makes everything later than it would be, and nothing impossible. */
 const GENTLE: readonly FaultKind[] = ["loss", "repeat", "reorder", "delay", "slowdisk", "jump", "members"];

@@ -22,6 +22,8 @@ import { assertLinearizable } from "../support/linearizability.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 import { BrokenStreams } from "./broken-streams.ts";
 import { SimulatedClients } from "./clients.ts";
+import { Deposition } from "./deposition.ts";
+import { ElectionChecks } from "./election-checks.ts";
 import { ExpiryChecks } from "./expiry-checks.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { type PlannedFault, planFaults, SimulatedFaults } from "./faults.ts";
@@ -97,8 +99,10 @@ class Simulation {
   readonly #faults: SimulatedFaults;
   readonly #streams: BrokenStreams;
   readonly #succession: Succession | undefined;
+  readonly #deposition: Deposition | undefined;
   readonly #quietMoves: QuietMoves;
   readonly #checks: StateChecks;
+  readonly #elections: ElectionChecks;
   readonly #expiry: ExpiryChecks;
   readonly #problems: string[] = [];
   #snapshots = 0;
@@ -136,6 +140,12 @@ class Simulation {
         }),
     );
     this.#checks = new StateChecks(this.#machines, profile.shards, this.#tell);
+    this.#elections = new ElectionChecks({
+      clock: this.#clock,
+      machines: this.#machines,
+      hasLeases: profile.leaseDriftPercent > 0,
+      wrong: (problem) => this.#problems.push(problem),
+    });
     this.#network.onSend = (from, to, bytes) => this.#sends(from, to, bytes);
     this.#keyspaces = new SimulatedKeyspaces({
       clock: this.#clock,
@@ -209,6 +219,20 @@ class Simulation {
       machines: this.#machines,
       tell: this.#tell,
     });
+    if (profile.course === "deposition") {
+      this.#deposition = new Deposition({
+        clock: this.#clock,
+        random: streamOf(seed, "deposition"),
+        network: this.#network,
+        machines: this.#machines.slice(0, profile.nodes),
+        untilMs: profile.faultsMs,
+        hasLeases: profile.leaseDriftPercent > 0,
+        faults: () => this.#faults,
+        checks: this.#checks,
+        tell: this.#tell,
+        wrong: (problem) => this.#problems.push(problem),
+      });
+    }
     if (profile.course === "succession") {
       this.#succession = new Succession({
         clock: this.#clock,
@@ -258,6 +282,7 @@ class Simulation {
       loseFounder({ clock: this.#clock, random, founders, faults: this.#faults });
     }
     if (course === "streaming") this.#streams.start();
+    this.#deposition?.start();
     this.#clients.start(clients);
     // Who wants no operations wants a cluster at rest.
     if (this.#options.operationsMax > 0) this.#keyspaces.start();
@@ -428,9 +453,11 @@ class Simulation {
   #sends(from: string, to: string, bytes: Uint8Array): void {
     visitMessages(from, to, bytes, (group, message) => {
       this.#checks.sent(group, message);
+      this.#elections.sent(group, message);
       this.#faults.sees(message);
       this.#streams.sees(group, message);
       this.#succession?.sees(group, message);
+      this.#deposition?.sees(group, message);
       this.#quietMoves.sees(group, message);
     });
     visitReports(bytes, (report) => this.#checks.reported(from, report));

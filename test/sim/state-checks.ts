@@ -9,7 +9,8 @@
  *
  * When a leader commits something, the disks of all voters are looked at: nobody who lacks it there may be able to win
  * an election with the votes of those who would vote for it. That is what a commit is for, and it is more than being on a
- * majority's disks (figure 8 of the paper).
+ * majority's disks (figure 8 of the paper). The entry that sets new voters beside the old ones has to be on the disks of a
+ * majority of both: who has not heard of it counts by the old ones alone (thesis §4.3).
  */
 import { type GroupId, groupId, type ShardId, shardOfGroup } from "../../protocol/ids.ts";
 import type { GroupLogStatus } from "../../protocol/messages.ts";
@@ -217,6 +218,7 @@ export class StateChecks {
       const members = `${voters.join()} ${outgoing.join()} ${learners.join()}`;
       const other = ledger.membersFault(index, term, members);
       if (other !== undefined) wrong(other);
+      if (outgoing.length > 0) ledger.joint.set(`${index} ${term}`, [voters, outgoing]);
     }
     if (membersIndex > lastIndex)
       wrong(`the members are those of entry ${membersIndex}, and the log ends at ${lastIndex}`);
@@ -267,7 +269,16 @@ export class StateChecks {
       log.role === "leader" || before?.role === "leader" || ledger.leaders.get(term) === machine.name;
     if (!leads) wrong(`has committed ${commitIndex} entries, and no leader more than ${ledger.commit}`);
     for (const entry of log.entries) {
-      if (entry.index === ledger.commit + 1 && entry.index <= commitIndex) ledger.commits(entry.term, term);
+      if (entry.index !== ledger.commit + 1 || entry.index > commitIndex) continue;
+      ledger.commits(entry.term, term);
+      const sets = ledger.joint.get(`${entry.index} ${entry.term}`) ?? [];
+      for (const set of sets) {
+        const lacking = this.#lacking(set, log.shard + 1, entry.index, entry.term);
+        if (set.length - lacking.length < majority(set.length))
+          wrong(
+            `commits the joint configuration ${entry.index} of term ${entry.term}, and of ${set} it is not on the disks of ${lacking}`,
+          );
+      }
     }
     const committedTerm = ledger.committedTerm(commitIndex);
     if (committedTerm === undefined || !leads) return;
@@ -279,6 +290,17 @@ export class StateChecks {
       wrong(
         `commits entry ${commitIndex} of term ${committedTerm} in term ${term}, and ${usurpers[0]} could be elected without it`,
       );
+  }
+
+  /** Those of `set` whose disks are as they should be, and lack an entry. */
+  #lacking(set: readonly string[], group: number, index: number, term: number): readonly string[] {
+    return this.#machines
+      .filter(({ isExcused, name }) => !isExcused && set.includes(name))
+      .filter((machine) => {
+        const log = machine.durableLog.group(group);
+        return log.compacted < index && log.termOf(index) !== term;
+      })
+      .map(({ name }) => name);
   }
 
   /** A voter whose disk lacks an entry and who could still win an election, with what there is on the disks. */

@@ -2,6 +2,7 @@
 import { CLIENT_MUTANTS } from "./client.ts";
 import { CORE_MUTANTS } from "./core.ts";
 import { DISK_DAMAGE_MUTANTS } from "./disk-damage.ts";
+import { ELECTION_MUTANTS } from "./elections.ts";
 import { ENGINE_MUTANTS } from "./engine.ts";
 import { EXPIRY_MUTANTS } from "./expiry.ts";
 import { FOUND_MUTANTS } from "./found.ts";
@@ -17,6 +18,7 @@ import { WAITING_MUTANTS } from "./waiting.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   ...CORE_MUTANTS,
+  ...ELECTION_MUTANTS,
   ...LOG_STORE_MUTANTS,
   ...ENGINE_MUTANTS,
   ...SESSION_MUTANTS,
