@@ -224,14 +224,13 @@ export class MemberChanges {
     const { random, machines, founders, faults, clock } = this.#parts;
     await this.#sleep(1500 + random.float() * 500);
     // Who has a copy of a shard and no vote may have to vote in it while another one is drained.
-    if (random.below(2) === 0) {
-      for (let shard = 0; shard < this.#parts.shards; shard++) {
-        await this.#wish("add", machines[random.below(founders)]!.name, shard);
-      }
+    const reader = random.below(2) === 0 ? machines[random.below(founders)] : undefined;
+    if (reader !== undefined) {
+      for (let shard = 0; shard < this.#parts.shards; shard++) await this.#wish("add", reader.name, shard);
     }
     for (let left = CHURNS_MAX; left > 0 && clock.nowMs() < CHURN_MS_MAX; left--) {
       const machine = machines[random.below(founders)]!;
-      if (machine.isExcused) continue;
+      if (machine.isExcused || machine === reader) continue;
       const { name } = machine;
       await this.#change("drain", name);
       const isPatient = random.below(4) > 0;
