@@ -16,12 +16,13 @@ import { groupId, type KeyspaceId, nodeId, shardId } from "../../protocol/ids.ts
 import type { ClientRequest, KeyValue } from "../../protocol/messages.ts";
 import { memberAt } from "../../src/config.ts";
 import { type Random, seededRandom } from "../../src/lib/prng.ts";
-import { DEFAULT_TIMINGS } from "../../src/timings.ts";
+import { DEFAULT_TIMING_OPTIONS, DEFAULT_TIMINGS } from "../../src/timings.ts";
 import { type Operation, show } from "../support/history.ts";
 import { assertLinearizable } from "../support/linearizability.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 import { BrokenStreams } from "./broken-streams.ts";
 import { SimulatedClients } from "./clients.ts";
+import { CutOffAsleep } from "./cut-off-asleep.ts";
 import { Deposition } from "./deposition.ts";
 import { ElectionChecks } from "./election-checks.ts";
 import { ExpiryChecks } from "./expiry-checks.ts";
@@ -304,6 +305,8 @@ class Simulation {
     await this.#until(() => this.#members.isDone, ANSWERS_MS, "nodes that are lost are removed");
     await this.#until(() => this.#members.haveFollowed(), FOLLOW_MS, "every shard is where it should be");
     if (kinds.includes("members")) await this.#moveQuietly();
+    // Else who is cut off would be replaced.
+    if (this.#profile.lostAfterMs === DEFAULT_TIMING_OPTIONS.lostAfterMs) await this.#cutOffAsleep();
     await this.#becomeEqual();
     // A node that was removed in the middle of its work finds out only by waiting for others.
     const isDone = () => this.#machines.every(({ oldestCall }) => oldestCall === undefined);
@@ -322,6 +325,18 @@ class Simulation {
     await this.#until(() => this.#members.isDone, ANSWERS_MS, "a node is drained while nobody writes");
     await this.#until(() => this.#members.haveFollowed(), QUIET_MS, "what it had is elsewhere");
     this.#quietMoves.end();
+  }
+
+  /** Has groups fall asleep, and one lose its leader. */
+  async #cutOffAsleep(): Promise<void> {
+    const asleep = new CutOffAsleep({
+      ...{ clock: this.#clock, random: streamOf(this.#options.seed, "asleep"), network: this.#network },
+      ...{ machines: this.healthy, shards: this.#profile.shards, tell: this.#tell },
+      serve: (machine, shard) => this.#openUntilServed(machine, shard),
+      wrong: (problem) => this.#problems.push(problem),
+    });
+    asleep.run();
+    await this.#until(() => asleep.isDone, ANSWERS_MS, "who was cut off asleep is connected again");
   }
 
   /** Heals all but a minority, and sees the cluster serve again; false where its founders can't agree on who they are. */
@@ -478,10 +493,10 @@ class Simulation {
     return new Promise((resolve) => this.#clock.timer(delayMs, resolve));
   }
 
-  /** Reads all that a replica has, now and then, to be compared with others that had applied as much. */
+  /** Compares replicas that have applied as much, now and then, until the clients are done: it would keep groups awake. */
   async #compareContents(): Promise<void> {
     const random = streamOf(this.#options.seed, "contents");
-    for (;;) {
+    while (!this.#clients.isDone) {
       await this.#sleep(random.float() * 2 * CONTENT_MS);
       const shard = shardId(random.below(this.#profile.shards));
       for (const machine of this.#machines) {

@@ -140,6 +140,12 @@ export const CORE_MUTANTS: readonly Mutant[] = [
     'state !== "removed"',
   ),
   mutant(
+    "leader-that-is-cut-off-sleeps-on",
+    LEADERSHIP,
+    "for (const follower of this.#followers) follower.slept(this.isActive(follower), this.#now);",
+    "",
+  ),
+  mutant(
     "lost-append-is-not-sent-again",
     "src/raft/progress.ts",
     'else if (this.#state === "replicate") this.#nudge = this.#match < this.#next - 1;',
