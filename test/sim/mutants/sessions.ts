@@ -19,6 +19,12 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
     "",
   ),
   mutant(
+    "entries-are-applied-by-the-nodes-own-clock",
+    "src/shard/applied-state.ts",
+    "reader.timeMs = this.#logTimeMs;",
+    "reader.timeMs = Math.floor(clock.wallMs());",
+  ),
+  mutant(
     "session-numbers-by-the-nodes-memory",
     SESSIONS,
     "    this.#next = next;\n",
