@@ -144,11 +144,22 @@ export class SimulatedFaults {
   /** Whether the others of some set, as a node knows it now, can't decide without it: while one drains another may be lost. */
   #isNeeded({ name }: SimulatedMachine): boolean {
     const { machines, shards } = this.#parts;
+    if (machines.some((machine) => this.#isShort(machine))) return true;
     const isOneOfTwo = (set: readonly string[]) => set.includes(name) && set.length <= 2;
     return machines.some((machine) =>
       Array.from({ length: shards }, (_, shard) => machine.describe(shardId(shard), 0)).some(
         (log) => log !== undefined && (isOneOfTwo(log.voters) || isOneOfTwo(log.outgoing)),
       ),
+    );
+  }
+
+  /** Whether sets may become smaller, as `machine` knows it: somebody goes, and there are not enough others for each place. */
+  #isShort(machine: SimulatedMachine): boolean {
+    const nodes = machine.topology()?.nodes ?? [];
+    const able = nodes.filter(({ standing, isUp }) => standing === "member" && isUp);
+    return (
+      able.length < Math.min(nodes.length, this.#parts.replicas) &&
+      nodes.some(({ standing }) => standing !== "member")
     );
   }
 

@@ -142,8 +142,8 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   mutant(
     "leader-that-is-cut-off-sleeps-on",
     LEADERSHIP,
-    "for (const follower of this.#followers) follower.slept(this.isActive(follower), this.#now);",
-    "",
+    "if (follower.match !== log.lastIndex || !this.#hears(follower)) return false;",
+    "if (follower.match !== log.lastIndex || !this.isActive(follower)) return false;",
   ),
   mutant(
     "lost-append-is-not-sent-again",
