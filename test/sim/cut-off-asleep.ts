@@ -20,7 +20,10 @@ export interface CutOffAsleepParts {
   readonly clock: VirtualClock;
   readonly random: Random;
   readonly network: Pick<MemoryNetwork, "setLink">;
+  /** Whom the cluster can count on. */
   readonly machines: readonly SimulatedMachine[];
+  /** They, and those whose disks were damaged, who may be there as well. */
+  readonly everybody: readonly SimulatedMachine[];
   readonly shards: number;
   /** Resolves when something that `machine` was asked for is committed in the shard. */
   readonly serve: (machine: SimulatedMachine, shard: number) => Promise<void>;
@@ -126,8 +129,8 @@ export class CutOffAsleep {
   }
 
   #setLinks({ name }: SimulatedMachine, state: LinkState): void {
-    const { machines, network } = this.#parts;
-    for (const other of machines) {
+    const { everybody, network } = this.#parts;
+    for (const other of everybody) {
       if (other.name === name) continue;
       network.setLink(name, other.name, state);
       network.setLink(other.name, name, state);

@@ -331,7 +331,8 @@ class Simulation {
   async #cutOffAsleep(): Promise<void> {
     const asleep = new CutOffAsleep({
       ...{ clock: this.#clock, random: streamOf(this.#options.seed, "asleep"), network: this.#network },
-      ...{ machines: this.healthy, shards: this.#profile.shards, tell: this.#tell },
+      ...{ machines: this.healthy, everybody: this.#machines },
+      ...{ shards: this.#profile.shards, tell: this.#tell },
       serve: (machine, shard) => this.#openUntilServed(machine, shard),
       wrong: (problem) => this.#problems.push(problem),
     });
