@@ -12,12 +12,12 @@ import {
   NO_SESSION,
   type ShardStatus,
 } from "../../protocol/messages.ts";
-import { memberAt } from "../../src/config.ts";
 import { utf8 } from "../../src/lib/bytes.ts";
 import { seededRandom } from "../../src/lib/prng.ts";
 import { testSeed } from "../support/seed.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
-import { SimulatedMachine } from "./machine.ts";
+import { bootFounders } from "./founders.ts";
+import type { SimulatedMachine } from "./machine.ts";
 import { MemoryNetwork } from "./network.ts";
 
 const SHARDS = 4;
@@ -31,15 +31,7 @@ class Machines {
   constructor(names: readonly string[], shards = SHARDS, replicas = 5) {
     const random = seededRandom(testSeed("administration"));
     const network = new MemoryNetwork(this.clock, random);
-    const members = names.map((name) => memberAt(nodeId(name), name, 7001));
-    this.#machines = members.map(
-      (member) =>
-        new SimulatedMachine({
-          ...{ network, member, members, joins: false, shards, replicas, random },
-          ...{ sizes: {}, tell: () => {} },
-        }),
-    );
-    for (const machine of this.#machines) machine.boot();
+    this.#machines = bootFounders(names, { network, random, shards, replicas });
   }
 
   machine(name: string): SimulatedMachine {

@@ -4,11 +4,11 @@ import { version } from "../../package.json";
 import type { MemberState } from "../../protocol/gossip-messages.ts";
 import { nodeId } from "../../protocol/ids.ts";
 import type { ClusterStatus } from "../../protocol/messages.ts";
-import { memberAt } from "../../src/config.ts";
 import { seededRandom } from "../../src/lib/prng.ts";
 import { testSeed } from "../support/seed.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
-import { SimulatedMachine } from "./machine.ts";
+import { bootFounders } from "./founders.ts";
+import type { SimulatedMachine } from "./machine.ts";
 import { MemoryNetwork } from "./network.ts";
 
 const SHARDS = 4;
@@ -26,15 +26,8 @@ class Cluster {
   readonly machines: readonly SimulatedMachine[];
 
   constructor() {
-    const members = NAMES.map((name) => memberAt(nodeId(name), name, 7001));
-    this.machines = members.map(
-      (member) =>
-        new SimulatedMachine({
-          ...{ network: this.network, member, members, joins: false, shards: SHARDS },
-          ...{ random: this.network.random, sizes: {}, tell: () => {} },
-        }),
-    );
-    for (const machine of this.machines) machine.boot();
+    const { network } = this;
+    this.machines = bootFounders(NAMES, { network, random: network.random, shards: SHARDS });
   }
 
   machine(name: string): SimulatedMachine {

@@ -8,6 +8,7 @@ import { fromUtf8, utf8 } from "../../src/lib/bytes.ts";
 import { seededRandom } from "../../src/lib/prng.ts";
 import { testSeed } from "../support/seed.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
+import { bootFounders } from "./founders.ts";
 import { type Answer, SimulatedMachine } from "./machine.ts";
 import { MemoryNetwork } from "./network.ts";
 
@@ -25,15 +26,8 @@ class Cluster {
   constructor(nodes: number, leaseDriftPercent: number) {
     const random = seededRandom(testSeed("leases"));
     this.network = new MemoryNetwork(this.clock, random);
-    const members = Array.from({ length: nodes }, (_, i) => memberAt(nodeId(`n${i + 1}`), `n${i + 1}`, 7001));
-    this.machines = members.map(
-      (member) =>
-        new SimulatedMachine({
-          ...{ network: this.network, member, members, joins: false, shards: 1, random, leaseDriftPercent },
-          ...{ sizes: {}, tell: () => {} },
-        }),
-    );
-    for (const machine of this.machines) machine.boot();
+    const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
+    this.machines = bootFounders(names, { network: this.network, random, shards: 1, leaseDriftPercent });
   }
 
   /** Has a leader that has written `v` and was confirmed just now. */

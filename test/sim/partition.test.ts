@@ -3,15 +3,15 @@
  * timeouts, of the longest there are: one until everybody knows, and one until there is another leader. The minority refuses.
  */
 import { expect, test } from "bun:test";
-import { nodeId, shardId } from "../../protocol/ids.ts";
+import { shardId } from "../../protocol/ids.ts";
 import { NO_SESSION } from "../../protocol/messages.ts";
-import { memberAt } from "../../src/config.ts";
 import { utf8 } from "../../src/lib/bytes.ts";
 import { seededRandom } from "../../src/lib/prng.ts";
 import { DEFAULT_TIMINGS } from "../../src/timings.ts";
 import { testSeed } from "../support/seed.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
-import { type Answer, SimulatedMachine } from "./machine.ts";
+import { bootFounders } from "./founders.ts";
+import type { Answer, SimulatedMachine } from "./machine.ts";
 import { type LinkState, MemoryNetwork } from "./network.ts";
 
 const SEED = testSeed("partition");
@@ -30,15 +30,7 @@ class Cluster {
   constructor(seed: number) {
     const random = seededRandom(seed);
     this.network = new MemoryNetwork(this.clock, random);
-    const members = ["n1", "n2", "n3"].map((name) => memberAt(nodeId(name), name, 7001));
-    this.machines = members.map(
-      (member) =>
-        new SimulatedMachine({
-          ...{ network: this.network, member, members, joins: false, shards: 1, random },
-          ...{ sizes: {}, tell: () => {} },
-        }),
-    );
-    for (const machine of this.machines) machine.boot();
+    this.machines = bootFounders(["n1", "n2", "n3"], { network: this.network, random, shards: 1 });
   }
 
   get leader(): SimulatedMachine | undefined {

@@ -1,13 +1,13 @@
 /** Whole nodes on a virtual clock, one of which has a disk that takes its time: the others serve on. */
 import { expect, test } from "bun:test";
-import { nodeId, shardId } from "../../protocol/ids.ts";
+import { shardId } from "../../protocol/ids.ts";
 import { NO_SESSION } from "../../protocol/messages.ts";
-import { memberAt } from "../../src/config.ts";
 import { utf8 } from "../../src/lib/bytes.ts";
 import { seededRandom } from "../../src/lib/prng.ts";
 import { testSeed } from "../support/seed.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
-import { SimulatedMachine } from "./machine.ts";
+import { bootFounders } from "./founders.ts";
+import type { SimulatedMachine } from "./machine.ts";
 import { MemoryNetwork } from "./network.ts";
 
 const SHARD = shardId(0);
@@ -19,15 +19,7 @@ class Cluster {
   constructor() {
     const random = seededRandom(testSeed("slow disk"));
     const network = new MemoryNetwork(this.clock, random);
-    const members = ["n1", "n2", "n3"].map((name) => memberAt(nodeId(name), name, 7001));
-    this.machines = members.map(
-      (member) =>
-        new SimulatedMachine({
-          ...{ network, member, members, joins: false, shards: 1, random },
-          ...{ sizes: {}, tell: () => {} },
-        }),
-    );
-    for (const machine of this.machines) machine.boot();
+    this.machines = bootFounders(["n1", "n2", "n3"], { network, random, shards: 1 });
   }
 
   get leader(): SimulatedMachine | undefined {
