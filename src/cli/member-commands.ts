@@ -2,6 +2,7 @@
 import { fromUtf8 } from "../lib/bytes.ts";
 import type { Command } from "./commands.ts";
 import { groupLogReply, membersReply } from "./member-view.ts";
+import { numberOf, shardOf } from "./number-arguments.ts";
 import { placementReply } from "./placement-view.ts";
 import { textReply } from "./reply.ts";
 import { UsageError } from "./usage-error.ts";
@@ -132,11 +133,3 @@ export const MEMBER_COMMANDS: readonly Command[] = [
     },
   },
 ];
-
-const shardOf = (bytes: Uint8Array): number => numberOf(bytes, "the shard");
-
-function numberOf(bytes: Uint8Array, what: string): number {
-  const text = fromUtf8(bytes);
-  if (!/^\d{1,6}$/.test(text)) throw new UsageError(`${what} is "${text}", which is no whole number.`);
-  return Number(text);
-}

@@ -2,6 +2,7 @@
 import type { Client } from "../client/client.ts";
 import { fromUtf8 } from "../lib/bytes.ts";
 import type { Action, Command } from "./commands.ts";
+import { shardOf } from "./number-arguments.ts";
 import { textReply } from "./reply.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -62,15 +63,12 @@ export const REPLICA_COMMANDS: readonly Command[] = [
 ];
 
 function planMember(args: readonly Uint8Array[]): Action {
-  const [action, node, given] = args.map((argument) => fromUtf8(argument));
+  const [action, node] = args.map((argument) => fromUtf8(argument));
   const change = Object.hasOwn(CHANGES, action!) ? CHANGES[action!]! : undefined;
   if (change === undefined) {
     throw new UsageError(`member ${action}: there are ${Object.keys(CHANGES).join(", ")}.`);
   }
-  if (given !== undefined && !/^\d{1,6}$/.test(given)) {
-    throw new UsageError(`the shard is "${given}", which is no whole number.`);
-  }
-  const shard = given === undefined ? undefined : Number(given);
+  const shard = args[2] === undefined ? undefined : shardOf(args[2]);
   return async ({ client }) => {
     await change.ask(client, node!, shard === undefined ? {} : { shard });
     const where = shard === undefined ? change.everywhere : `shard ${shard}`;

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { nodeId } from "../../protocol/ids.ts";
 import type { NodeStatus, ShardStatus } from "../../protocol/messages.ts";
+import type { HeldSet } from "../placement/plan.ts";
 import { NO_FACTS } from "../shard/system-facts.ts";
 import { clusterStatus, membersShown } from "./cluster-status.ts";
-import type { HeldSet } from "./shard-moves.ts";
 
 const members = ["n1", "n2", "n3"].map((id) => ({
   ...{ id: nodeId(id), address: `${id}:7001`, load: undefined, standing: "member" as const },

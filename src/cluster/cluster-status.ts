@@ -10,9 +10,10 @@ import type {
 } from "../../protocol/messages.ts";
 import type { PeerNetwork } from "../../protocol/peer-network.ts";
 import type { Clock, Timer } from "../env/env.ts";
-import { isNamed } from "../shard/system-facts.ts";
+import type { HeldSet } from "../placement/plan.ts";
+import { isNamed, withoutVote } from "../shard/system-facts.ts";
 import type { KnownNode, Membership } from "./membership.ts";
-import { type Held, type HeldSet, heldBy, movesOf } from "./shard-moves.ts";
+import { type Held, heldBy, movesOf } from "./shard-moves.ts";
 
 /** A member, as this node knows it without asking. */
 export interface ClusterMember {
@@ -118,9 +119,9 @@ export function clusterStatus(
   outlook: MoveOutlook,
 ): ClusterStatus {
   const answered = statuses.filter((status) => status !== undefined);
-  const shards = sets.map(({ wanted, copies }, shard) => ({
+  const shards = sets.map((set, shard) => ({
     ...shardSummary(shard, members, answered),
-    copies: copies.filter((id) => !wanted.includes(id)),
+    copies: withoutVote(set),
   }));
   const served = shards.filter((shard) => shard.leader !== null).length;
   return {

@@ -13,6 +13,7 @@ import {
   SYSTEM_VOTERS_MAX,
   type SystemCommand,
   type SystemFacts,
+  withoutVote,
 } from "../shard/system-facts.ts";
 import type { Founding } from "./founding.ts";
 
@@ -222,8 +223,7 @@ export class Membership {
     if (group !== SYSTEM_GROUP) {
       const set = shards[shardOfGroup(group)];
       if (set === undefined) return undefined;
-      const learners = set.copies.filter((id) => !set.wanted.includes(id));
-      return { voters: [...set.wanted].sort(), learners: learners.sort() };
+      return { voters: [...set.wanted].sort(), learners: withoutVote(set).sort() };
     }
     if (systemVoters.length === 0) return undefined;
     // Also those that were removed: without somebody in their place there might be too few.

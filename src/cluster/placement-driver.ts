@@ -13,6 +13,7 @@ import { isWanted } from "../placement/conditions.ts";
 import { ledBy, preferredLeaders } from "../placement/leaders.ts";
 import {
   afterMove,
+  isAlive,
   isMoving,
   isOpen,
   type Move,
@@ -162,8 +163,7 @@ export class PlacementDriver {
     const isSettled = newcomers.length === 0 && voters.length === wanted.length;
     const canCome = (id: NodeId) =>
       nodes.some((node) => node.id === id && isWanted(node) && node.health === "up");
-    const isUp = (id: NodeId) => nodes.some((node) => node.id === id && node.health === "up");
-    const canDecide = 2 * wanted.filter(isUp).length > wanted.length;
+    const canDecide = isAlive(wanted, new Map(nodes.map((node) => [node.id, node])));
     if (!isSettled && canDecide && newcomers.every(canCome)) return true;
     const next = systemVoters(voters, nodes);
     if (next.length === wanted.length && next.every((id) => wanted.includes(id))) return !isSettled;

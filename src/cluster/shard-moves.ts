@@ -1,9 +1,6 @@
 import type { NodeLoad } from "../../protocol/gossip-messages.ts";
 import type { ClusterStatus, NodeStatus } from "../../protocol/messages.ts";
-import type { PlanShard } from "../placement/plan.ts";
-
-/** Who shall hold a shard, and who holds it. */
-export type HeldSet = Pick<PlanShard, "wanted" | "copies" | "actual">;
+import type { HeldSet } from "../placement/plan.ts";
 
 /**
  * The shards that are on their way to other nodes: who shall hold one and has no vote yet, or has one and shall not. How far

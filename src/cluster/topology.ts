@@ -11,6 +11,7 @@ import type { ClientResponse, ShardPlace, Topology, TopologyRequest } from "../.
 import { utf8 } from "../lib/bytes.ts";
 import { xxh64 } from "../lib/hash.ts";
 import type { ShardHost } from "../shard/shard-host.ts";
+import { withoutVote } from "../shard/system-facts.ts";
 import type { LeaderHints } from "./leader-hints.ts";
 import type { Membership } from "./membership.ts";
 
@@ -48,14 +49,14 @@ export function topologyOf(
     ],
     place: (shard) => {
       const replica = host.shard(shard)?.status();
-      const { wanted, copies, actual } = membership.facts.shards[shard]!;
-      const { voters, learners } = replica ?? actual;
+      const set = membership.facts.shards[shard]!;
+      const { voters, learners } = replica ?? set.actual;
       const claim = leaders.claimOf(shard);
       return {
         leader: claim?.leader ?? null,
         term: claim?.term ?? replica?.term ?? 0,
         replicas: [...voters, ...learners].sort(),
-        copies: copies.filter((id) => !wanted.includes(id)).sort(),
+        copies: withoutVote(set).sort(),
       };
     },
   });

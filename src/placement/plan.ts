@@ -24,7 +24,8 @@ export interface PlanNode extends ConditionedNode {
   readonly replacement?: NodeId | undefined;
 }
 
-export interface PlanShard {
+/** Who shall hold a shard, and who holds it. */
+export interface HeldSet {
   readonly wanted: readonly NodeId[];
   /** Who shall have a copy without a vote. */
   readonly copies: readonly NodeId[];
@@ -35,6 +36,9 @@ export interface PlanShard {
     readonly outgoing: readonly NodeId[];
     readonly learners: readonly NodeId[];
   };
+}
+
+export interface PlanShard extends HeldSet {
   /** What a copy of it takes. */
   readonly bytes: number;
 }
@@ -92,16 +96,12 @@ export function afterMove(
 }
 
 /** The nodes that wait for a copy of the shard, or for their vote. */
-export function newcomersOf({ wanted, actual }: Pick<PlanShard, "wanted" | "actual">): readonly NodeId[] {
+export function newcomersOf({ wanted, actual }: Pick<HeldSet, "wanted" | "actual">): readonly NodeId[] {
   return wanted.filter((id) => !actual.voters.includes(id));
 }
 
 /** Whether a shard is on its way from one set to another. Who shall have a copy without a vote may get it meanwhile. */
-export function isMoving({
-  wanted,
-  copies,
-  actual,
-}: Pick<PlanShard, "wanted" | "copies" | "actual">): boolean {
+export function isMoving({ wanted, copies, actual }: HeldSet): boolean {
   return (
     actual.outgoing.length > 0 ||
     actual.learners.some((id) => !copies.includes(id)) ||

@@ -9,7 +9,7 @@
  */
 import type { NodeId } from "../../protocol/ids.ts";
 import { isWanted } from "./conditions.ts";
-import { isAlive, isMoving, type PlacementView, type PlanShard } from "./plan.ts";
+import { type HeldSet, isAlive, isMoving, type PlacementView, type PlanShard } from "./plan.ts";
 import { resizedSets } from "./ring.ts";
 
 export type WishAction = "add" | "promote" | "demote" | "remove";
@@ -23,8 +23,6 @@ export interface Wish {
    */
   readonly shard: number | undefined;
 }
-
-export type WishedShard = Pick<PlanShard, "wanted" | "copies" | "actual">;
 
 export interface WishedSet {
   readonly shard: number;
@@ -43,10 +41,7 @@ export type WishPlan =
   | { readonly kind: "later"; readonly message: string };
 
 /** Whether what is wished of `node` in a shard is so already, as the shard's leader has told. */
-export function hasComeAbout(
-  { action, node, shard }: Wish,
-  { wanted, copies, actual }: WishedShard,
-): boolean {
+export function hasComeAbout({ action, node, shard }: Wish, { wanted, copies, actual }: HeldSet): boolean {
   const [isVoter, isLearner] = [actual.voters.includes(node), actual.learners.includes(node)];
   switch (action) {
     case "add":
@@ -64,7 +59,7 @@ export function hasComeAbout(
 }
 
 /** Whether it is what the cluster wants, and only to come about. */
-export function isWished({ action, node, shard }: Wish, { wanted, copies }: WishedShard): boolean {
+export function isWished({ action, node, shard }: Wish, { wanted, copies }: HeldSet): boolean {
   switch (action) {
     case "add":
       return copies.includes(node) || (shard === undefined && wanted.includes(node));
@@ -78,7 +73,7 @@ export function isWished({ action, node, shard }: Wish, { wanted, copies }: Wish
 }
 
 /** The shards that a wish is about. */
-export function shardsOf({ action, node, shard }: Wish, shards: readonly WishedShard[]): readonly number[] {
+export function shardsOf({ action, node, shard }: Wish, shards: readonly HeldSet[]): readonly number[] {
   if (shard !== undefined) return [shard];
   const all = [...shards.keys()];
   if (action === "add" || action === "remove") return all;
@@ -121,14 +116,14 @@ export function planWish(view: PlacementView, wish: Wish): WishPlan {
 }
 
 /** Why it can't be wished of a shard, with the words between the node and the shard's name. */
-function faultOf({ action, node, shard }: Wish, { wanted, copies }: WishedShard): string | undefined {
+function faultOf({ action, node, shard }: Wish, { wanted, copies }: HeldSet): string | undefined {
   const votes = wanted.includes(node);
   if (action === "add" && shard !== undefined && votes && !copies.includes(node)) return "has a vote in";
   const hasPart = votes || copies.includes(node);
   return (action === "promote" || action === "demote") && !hasPart ? "has no copy of" : undefined;
 }
 
-function touchesVotes({ action, node, shard }: Wish, { wanted }: WishedShard): boolean {
+function touchesVotes({ action, node, shard }: Wish, { wanted }: HeldSet): boolean {
   const votes = wanted.includes(node);
   if (action === "promote") return !votes;
   return votes && (action === "demote" || shard !== undefined);

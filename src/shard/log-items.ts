@@ -55,18 +55,12 @@ export function writeCompacted(
   index: LogIndex,
   compactedTerm: Term,
 ): void {
-  writer.u8(ITEM.compacted);
-  writer.u16(group);
-  writeU64(writer, index);
-  writeU64(writer, compactedTerm);
+  writePlace(writer, ITEM.compacted, group, index, compactedTerm);
 }
 
 /** Nothing of the group's log that came before this counts: the next entry is the one behind `index`, which had `lastTerm`. */
 export function writeRestarted(writer: ByteWriter, group: GroupId, index: LogIndex, lastTerm: Term): void {
-  writer.u8(ITEM.restarted);
-  writer.u16(group);
-  writeU64(writer, index);
-  writeU64(writer, lastTerm);
+  writePlace(writer, ITEM.restarted, group, index, lastTerm);
 }
 
 /**
@@ -74,11 +68,16 @@ export function writeRestarted(writer: ByteWriter, group: GroupId, index: LogInd
  * entries end here, and its data may still be in the engine.
  */
 export function writeDropped(writer: ByteWriter, group: GroupId, floor: LogFloor, cleared: boolean): void {
-  writer.u8(ITEM.dropped);
-  writer.u16(group);
-  writeU64(writer, floor.index);
-  writeU64(writer, floor.term);
+  writePlace(writer, ITEM.dropped, group, floor.index, floor.term);
   writer.u8(cleared ? 1 : 0);
+}
+
+/** How an item begins that is about a place in the group's log. */
+function writePlace(writer: ByteWriter, item: number, group: GroupId, index: LogIndex, of: Term): void {
+  writer.u8(item);
+  writer.u16(group);
+  writeU64(writer, index);
+  writeU64(writer, of);
 }
 
 /** Takes the items of a record, in order. */

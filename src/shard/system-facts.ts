@@ -343,6 +343,11 @@ function faultOfNames({ nodes }: SystemFacts, list: readonly NodeId[]): string |
   return undefined;
 }
 
+/** Who shall have a copy and, as things are, no vote; in the order of the wishes. */
+export function withoutVote({ wanted, copies }: Pick<ReplicaSet, "wanted" | "copies">): NodeId[] {
+  return copies.filter((node) => !wanted.includes(node));
+}
+
 /** Whether `node` is, or shall be, among those who hold the shard. */
 export function isNamed(set: ReplicaSet, node: NodeId): boolean {
   return namedIn(set).includes(node);
