@@ -195,12 +195,7 @@ export class BrokenStreams {
   /** Sets what there is between a machine and all others. What was cut is open again once all is healed. */
   #link(machine: SimulatedMachine, state: LinkState): void {
     if (this.#isOver) return;
-    const { machines, network } = this.#parts;
-    for (const { name } of machines) {
-      if (name === machine.name) continue;
-      network.setLink(machine.name, name, state);
-      network.setLink(name, machine.name, state);
-    }
+    this.#parts.network.setLinks(machine.name, this.#parts.machines, state);
   }
 
   /** Waits for `condition`, or for so long, or for the end. */

@@ -14,12 +14,12 @@ import { DEFAULT_TIMINGS } from "../../src/timings.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
 import { shardOf } from "./keys.ts";
 import type { SimulatedMachine } from "./machine.ts";
-import type { LinkState, MemoryNetwork } from "./network.ts";
+import type { MemoryNetwork } from "./network.ts";
 
 export interface CutOffAsleepParts {
   readonly clock: VirtualClock;
   readonly random: Random;
-  readonly network: Pick<MemoryNetwork, "setLink">;
+  readonly network: Pick<MemoryNetwork, "setLinks">;
   /** Whom the cluster can count on. */
   readonly machines: readonly SimulatedMachine[];
   /** They, and those whose disks were damaged, who may be there as well. */
@@ -71,19 +71,19 @@ export class CutOffAsleep {
   }
 
   async #cutOff(leader: SimulatedMachine, shard: ShardId): Promise<void> {
-    const { clock, random, machines, serve, tell } = this.#parts;
+    const { clock, random, network, machines, everybody, serve, tell } = this.#parts;
     const state = random.below(3) === 0 ? "refused" : "stalled";
     const others = machines.filter((machine) => machine !== leader);
     const sinceMs = clock.nowMs();
     tell(`${leader.name}, which leads shard ${shard}, is cut off asleep: ${state}`);
-    this.#setLinks(leader, state);
+    network.setLinks(leader.name, everybody, state);
     const voters = leader.describe(shard, 0)!.voters as readonly string[];
     const able = others.filter(({ name }) => voters.includes(name));
     await serve(able[random.below(able.length)]!, shard);
     await this.#sleep(Math.max(0, sinceMs + KNOWS_MS - clock.nowMs()));
     for (let number = 0; number <= this.#parts.shards; number++) this.#check(leader, groupId(number));
     await this.#checkAge(leader, shard, sinceMs);
-    this.#setLinks(leader, "open");
+    network.setLinks(leader.name, everybody, "open");
   }
 
   #check(machine: SimulatedMachine, group: GroupId): void {
@@ -126,15 +126,6 @@ export class CutOffAsleep {
 
   #logOf(machine: SimulatedMachine, group: GroupId): GroupLogStatus | undefined {
     return machine.describe(group === 0 ? undefined : shardOfGroup(group), 0);
-  }
-
-  #setLinks({ name }: SimulatedMachine, state: LinkState): void {
-    const { everybody, network } = this.#parts;
-    for (const other of everybody) {
-      if (other.name === name) continue;
-      network.setLink(name, other.name, state);
-      network.setLink(other.name, name, state);
-    }
   }
 
   #sleep(delayMs: number): Promise<void> {

@@ -208,13 +208,7 @@ export class Deposition {
   }
 
   #links(some: readonly SimulatedMachine[], others: readonly SimulatedMachine[], state: LinkState): void {
-    const { network } = this.#parts;
-    for (const one of some) {
-      for (const other of others) {
-        network.setLink(one.name, other.name, state);
-        network.setLink(other.name, one.name, state);
-      }
-    }
+    for (const { name } of some) this.#parts.network.setLinks(name, others, state);
   }
 
   #log(machine: SimulatedMachine): GroupLogStatus | undefined {

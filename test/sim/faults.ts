@@ -220,14 +220,10 @@ export class SimulatedFaults {
       `${side.map(({ name }) => name).join() || "nobody"} to all others, both ways: stalled`,
       lastingMs,
     );
+    const { network, machines } = this.#parts;
+    const others = machines.filter((machine) => !side.includes(machine));
     const set = (to: LinkState): void => {
-      for (const one of side) {
-        for (const other of this.#parts.machines) {
-          if (side.includes(other)) continue;
-          this.#parts.network.setLink(one.name, other.name, to);
-          this.#parts.network.setLink(other.name, one.name, to);
-        }
-      }
+      for (const { name } of side) network.setLinks(name, others, to);
     };
     let isOver = false;
     const letBack = (): void => {
@@ -487,13 +483,8 @@ export class SimulatedFaults {
 
   /** Cuts a machine off from all others, without anybody being told. */
   #isolate(machine: SimulatedMachine, lastingMs: number): void {
-    const { network } = this.#parts;
-    const set = (to: LinkState): void => {
-      for (const { name } of this.#others(machine)) {
-        network.setLink(machine.name, name, to);
-        network.setLink(name, machine.name, to);
-      }
-    };
+    const { network, machines } = this.#parts;
+    const set = (to: LinkState): void => network.setLinks(machine.name, machines, to);
     this.#tell(`${machine.name} is cut off from the others`, lastingMs);
     set("stalled");
     this.#after(lastingMs, () => set("open"));
@@ -565,14 +556,9 @@ export class SimulatedFaults {
 
   /** Cuts machines off one after the other, and lets them back in another order. */
   #swizzle(lastingMs: number, random: Random): void {
-    const { network } = this.#parts;
-    const chosen = this.#parts.machines.filter(() => random.below(3) > 0);
-    const set = (machine: SimulatedMachine, to: LinkState): void => {
-      for (const { name } of this.#others(machine)) {
-        network.setLink(machine.name, name, to);
-        network.setLink(name, machine.name, to);
-      }
-    };
+    const { network, machines } = this.#parts;
+    const chosen = machines.filter(() => random.below(3) > 0);
+    const set = ({ name }: SimulatedMachine, to: LinkState): void => network.setLinks(name, machines, to);
     this.#tell(`${chosen.map(({ name }) => name)} are cut off by turns`, lastingMs);
     for (const machine of chosen) {
       this.#after((random.float() * lastingMs) / 2, () => set(machine, "stalled"));

@@ -60,11 +60,7 @@ class Cluster {
   }
 
   cutOff(): void {
-    for (const other of this.machines) {
-      if (other === this.leader) continue;
-      this.network.setLink(this.leader.name, other.name, "stalled");
-      this.network.setLink(other.name, this.leader.name, "stalled");
-    }
+    this.network.setLinks(this.leader.name, this.machines, "stalled");
   }
 
   pass(ms: number): Promise<void> {

@@ -106,6 +106,15 @@ export class MemoryNetwork {
     if (state === "refused") this.breakConnections(from, to, "both");
   }
 
+  /** Sets what there is both ways between a host and each of `others`; itself among them does not count. */
+  setLinks(host: string, others: readonly { readonly name: string }[], state: LinkState): void {
+    for (const { name } of others) {
+      if (name === host) continue;
+      this.setLink(host, name, state);
+      this.setLink(name, host, state);
+    }
+  }
+
   link(from: string, to: string): LinkState {
     return this.#links.get(`${from} ${to}`) ?? "open";
   }

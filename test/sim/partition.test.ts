@@ -77,16 +77,10 @@ class Cluster {
 
 const WAYS: Readonly<Record<string, (cluster: Cluster, leader: SimulatedMachine) => void>> = {
   "both ways": (cluster, leader) => {
-    for (const other of cluster.others(leader)) {
-      cluster.link(leader, other, "stalled");
-      cluster.link(other, leader, "stalled");
-    }
+    cluster.network.setLinks(leader.name, cluster.machines, "stalled");
   },
   refused: (cluster, leader) => {
-    for (const other of cluster.others(leader)) {
-      cluster.link(leader, other, "refused");
-      cluster.link(other, leader, "refused");
-    }
+    cluster.network.setLinks(leader.name, cluster.machines, "refused");
   },
   "so that it hears nobody": (cluster, leader) => {
     for (const other of cluster.others(leader)) cluster.link(other, leader, "stalled");

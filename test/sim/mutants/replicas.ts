@@ -36,13 +36,13 @@ export const REPLICA_MUTANTS: readonly Mutant[] = [
   mutant(
     "copy-gets-a-vote",
     "src/cluster/membership.ts",
-    "return { voters: [...set.wanted].sort(), learners: learners.sort() };",
-    "return { voters: [...set.wanted, ...learners].sort(), learners: [] };",
+    "return { voters: [...set.wanted].sort(), learners: withoutVote(set).sort() };",
+    "return { voters: [...set.wanted, ...withoutVote(set)].sort(), learners: [] };",
   ),
   mutant(
     "copy-is-taken-for-one-that-goes",
     "src/cluster/membership.ts",
-    "return { voters: [...set.wanted].sort(), learners: learners.sort() };",
+    "return { voters: [...set.wanted].sort(), learners: withoutVote(set).sort() };",
     "return { voters: [...set.wanted].sort(), learners: [] };",
   ),
   // That a seal of a former replica says how far the group is flushed is no bug of what the node does: there is no other
